@@ -1,0 +1,3 @@
+//! IMAP4rev1 (RFC 3501) and its extensions.
+
+pub mod command;

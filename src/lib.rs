@@ -1,0 +1,31 @@
+//! pillarbox: a whole small-office mail server in one binary.
+//!
+//! The map of the code, top down; nothing imports upwards:
+//!
+//! - [`cli`]: the subcommands, one file a noun.
+//! - [`serve`]: the tour: store, listeners, control socket, signals.
+//! - [`control`]: the Unix socket over which the CLI talks to a running server.
+//! - [`imap`], [`pop3`], [`smtp`]: a pure state machine each (`session`), and its driver (`serve`).
+//! - [`login`]: who may log in: verification, its cache and its limits.
+//! - [`net`]: listeners, streams, TLS.
+//! - [`store`]: the mail store; the only module that names redb.
+//! - [`message`]: pure reading of messages: header, structure, text.
+//! - [`mail`], [`address`], [`secret`], [`sasl`], [`wire`]: the nouns, pure.
+
+pub mod address;
+pub mod cli;
+pub mod context;
+pub mod control;
+pub mod imap;
+pub mod login;
+pub mod mail;
+pub mod message;
+pub mod net;
+pub mod pop3;
+pub mod sasl;
+pub mod secret;
+pub mod serve;
+pub mod settings;
+pub mod smtp;
+pub mod store;
+pub mod wire;

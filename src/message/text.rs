@@ -1,0 +1,1 @@
+//! Decoding for SEARCH: transfer encodings, charsets, encoded words, case folding.

@@ -1,0 +1,1 @@
+//! Listeners: accept, count, hand over.
