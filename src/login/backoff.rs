@@ -1,0 +1,209 @@
+//! Back-off against guessing: how long an attempt has to wait before it is looked at.
+//! Pure: the caller gives the time.
+//!
+//! Waiting instead of refusing keeps the owner in: the right password works even in the
+//! middle of an attack, a few seconds later, and from where it has worked before, at once.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::{Duration, Instant};
+
+/// Failures of one source for one name that cost nothing: a person mistypes.
+const FREE_PAIR: u32 = 5;
+/// Failures of one source over all names that cost nothing: an office behind one address.
+const FREE_SOURCE: u32 = 40;
+/// Failures for one name from anywhere that cost nothing.
+const FREE_NAME: u32 = 60;
+/// Longest wait for one name from one source.
+const MAX_PAIR: Duration = Duration::from_secs(5);
+/// Longest wait for a source that tries many names.
+const MAX_SOURCE: Duration = Duration::from_secs(15);
+/// Longest wait for a name that many sources try; a known source does not wait for this.
+const MAX_NAME: Duration = Duration::from_secs(3);
+/// A count is halved each time this passes.
+const HALF_LIFE: Duration = Duration::from_secs(300);
+/// Entries kept in each table; past that the stalest goes.
+const MAX_ENTRIES: usize = 4096;
+/// A source that logged in successfully is known for this long.
+const KNOWN_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Where a client comes from: one IPv4 address, or one IPv6 /64, which one customer has whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Source(IpAddr);
+
+impl Source {
+    pub fn new(address: IpAddr) -> Source {
+        match address.to_canonical() {
+            IpAddr::V6(six) if !six.is_loopback() => Source(IpAddr::V6(Ipv6Addr::from(
+                u128::from(six) & (u128::MAX << 64),
+            ))),
+            other => Source(other),
+        }
+    }
+}
+
+/// A decaying count.
+#[derive(Clone, Copy)]
+struct Count {
+    failures: u32,
+    last: Instant,
+}
+
+impl Count {
+    fn now(&self, now: Instant) -> u32 {
+        let halvings = now.saturating_duration_since(self.last).as_secs() / HALF_LIFE.as_secs();
+        self.failures
+            .checked_shr(u32::try_from(halvings).unwrap_or(u32::MAX))
+            .unwrap_or(0)
+    }
+}
+
+/// Names are held as keyed hashes: the tables' size is bounded whatever clients send.
+#[derive(Default)]
+pub struct Backoff {
+    pairs: HashMap<(Source, u64), Count>,
+    sources: HashMap<Source, Count>,
+    names: HashMap<u64, Count>,
+    known: HashMap<(Source, u64), Instant>,
+}
+
+impl Backoff {
+    /// How long this attempt has to wait.
+    pub fn wait(&self, now: Instant, source: Source, name: u64) -> Duration {
+        let of = |count: Option<&Count>| count.map_or(0, |count| count.now(now));
+        let known = self
+            .known
+            .get(&(source, name))
+            .is_some_and(|since| now.duration_since(*since) < KNOWN_FOR);
+        let pair = growing(of(self.pairs.get(&(source, name))), FREE_PAIR, MAX_PAIR);
+        if known {
+            return pair;
+        }
+        pair.max(growing(
+            of(self.sources.get(&source)),
+            FREE_SOURCE,
+            MAX_SOURCE,
+        ))
+        .max(growing(of(self.names.get(&name)), FREE_NAME, MAX_NAME))
+    }
+
+    pub fn failed(&mut self, now: Instant, source: Source, name: u64) {
+        count(&mut self.pairs, (source, name), now);
+        count(&mut self.sources, source, now);
+        count(&mut self.names, name, now);
+    }
+
+    pub fn succeeded(&mut self, now: Instant, source: Source, name: u64) {
+        self.pairs.remove(&(source, name));
+        make_room(&mut self.known, |since| *since);
+        self.known.insert((source, name), now);
+    }
+}
+
+/// Nothing up to `free`, then half a second, doubled with each further failure.
+fn growing(failures: u32, free: u32, longest: Duration) -> Duration {
+    match failures.checked_sub(free) {
+        None | Some(0) => Duration::ZERO,
+        Some(over) => Duration::from_millis(250)
+            .saturating_mul(1 << over.min(10))
+            .min(longest),
+    }
+}
+
+fn count<K: Hash + Eq + Copy>(table: &mut HashMap<K, Count>, key: K, now: Instant) {
+    make_room(table, |count| count.last);
+    let count = table.entry(key).or_insert(Count {
+        failures: 0,
+        last: now,
+    });
+    *count = Count {
+        failures: count.now(now).saturating_add(1),
+        last: now,
+    };
+}
+
+fn make_room<K: Hash + Eq + Copy, V>(table: &mut HashMap<K, V>, age: impl Fn(&V) -> Instant) {
+    if table.len() < MAX_ENTRIES {
+        return;
+    }
+    if let Some(stalest) = table
+        .iter()
+        .min_by_key(|(_, value)| age(value))
+        .map(|(key, _)| *key)
+    {
+        table.remove(&stalest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(n: u8) -> Source {
+        Source::new(IpAddr::from([192, 0, 2, n]))
+    }
+
+    #[test]
+    fn a_few_mistypings_cost_nothing_then_the_wait_grows_to_its_limit() {
+        let (mut backoff, now) = (Backoff::default(), Instant::now());
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            waits.push(backoff.wait(now, source(1), 1).as_millis());
+            backoff.failed(now, source(1), 1);
+        }
+        assert_eq!(waits, [0, 0, 0, 0, 0, 0, 500, 1000, 2000, 4000, 5000, 5000]);
+        assert_eq!(
+            backoff.wait(now, source(2), 1),
+            Duration::ZERO,
+            "another source does not wait"
+        );
+        backoff.succeeded(now, source(1), 1);
+        assert_eq!(
+            backoff.wait(now, source(1), 1),
+            Duration::ZERO,
+            "a success clears it"
+        );
+    }
+
+    #[test]
+    fn a_distributed_guesser_does_not_hold_up_a_known_source() {
+        let (mut backoff, now) = (Backoff::default(), Instant::now());
+        backoff.succeeded(now, source(9), 1);
+        for n in 0..200 {
+            backoff.failed(now, source(n % 100 + 10), 1);
+        }
+        assert_eq!(backoff.wait(now, source(9), 1), Duration::ZERO);
+        assert_eq!(
+            backoff.wait(now, source(8), 1),
+            MAX_NAME,
+            "a new source waits, and gets in"
+        );
+    }
+
+    #[test]
+    fn counts_decay() {
+        let (mut backoff, now) = (Backoff::default(), Instant::now());
+        (0..20).for_each(|_| backoff.failed(now, source(1), 1));
+        assert_eq!(
+            backoff.wait(now + HALF_LIFE * 2, source(1), 1),
+            Duration::ZERO
+        );
+    }
+
+    #[test]
+    fn tables_stay_bounded() {
+        let (mut backoff, now) = (Backoff::default(), Instant::now());
+        (0..3 * MAX_ENTRIES as u64).for_each(|name| backoff.failed(now, source(1), name));
+        assert_eq!(backoff.pairs.len(), MAX_ENTRIES);
+        assert_eq!(backoff.names.len(), MAX_ENTRIES);
+    }
+
+    #[test]
+    fn an_ipv6_customer_is_one_source() {
+        let of = |text: &str| text.parse().map(Source::new).ok();
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:2"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+    }
+}

@@ -1,0 +1,197 @@
+//! Who may log in: verification off the executor and at most a few at a time, a short
+//! cache so that polling clients don't pay argon2 each time, back-off by source and name.
+
+mod backoff;
+mod cache;
+
+use crate::mail::Account;
+use crate::sasl::{Ask, Denial, Verdict};
+use crate::secret::{Credential, PasswordError, ScramKeys, Secret, random};
+use crate::store::{self, Store};
+use async_lock::Semaphore;
+use backoff::{Backoff, Source};
+use cache::Cache;
+use std::hash::{BuildHasher, RandomState};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Passwords verified at once: each takes [`crate::secret::ARGON2_MEMORY`].
+const VERIFICATIONS: usize = 2;
+/// Logins that may wait for a verification; past that they are told to come back.
+const MAX_WAITING: usize = 64;
+/// Logins that back-off may hold at once.
+const MAX_HELD: usize = 256;
+
+/// The login service, one a process.
+pub struct Login {
+    store: Store,
+    verifications: Semaphore,
+    waiting: AtomicUsize,
+    held: AtomicUsize,
+    cache: Mutex<Cache>,
+    backoff: Mutex<Backoff>,
+    /// Hashes names for the back-off tables; its keys are this process's own.
+    names: RandomState,
+    /// Makes SCRAM keys for names that don't exist.
+    site: [u8; 32],
+}
+
+impl Login {
+    pub fn new(store: Store) -> Result<Login, PasswordError> {
+        Ok(Login {
+            store,
+            verifications: Semaphore::new(VERIFICATIONS),
+            waiting: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
+            cache: Mutex::new(Cache::new(&random()?)),
+            backoff: Mutex::default(),
+            names: RandomState::new(),
+            site: random()?,
+        })
+    }
+
+    /// Answers what a SASL exchange asks, in equal time for an unknown name and a wrong password.
+    pub async fn answer(&self, source: IpAddr, ask: Ask) -> Verdict {
+        let source = Source::new(source);
+        let answered = match ask {
+            Ask::Password { login, password } => self.password(source, &login, password).await,
+            Ask::Keys { login } => self.keys(source, &login).await,
+            Ask::Proof { login, won } => self.proof(source, &login, won).await,
+        };
+        answered.unwrap_or_else(Verdict::Denied)
+    }
+
+    async fn password(
+        &self,
+        source: Source,
+        login: &str,
+        password: Secret<String>,
+    ) -> Result<Verdict, Denial> {
+        self.hold(source, login).await?;
+        let found = self.find(login).await?;
+        if let Some(account) = self.known(&found, &password) {
+            return Ok(self.granted(source, login, account));
+        }
+        let _waiting = Counted::enter(&self.waiting, MAX_WAITING)?;
+        let _permit = self.verifications.acquire().await;
+        // A mail program opens several connections at once: the first has paid for the others.
+        if let Some(account) = self.known(&found, &password) {
+            return Ok(self.granted(source, login, account));
+        }
+        let checked = found.as_ref().map(|(_, credential)| credential.clone());
+        let (password, right) = smol::unblock(move || {
+            let right = match checked {
+                Some(credential) => credential.verify(&password),
+                None => {
+                    Credential::verify_nothing(&password);
+                    false
+                }
+            };
+            (password, right)
+        })
+        .await;
+        match found {
+            Some((account, credential)) if right => {
+                lock(&self.cache).remember(Instant::now(), account.id, &credential, &password);
+                Ok(self.granted(source, login, account))
+            }
+            _ => Err(self.denied(source, login)),
+        }
+    }
+
+    fn known(
+        &self,
+        found: &Option<(Account, Credential)>,
+        password: &Secret<String>,
+    ) -> Option<Account> {
+        let (account, credential) = found.as_ref()?;
+        lock(&self.cache)
+            .knows(Instant::now(), account.id, credential, password)
+            .then(|| account.clone())
+    }
+
+    async fn keys(&self, source: Source, login: &str) -> Result<Verdict, Denial> {
+        self.hold(source, login).await?;
+        let found = self.find(login).await?;
+        let keys = found.map_or_else(
+            || ScramKeys::nobody(&fold(login), &self.site),
+            |(_, credential)| credential.scram,
+        );
+        Ok(Verdict::Keys(keys))
+    }
+
+    async fn proof(&self, source: Source, login: &str, won: bool) -> Result<Verdict, Denial> {
+        match self.find(login).await? {
+            Some((account, _)) if won => Ok(self.granted(source, login, account)),
+            _ => Err(self.denied(source, login)),
+        }
+    }
+
+    async fn find(&self, login: &str) -> Result<Option<(Account, Credential)>, Denial> {
+        let login = login.to_owned();
+        let found = self.store.read(move |snapshot| {
+            let Some(account) = snapshot.account_by_login(&login)? else {
+                return Ok(None);
+            };
+            let credential = snapshot.credential(account.id)?;
+            Ok::<_, store::Error>(credential.map(|credential| (account, credential)))
+        });
+        found.await.map_err(|error| {
+            log::error!("login: the store can't be read: {error}");
+            Denial::Unavailable
+        })
+    }
+
+    /// Waits as long as back-off says.
+    async fn hold(&self, source: Source, login: &str) -> Result<(), Denial> {
+        let wait = lock(&self.backoff).wait(Instant::now(), source, self.name(login));
+        if wait > Duration::ZERO {
+            let _held = Counted::enter(&self.held, MAX_HELD)?;
+            async_io::Timer::after(wait).await;
+        }
+        Ok(())
+    }
+
+    fn granted(&self, source: Source, login: &str, account: Account) -> Verdict {
+        lock(&self.backoff).succeeded(Instant::now(), source, self.name(login));
+        Verdict::Granted(account)
+    }
+
+    fn denied(&self, source: Source, login: &str) -> Denial {
+        lock(&self.backoff).failed(Instant::now(), source, self.name(login));
+        Denial::Credentials
+    }
+
+    fn name(&self, login: &str) -> u64 {
+        self.names.hash_one(fold(login))
+    }
+}
+
+fn fold(login: &str) -> String {
+    login.trim().to_lowercase()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A place among a limited number, given back when dropped.
+struct Counted<'a>(&'a AtomicUsize);
+
+impl<'a> Counted<'a> {
+    fn enter(count: &'a AtomicUsize, limit: usize) -> Result<Counted<'a>, Denial> {
+        let place = Counted(count);
+        match count.fetch_add(1, Ordering::Relaxed) < limit {
+            true => Ok(place),
+            false => Err(Denial::Wait),
+        }
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
