@@ -1,5 +1,8 @@
 //! Sockets: listeners and their limits, streams with deadlines, TLS.
 
+pub mod authority;
+pub mod limit;
 pub mod listen;
+mod record;
 pub mod stream;
 pub mod tls;

@@ -1,0 +1,179 @@
+//! How many connections there may be. Pure counting; the listener asks, a [`Pass`] gives back.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The limits on connections that are open at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// All of them.
+    pub total: usize,
+    /// Those that have not logged in.
+    pub unauthenticated: usize,
+    /// Those that have not logged in, from one address (IPv6: one /64).
+    pub per_source: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            total: 4096,
+            unauthenticated: 1024,
+            per_source: 256,
+        }
+    }
+}
+
+/// Which limit turned a connection away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    Total,
+    Unauthenticated,
+    PerSource,
+}
+
+#[derive(Default)]
+struct Counts {
+    total: usize,
+    unauthenticated: usize,
+    /// Of the unauthenticated; a source with none has no entry.
+    sources: HashMap<IpAddr, usize>,
+}
+
+/// Counts connections of all listeners together.
+pub struct Gate {
+    limits: Limits,
+    counts: Mutex<Counts>,
+}
+
+impl Gate {
+    pub fn new(limits: Limits) -> Arc<Gate> {
+        Arc::new(Gate {
+            limits,
+            counts: Mutex::default(),
+        })
+    }
+
+    /// Counts a new connection, or says which limit it would break.
+    pub fn admit(self: &Arc<Gate>, peer: IpAddr) -> Result<Pass, Refusal> {
+        let source = source_of(peer);
+        let mut counts = self.counts();
+        if counts.total >= self.limits.total {
+            return Err(Refusal::Total);
+        }
+        if counts.unauthenticated >= self.limits.unauthenticated {
+            return Err(Refusal::Unauthenticated);
+        }
+        let here = counts.sources.entry(source).or_default();
+        if *here >= self.limits.per_source {
+            return Err(Refusal::PerSource);
+        }
+        *here += 1;
+        counts.total += 1;
+        counts.unauthenticated += 1;
+        Ok(Pass {
+            gate: self.clone(),
+            source: Some(source),
+            waiting: Arc::default(),
+        })
+    }
+
+    /// Connections open now.
+    pub fn open(&self) -> usize {
+        self.counts().total
+    }
+
+    /// Nothing panics while it holds the counts, so they are whole even if poisoned.
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One counted connection; dropping it gives its place back.
+pub struct Pass {
+    gate: Arc<Gate>,
+    /// Until it has logged in.
+    source: Option<IpAddr>,
+    waiting: Arc<AtomicBool>,
+}
+
+impl Pass {
+    /// It has logged in: it counts against the total alone from now on.
+    pub fn authenticated(&mut self) {
+        let Some(source) = self.source.take() else {
+            return;
+        };
+        let mut counts = self.gate.counts();
+        counts.unauthenticated -= 1;
+        if let Some(here) = counts.sources.get_mut(&source) {
+            *here -= 1;
+            if *here == 0 {
+                counts.sources.remove(&source);
+            }
+        }
+    }
+
+    /// True while the connection waits for its client: then it can be ended between commands.
+    pub fn waiting(&self) -> &Arc<AtomicBool> {
+        &self.waiting
+    }
+
+    pub fn set_waiting(&self, waiting: bool) {
+        self.waiting.store(waiting, Ordering::Release);
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.authenticated();
+        self.gate.counts().total -= 1;
+    }
+}
+
+/// What counts as one source: an IPv6 client has a whole /64 to choose from.
+pub fn source_of(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (!0 << 64))),
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn limits_hold_and_places_come_back() {
+        let gate = Gate::new(Limits {
+            total: 4,
+            unauthenticated: 3,
+            per_source: 2,
+        });
+        let mut first = gate.admit(ip("192.0.2.1")).unwrap();
+        let second = gate.admit(ip("::ffff:192.0.2.1")).unwrap();
+        assert_eq!(gate.admit(ip("192.0.2.1")).err(), Some(Refusal::PerSource));
+        let _third = gate.admit(ip("2001:db8::1")).unwrap();
+        assert_eq!(
+            gate.admit(ip("192.0.2.9")).err(),
+            Some(Refusal::Unauthenticated)
+        );
+        first.authenticated();
+        first.authenticated();
+        let _fourth = gate.admit(ip("2001:db8::2")).unwrap();
+        assert_eq!(gate.admit(ip("192.0.2.9")).err(), Some(Refusal::Total));
+        drop(second);
+        let _fifth = gate.admit(ip("192.0.2.1")).unwrap();
+        drop(first);
+        assert_eq!(gate.open(), 3);
+        assert_eq!(
+            gate.admit(ip("2001:db8::3")).err(),
+            Some(Refusal::Unauthenticated)
+        );
+    }
+}

@@ -1,0 +1,192 @@
+//! The TLS of one connection as a machine: wire bytes in, plain bytes out, and back.
+//! Touches no socket and keeps no buffer while nothing is half done.
+
+use crate::wire::Input;
+use rustls::ServerConfig;
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError};
+use std::io;
+use std::sync::Arc;
+
+/// Most wire bytes held at once: one record of TLS 1.2 at its largest (RFC 5246, 6.2.3).
+pub const MAX_WIRE: usize = 5 + (1 << 14) + 2048;
+/// Most plain bytes that one [`Records::encrypt`] takes.
+pub const MAX_PLAIN: usize = 64 << 10;
+/// Wire bytes that [`MAX_PLAIN`] plain ones become, with room for a key update: five
+/// records, each with header, nonce, tag and content type.
+pub const MAX_SEALED: usize = MAX_PLAIN + 1024;
+
+/// The server's end of one TLS connection.
+pub struct Records {
+    connection: UnbufferedServerConnection,
+    /// Wire bytes that are not a whole record yet; kept at their place, for a handshake
+    /// message that spans records is read again from its start.
+    partial: Vec<u8>,
+    /// Plain bytes that came with the end of the handshake.
+    early: Vec<u8>,
+    handshaking: bool,
+    ended: bool,
+}
+
+impl Records {
+    pub fn new(config: Arc<ServerConfig>) -> io::Result<Records> {
+        Ok(Records {
+            connection: UnbufferedServerConnection::new(config).map_err(broken)?,
+            partial: Vec::new(),
+            early: Vec::new(),
+            handshaking: true,
+            ended: false,
+        })
+    }
+
+    pub fn is_handshaking(&self) -> bool {
+        self.handshaking
+    }
+
+    /// Whether the client has said goodbye: nothing more will come.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Plain bytes that came with the end of the handshake, once.
+    pub fn take_early(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.early)
+    }
+
+    /// Lays what is kept of an unfinished record at the start of `wire`, for the next
+    /// bytes to follow it; gives its length.
+    pub fn restore(&self, wire: &mut [u8]) -> io::Result<usize> {
+        let kept = self.partial.len();
+        match wire.get_mut(..kept) {
+            Some(start) if kept < MAX_WIRE => start.copy_from_slice(&self.partial),
+            _ => return Err(broken("a handshake message is too long")),
+        }
+        Ok(kept)
+    }
+
+    /// Takes wire bytes ([`Records::restore`]d ones first): plain bytes go to `input`, what
+    /// must be sent to `out`. After an error `out` may hold an alert, worth one try to send.
+    pub fn receive(
+        &mut self,
+        wire: &mut [u8],
+        input: &mut Input,
+        out: &mut Vec<u8>,
+    ) -> io::Result<usize> {
+        let mut taken = 0;
+        let mut used = 0;
+        loop {
+            let rest = wire.get_mut(used..).unwrap_or_default();
+            let status = self.connection.process_tls_records(rest);
+            let discard = status.discard;
+            let mut done = false;
+            match status.state {
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while let Some(record) = traffic.next_record() {
+                        let payload = record.map_err(broken)?.payload;
+                        taken += payload.len();
+                        if self.handshaking {
+                            self.early.extend_from_slice(payload);
+                        } else {
+                            input.push(payload);
+                        }
+                    }
+                }
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    append(out, |room| data.encode(room))?
+                }
+                // `out` keeps its order, so what is in it counts as sent.
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::PeerClosed) => self.ended = true,
+                Ok(ConnectionState::Closed) => {
+                    self.ended = true;
+                    done = true;
+                }
+                Ok(ConnectionState::BlockedHandshake) => done = true,
+                Ok(ConnectionState::WriteTraffic(_)) => {
+                    self.handshaking = false;
+                    done = true;
+                }
+                Ok(_) => return Err(broken("early data was not offered")),
+                Err(error) => {
+                    self.alert(out);
+                    return Err(broken(error));
+                }
+            }
+            used += discard;
+            if done {
+                break;
+            }
+        }
+        self.partial = wire.get(used..).unwrap_or_default().to_vec();
+        Ok(taken)
+    }
+
+    /// What rustls wants to tell the client about its error.
+    fn alert(&mut self, out: &mut Vec<u8>) {
+        if let Ok(ConnectionState::EncodeTlsData(mut data)) =
+            self.connection.process_tls_records(&mut []).state
+        {
+            // The connection ends either way.
+            let _ = append(out, |room| data.encode(room));
+        }
+    }
+
+    /// Seals [`MAX_PLAIN`] bytes at most into `room`, which has [`MAX_SEALED`]; gives the
+    /// length of what was written.
+    pub fn encrypt(&mut self, plain: &[u8], room: &mut [u8]) -> io::Result<usize> {
+        let mut written = 0;
+        loop {
+            let rest = room.get_mut(written..).unwrap_or_default();
+            match self.connection.process_tls_records(&mut []).state {
+                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                    return Ok(written + traffic.encrypt(plain, rest).map_err(broken)?);
+                }
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    written += data.encode(rest).map_err(broken)?;
+                }
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::PeerClosed) => self.ended = true,
+                Ok(_) => return Err(broken("TLS is not ready to send")),
+                Err(error) => return Err(broken(error)),
+            }
+        }
+    }
+
+    /// The goodbye of TLS.
+    pub fn close_notify(&mut self, out: &mut Vec<u8>) {
+        if let Ok(ConnectionState::WriteTraffic(mut traffic)) =
+            self.connection.process_tls_records(&mut []).state
+        {
+            // Without it the client sees a truncated stream; nothing else is lost.
+            let _ = append(out, |room| {
+                traffic
+                    .queue_close_notify(room)
+                    .map_err(|error| match error {
+                        EncryptError::InsufficientSize(size) => EncodeError::InsufficientSize(size),
+                        EncryptError::EncryptExhausted => EncodeError::AlreadyEncoded,
+                    })
+            });
+        }
+    }
+}
+
+/// Lets `encode` write at the end of `out`, with as much room as it asks for.
+fn append(
+    out: &mut Vec<u8>,
+    mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
+) -> io::Result<()> {
+    let start = out.len();
+    let written = match encode(&mut []) {
+        Err(EncodeError::InsufficientSize(size)) => {
+            out.resize(start + size.required_size, 0);
+            encode(out.get_mut(start..).unwrap_or_default())
+        }
+        other => other,
+    };
+    out.truncate(start + *written.as_ref().unwrap_or(&0));
+    written.map(drop).map_err(broken)
+}
+
+fn broken(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}

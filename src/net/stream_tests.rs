@@ -1,0 +1,240 @@
+use super::*;
+use crate::net::authority::Authority;
+use futures_lite::future::block_on;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::thread;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn blocking(client: Async<UnixStream>) -> UnixStream {
+    let client = client.into_inner().unwrap();
+    client.set_nonblocking(false).unwrap();
+    client
+}
+
+fn authority() -> (tempfile::TempDir, Tls, Arc<ClientConfig>) {
+    let dir = tempfile::tempdir().unwrap();
+    let tls = Tls::local(dir.path(), "mail.example.org").unwrap();
+    let config = client_config(dir.path(), rustls::DEFAULT_VERSIONS);
+    (dir, tls, config)
+}
+
+fn client_config(
+    dir: &std::path::Path,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> Arc<ClientConfig> {
+    let mut roots = RootCertStore::empty();
+    let ca = CertificateDer::from_pem_file(Authority::new(dir).ca_path()).unwrap();
+    roots.add(ca).unwrap();
+    let config = ClientConfig::builder_with_provider(crate::net::tls::provider())
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Arc::new(config)
+}
+
+fn tls_client(
+    socket: UnixStream,
+    config: Arc<ClientConfig>,
+    name: &'static str,
+) -> StreamOwned<ClientConnection, UnixStream> {
+    let name = ServerName::try_from(name).unwrap();
+    StreamOwned::new(ClientConnection::new(config, name).unwrap(), socket)
+}
+
+#[test]
+fn plain_bytes_cross_both_ways() {
+    block_on(async {
+        let (mut stream, client) = Stream::pair().unwrap();
+        let client = thread::spawn(move || {
+            let mut client = blocking(client);
+            client.write_all(b"hello").unwrap();
+            let mut all = Vec::new();
+            client.read_to_end(&mut all).unwrap();
+            all
+        });
+        let mut input = Input::new();
+        assert_eq!(stream.receive(&mut input, SECOND).await.unwrap(), 5);
+        assert_eq!(input.bytes(), b"hello");
+        let big: Vec<u8> = (0..1_000_000u32).map(|n| n as u8).collect();
+        stream.send(&big).await.unwrap();
+        stream.close().await;
+        assert_eq!(client.join().unwrap(), big);
+        assert_eq!(stream.peer(), IpAddr::V4(Ipv4Addr::LOCALHOST));
+    });
+}
+
+#[test]
+fn waits_end_at_their_deadlines() {
+    block_on(async {
+        let (mut stream, _client) = Stream::pair().unwrap();
+        let mut input = Input::new();
+        let wait = Duration::from_millis(30);
+        let start = Instant::now();
+        let error = stream.receive(&mut input, wait).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(start.elapsed() >= wait);
+        // A client that does not read.
+        stream.deadlines.write = wait;
+        let error = stream.send(&vec![0; 8 << 20]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(start.elapsed() < SECOND * 5);
+    });
+}
+
+#[test]
+fn a_silent_client_does_not_hold_a_handshake() {
+    block_on(async {
+        let (_dir, tls, _) = authority();
+        let (mut stream, _client) = Stream::pair().unwrap();
+        stream.deadlines.handshake = Duration::from_millis(30);
+        let error = stream.start_tls(&tls).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    });
+}
+
+#[test]
+fn tls_crosses_both_ways() {
+    let (_dir, tls, config) = authority();
+    for name in [
+        "mail.example.org",
+        "localhost",
+        "127.0.0.1",
+        "::1",
+        "localhost",
+    ] {
+        let (mut stream, client) = Stream::pair().unwrap();
+        let config = config.clone();
+        let client = thread::spawn(move || {
+            let mut client = tls_client(blocking(client), config, name);
+            // With the end of the handshake comes data already.
+            client.write_all(b"early").unwrap();
+            let mut greeting = [0; 5];
+            client.read_exact(&mut greeting).unwrap();
+            assert_eq!(&greeting, b"hello");
+            client.write_all(&vec![b'x'; 200_000]).unwrap();
+            let mut big = vec![0; 1_000_000];
+            client.read_exact(&mut big).unwrap();
+            assert!(big.iter().enumerate().all(|(n, &byte)| byte == n as u8));
+            client.conn.send_close_notify();
+            client.flush().unwrap();
+            // close_notify from the server: a clean end, not a cut.
+            assert_eq!(client.read(&mut big).unwrap(), 0);
+            client.conn.handshake_kind()
+        });
+        block_on(async {
+            stream.start_tls(&tls).await.unwrap();
+            assert!(stream.is_tls());
+            stream.send(b"hello").await.unwrap();
+            let mut input = Input::new();
+            while input.bytes().len() < 200_005 {
+                let n = stream.receive(&mut input, SECOND).await.unwrap();
+                assert!((1..=MAX_RECEIVE).contains(&n));
+            }
+            assert_eq!(&input.bytes()[..6], b"earlyx");
+            let big: Vec<u8> = (0..1_000_000u32).map(|n| n as u8).collect();
+            stream.send(&big).await.unwrap();
+            assert_eq!(stream.receive(&mut input, SECOND).await.unwrap(), 0);
+            assert_eq!(stream.receive(&mut input, SECOND).await.unwrap(), 0);
+            // Nothing is held while the connection is quiet.
+            assert_eq!(stream.unsent.capacity(), 0);
+            stream.close().await;
+        });
+        client.join().unwrap();
+    }
+}
+
+#[test]
+fn a_second_connection_resumes_the_session() {
+    let (_dir, tls, config) = authority();
+    let mut kinds = Vec::new();
+    for _ in 0..2 {
+        let (mut stream, client) = Stream::pair().unwrap();
+        let config = config.clone();
+        let client = thread::spawn(move || {
+            let mut client = tls_client(blocking(client), config, "localhost");
+            let mut all = Vec::new();
+            client.read_to_end(&mut all).unwrap();
+            assert_eq!(all, b"* OK\r\n");
+            client.conn.handshake_kind()
+        });
+        block_on(async {
+            stream.start_tls(&tls).await.unwrap();
+            stream.send(b"* OK\r\n").await.unwrap();
+            stream.close().await;
+        });
+        kinds.push(client.join().unwrap());
+    }
+    use rustls::HandshakeKind::{Full, Resumed};
+    assert_eq!(kinds, [Some(Full), Some(Resumed)]);
+}
+
+#[test]
+fn tls_1_2_finishes_before_the_client_speaks() {
+    let (dir, tls, _) = authority();
+    let old = client_config(dir.path(), &[&rustls::version::TLS12]);
+    let (mut stream, client) = Stream::pair().unwrap();
+    let client = thread::spawn(move || {
+        let mut client = tls_client(blocking(client), old, "localhost");
+        client.write_all(b"EHLO x\r\n").unwrap();
+        let mut reply = [0; 3];
+        client.read_exact(&mut reply).unwrap();
+        assert_eq!(&reply, b"250");
+    });
+    block_on(async {
+        stream.start_tls(&tls).await.unwrap();
+        let mut input = Input::new();
+        stream.receive(&mut input, SECOND).await.unwrap();
+        assert_eq!(input.bytes(), b"EHLO x\r\n");
+        stream.send(b"250").await.unwrap();
+        stream.close().await;
+    });
+    client.join().unwrap();
+}
+
+#[test]
+fn garbage_instead_of_a_handshake_is_answered_with_an_alert() {
+    block_on(async {
+        let (_dir, tls, _) = authority();
+        let (mut stream, client) = Stream::pair().unwrap();
+        let mut client = blocking(client);
+        client.write_all(b"EHLO there is no TLS here\r\n").unwrap();
+        let error = stream.start_tls(&tls).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
+        drop(stream);
+        let mut all = Vec::new();
+        client.read_to_end(&mut all).unwrap();
+        // ContentType alert (RFC 8446, 5.1).
+        assert_eq!(all.first(), Some(&21));
+    });
+}
+
+#[test]
+fn a_waiting_client_hears_the_goodbye() {
+    use crate::net::limit::{Gate, Limits};
+    let gate = Gate::new(Limits::default());
+    let pass = gate.admit(IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap();
+    let (stream, client) = Stream::pair().unwrap();
+    let mut stream = stream.admitted(pass, "* BYE going down\r\n");
+    let cut = block_on(async {
+        let mut input = Input::new();
+        let receive = async { stream.receive(&mut input, SECOND * 10).await.is_ok() };
+        let cut = async {
+            Timer::after(Duration::from_millis(30)).await;
+            false
+        };
+        future::or(receive, cut).await
+    });
+    assert!(!cut);
+    assert_eq!(gate.open(), 1);
+    drop(stream);
+    assert_eq!(gate.open(), 0);
+    let mut all = String::new();
+    blocking(client).read_to_string(&mut all).unwrap();
+    assert_eq!(all, "* BYE going down\r\n");
+}

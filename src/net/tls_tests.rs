@@ -1,0 +1,98 @@
+use super::*;
+use rcgen::{CertificateParams, KeyPair};
+use std::fs;
+
+struct Pem {
+    dir: tempfile::TempDir,
+}
+
+impl Pem {
+    /// A certificate for `mail.example.org`, valid from and to these years.
+    fn new(from: i32, to: i32) -> Pem {
+        let dir = tempfile::tempdir().unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["mail.example.org".to_string()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(from, 1, 1);
+        params.not_after = rcgen::date_time_ymd(to, 1, 1);
+        let certificate = params.self_signed(&key).unwrap();
+        fs::write(dir.path().join("cert.pem"), certificate.pem()).unwrap();
+        fs::write(dir.path().join("key.pem"), key.serialize_pem()).unwrap();
+        Pem { dir }
+    }
+
+    fn certificate(&self) -> PathBuf {
+        self.dir.path().join("cert.pem")
+    }
+
+    fn key(&self) -> PathBuf {
+        self.dir.path().join("key.pem")
+    }
+}
+
+fn error(certificate: &Path, key: &Path) -> String {
+    match Tls::from_files(certificate, key) {
+        Ok(_) => "no error".to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn the_owners_files_are_served() {
+    let pem = Pem::new(2020, 2090);
+    let tls = Tls::from_files(&pem.certificate(), &pem.key()).unwrap();
+    let before = tls.config();
+    let next = Pem::new(2020, 2080);
+    fs::copy(next.certificate(), pem.certificate()).unwrap();
+    // The key is still the old one: the server goes on with what it has.
+    assert!(tls.reload().is_err());
+    assert!(Arc::ptr_eq(&before, &tls.config()));
+    fs::copy(next.key(), pem.key()).unwrap();
+    tls.reload().unwrap();
+    assert!(!Arc::ptr_eq(&before, &tls.config()));
+}
+
+#[test]
+fn errors_say_which_file_and_why() {
+    let good = Pem::new(2020, 2090);
+    let other = Pem::new(2020, 2090);
+    let over = Pem::new(2020, 2021);
+    let early = Pem::new(2089, 2090);
+    let mismatch = error(&good.certificate(), &other.key());
+    assert!(
+        mismatch.contains("is not the key of the certificate"),
+        "{mismatch}"
+    );
+    let expired = error(&over.certificate(), &over.key());
+    assert!(
+        expired.ends_with("expired at 2021-01-01T00:00:00Z"),
+        "{expired}"
+    );
+    let early = error(&early.certificate(), &early.key());
+    assert!(
+        early.ends_with("not valid before 2089-01-01T00:00:00Z"),
+        "{early}"
+    );
+    let missing = error(Path::new("/nonexistent/cert.pem"), &good.key());
+    assert!(
+        missing.starts_with("can't read /nonexistent/cert.pem: "),
+        "{missing}"
+    );
+    let swapped = error(&good.key(), &good.certificate());
+    assert!(swapped.contains("holds no certificate in PEM"), "{swapped}");
+    let no_key = error(&good.certificate(), &good.certificate());
+    assert!(no_key.contains("holds no private key in PEM"), "{no_key}");
+}
+
+#[test]
+fn validity_reads_both_forms_of_time_and_no_garbage() {
+    let pem = Pem::new(2020, 2090);
+    let chain = read_chain(&pem.certificate()).unwrap();
+    let (from, to) = validity(&chain[0]).unwrap();
+    assert_eq!(from.to_string(), "2020-01-01T00:00:00Z");
+    // From 2050 on a certificate uses GeneralizedTime.
+    assert_eq!(to.to_string(), "2090-01-01T00:00:00Z");
+    for cut in 0..60 {
+        assert_eq!(validity(&chain[0][..cut]), None);
+    }
+    assert_eq!(validity(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff]), None);
+}
