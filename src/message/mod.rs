@@ -1,5 +1,21 @@
 //! Reading messages. Pure: no I/O; everything works on bytes as they come.
+//!
+//! - [`scanner`]: takes a message in slices and leaves a [`structure::Structure`], the row
+//!   ([`row`]) that answers ENVELOPE, BODY, BODYSTRUCTURE and maps sections to byte ranges.
+//! - [`content`], [`address_list`], [`date`] on [`lexer`]: what header fields say.
+//! - [`envelope`], [`body_structure`] on [`quote`]: how IMAP says it.
+//! - [`header`]: the fields of a stored header. [`decode`], [`charset`], [`encoded_word`],
+//!   [`text`]: decoding for SEARCH and BINARY.
 
+pub mod address_list;
+pub mod body_structure;
+pub mod content;
+pub mod date;
+pub mod envelope;
 pub mod header;
+pub mod lexer;
+pub mod quote;
+pub mod row;
+pub mod scanner;
 pub mod structure;
 pub mod text;

@@ -1,6 +1,9 @@
-//! The incremental MIME scanner, and the [`Structure`] that it leaves.
+//! What delivery keeps of a message: the [`Structure`] that the [`Scanner`] leaves.
 
 use std::ops::Range;
+
+pub use super::row::StructureRef;
+pub use super::scanner::Scanner;
 
 /// Bytes of the stored message.
 pub type ByteRange = Range<u32>;
@@ -11,6 +14,10 @@ pub const MAX_DEPTH: usize = 64;
 pub const MAX_PARTS: usize = 1000;
 /// Most bytes of one header that are read for values; the header itself may be longer.
 pub const MAX_HEADER: usize = 256 * 1024;
+/// Most bytes of header values kept for BODYSTRUCTURE; later parts show without theirs.
+pub const MAX_VALUES: usize = 1024 * 1024;
+/// Longest charset name kept, bytes.
+pub const MAX_CHARSET: usize = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Encoding {
@@ -29,7 +36,7 @@ pub enum Kind {
     /// Any other leaf.
     Leaf,
     Multipart,
-    /// `message/rfc822` (or message/global): its one child is the embedded message.
+    /// `message/rfc822`: its one child is the embedded message.
     Message,
 }
 
@@ -61,56 +68,24 @@ pub struct Structure {
     pub size: u32,
     /// A NUL byte was seen: such a message can't be a plain literal (RFC 3516, 4.2).
     pub has_nul: bool,
-    /// The Date field as a moment (seconds since 1970), for SEARCH SENT* and SORT.
+    /// The Date field as a moment (seconds since 1970), for SORT.
     pub sent: Option<i64>,
+    /// The Date field's day as written, days since 1970-01-01, for SEARCH SENT*: they
+    /// disregard time and zone.
+    pub sent_day: Option<i32>,
 }
 
 impl Structure {
     /// BODY: `body_structure` without its extension data.
     pub fn body(&self) -> Vec<u8> {
-        todo!()
-    }
-    /// The row that the store keeps.
-    pub fn encode(&self) -> Vec<u8> {
-        todo!()
-    }
-    pub fn decode(_bytes: &[u8]) -> Option<Structure> {
-        todo!()
-    }
-}
-
-/// A stored row read in place, for listings that want one field of 100,000 messages.
-#[derive(Clone, Copy)]
-pub struct StructureRef<'a> {
-    pub envelope: &'a [u8],
-    pub body_structure: &'a [u8],
-    pub sent: Option<i64>,
-}
-
-impl<'a> StructureRef<'a> {
-    /// Reads the row's head alone: costs the same for any message.
-    pub fn read(_row: &'a [u8]) -> Option<StructureRef<'a>> {
-        todo!()
-    }
-}
-
-/// Takes a message in slices of any size and never holds more than one header.
-pub struct Scanner {}
-
-impl Default for Scanner {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Scanner {
-    pub fn new() -> Scanner {
-        todo!()
-    }
-    pub fn push(&mut self, _bytes: &[u8]) {
-        todo!()
-    }
-    pub fn finish(self) -> Structure {
-        todo!()
+        let mut body = Vec::with_capacity(self.body_structure.len());
+        let mut from = 0;
+        for run in &self.extensions {
+            let kept = self.body_structure.get(from..run.start as usize);
+            body.extend_from_slice(kept.unwrap_or_default());
+            from = run.end as usize;
+        }
+        body.extend_from_slice(self.body_structure.get(from..).unwrap_or_default());
+        body
     }
 }
