@@ -1,1 +1,264 @@
-//! Listeners: accept, count, hand over.
+//! Listeners: accept, count, hand over to a driver, and end what runs at shutdown.
+
+use crate::net::limit::{Gate, Limits, Pass, Refusal};
+use crate::net::stream::{Deadlines, Stream};
+use crate::net::tls::Tls;
+use async_io::{Async, Timer};
+use futures_lite::FutureExt;
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use smol::Task;
+use std::collections::HashMap;
+use std::io::{self, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Connections that the kernel holds until they are accepted.
+const BACKLOG: i32 = 1024;
+/// How long to wait when the system has no file or memory for another connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Refusals and accept errors are logged at most this often.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+/// Files that are not connections: store, listeners, reactor.
+const OTHER_FILES: u64 = 128;
+/// How often shutdown looks for connections that have come to rest.
+const DRAIN_STEP: Duration = Duration::from_millis(20);
+
+/// The future of one connection.
+pub type Driving = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What a listener does with its connections.
+#[derive(Clone)]
+pub struct Handler {
+    /// For logs: `imaps`.
+    pub name: &'static str,
+    /// Whether the TLS handshake comes first.
+    pub implicit_tls: bool,
+    /// Said in clear to a connection over a limit; a TLS port just closes.
+    pub refusal: &'static str,
+    /// Said to a waiting client at shutdown.
+    pub goodbye: &'static str,
+    pub drive: Arc<dyn Fn(Stream) -> Driving + Send + Sync>,
+}
+
+struct Connection {
+    task: Task<()>,
+    /// See [`Pass::waiting`].
+    waiting: Arc<AtomicBool>,
+}
+
+/// All listeners and their connections.
+pub struct Listeners {
+    gate: Arc<Gate>,
+    deadlines: Deadlines,
+    tls: Tls,
+    accepting: Mutex<Vec<Task<()>>>,
+    connections: Mutex<HashMap<u64, Connection>>,
+    next_id: AtomicU64,
+    last_log: Mutex<Option<Instant>>,
+}
+
+impl Listeners {
+    pub fn new(limits: Limits, deadlines: Deadlines, tls: Tls) -> Arc<Listeners> {
+        Arc::new(Listeners {
+            gate: Gate::new(limits),
+            deadlines,
+            tls,
+            accepting: Mutex::default(),
+            connections: Mutex::default(),
+            next_id: AtomicU64::new(1),
+            last_log: Mutex::default(),
+        })
+    }
+
+    /// Accepts from now on, until [`Listeners::drain`].
+    pub fn serve(self: &Arc<Self>, listener: Async<TcpListener>, handler: Handler) {
+        let all = self.clone();
+        let task = smol::spawn(async move { all.accept(listener, handler).await });
+        lock(&self.accepting).push(task);
+    }
+
+    /// Connections open now.
+    pub fn open(&self) -> usize {
+        self.gate.open()
+    }
+
+    async fn accept(self: Arc<Self>, listener: Async<TcpListener>, handler: Handler) {
+        loop {
+            match listener.accept().await {
+                Ok((socket, peer)) => self.admit(socket, peer.ip().to_canonical(), &handler),
+                Err(error) if is_the_clients(&error) => {}
+                Err(error) => {
+                    self.log_rarely(|| log::warn!("{}: can't accept: {error}", handler.name));
+                    Timer::after(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn admit(self: &Arc<Self>, socket: Async<TcpStream>, peer: IpAddr, handler: &Handler) {
+        match self.gate.admit(peer) {
+            Ok(pass) => self.start(socket, peer, pass, handler.clone()),
+            Err(limit) => {
+                if !handler.implicit_tls {
+                    // The socket is new, so its buffer takes the line; else it just closes.
+                    let _ = socket.get_ref().write(handler.refusal.as_bytes());
+                }
+                self.log_rarely(|| {
+                    let limit = describe(limit);
+                    log::warn!("{}: refused {peer}: {limit}", handler.name);
+                });
+            }
+        }
+    }
+
+    fn start(
+        self: &Arc<Self>,
+        socket: Async<TcpStream>,
+        peer: IpAddr,
+        pass: Pass,
+        handler: Handler,
+    ) {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let waiting = pass.waiting().clone();
+        let stream = Stream::tcp(socket, peer, self.deadlines).admitted(id, pass, handler.goodbye);
+        let all = self.clone();
+        // Locked until the entry is in, so that a task that ends at once finds it.
+        let mut connections = lock(&self.connections);
+        let task = smol::spawn(async move {
+            let name = handler.name;
+            let driving = AssertUnwindSafe(all.drive(stream, handler));
+            if driving.catch_unwind().await.is_err() {
+                log::error!("{name} #{id}: ended by a bug; other connections go on");
+            }
+            if let Some(connection) = lock(&all.connections).remove(&id) {
+                connection.task.detach();
+            }
+        });
+        connections.insert(id, Connection { task, waiting });
+    }
+
+    async fn drive(&self, mut stream: Stream, handler: Handler) {
+        let (name, id, peer) = (handler.name, stream.id(), stream.peer());
+        log::debug!("{name} #{id}: connected from {peer}");
+        if handler.implicit_tls
+            && let Err(error) = stream.start_tls(&self.tls).await
+        {
+            log::debug!("{name} #{id}: no TLS with {peer}: {error}");
+            return;
+        }
+        (handler.drive)(stream).await;
+        log::debug!("{name} #{id}: closed");
+    }
+
+    /// Stops accepting and ends the connections: those that wait for their client at once,
+    /// the others when their command is done or `grace` is over.
+    pub async fn drain(&self, grace: Duration) {
+        let accepting = std::mem::take(&mut *lock(&self.accepting));
+        for task in accepting {
+            task.cancel().await;
+        }
+        let deadline = Instant::now() + grace;
+        loop {
+            let over = Instant::now() >= deadline;
+            let ended: Vec<Connection> = lock(&self.connections)
+                .extract_if(|_, it| over || it.waiting.load(Ordering::Acquire))
+                .map(|(_, connection)| connection)
+                .collect();
+            for connection in ended {
+                connection.task.cancel().await;
+            }
+            if lock(&self.connections).is_empty() {
+                return;
+            }
+            Timer::after(DRAIN_STEP).await;
+        }
+    }
+
+    fn log_rarely(&self, log: impl FnOnce()) {
+        let mut last = lock(&self.last_log);
+        if last.is_none_or(|last| last.elapsed() >= LOG_EVERY) {
+            *last = Some(Instant::now());
+            log();
+        }
+    }
+}
+
+/// Listens on `address`; `[::]` takes IPv4 too, and where there is no IPv6, IPv4 alone.
+pub fn bind(address: SocketAddr) -> io::Result<Async<TcpListener>> {
+    match bind_one(address) {
+        Err(error)
+            if address.ip().is_unspecified()
+                && error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) =>
+        {
+            bind_one(SocketAddr::new(
+                Ipv4Addr::UNSPECIFIED.into(),
+                address.port(),
+            ))
+        }
+        other => other,
+    }
+}
+
+fn bind_one(address: SocketAddr) -> io::Result<Async<TcpListener>> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    // A restarted server must not wait for old connections to be forgotten.
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if address.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, false)?;
+    }
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Async::new_nonblocking(TcpListener::from(socket))
+}
+
+/// Raises this process's limit on open files as far as it may; gives how many connections
+/// that leaves room for.
+pub fn raise_file_limit() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    let files = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    let connections = files.unwrap_or(u64::MAX).saturating_sub(OTHER_FILES).max(1);
+    usize::try_from(connections).unwrap_or(usize::MAX)
+}
+
+/// Errors of the connection that was to be accepted, not of the listener (accept(2)).
+fn is_the_clients(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset
+    )
+}
+
+fn describe(limit: Refusal) -> &'static str {
+    match limit {
+        Refusal::Total => "too many connections",
+        Refusal::Unauthenticated => "too many connections that have not logged in",
+        Refusal::PerSource => "too many connections from there that have not logged in",
+    }
+}
+
+/// Nothing here panics while it holds a lock, so what it guards is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[path = "listen_tests.rs"]
+mod tests;

@@ -45,6 +45,7 @@ pub struct Stream {
     unsent: Vec<u8>,
     peer: IpAddr,
     deadlines: Deadlines,
+    id: u64,
     pass: Option<Pass>,
     /// Said if the server ends the connection while it waits for the client.
     goodbye: &'static str,
@@ -85,15 +86,17 @@ impl Stream {
             unsent: Vec::new(),
             peer,
             deadlines,
+            id: 0,
             pass: None,
             goodbye: "",
             turns: 0,
         }
     }
 
-    /// Ties the stream to its place in the listener's count; `goodbye` is what the client
-    /// is told when the server shuts down.
-    pub fn admitted(mut self, pass: Pass, goodbye: &'static str) -> Stream {
+    /// Ties the stream to its place in the listener's count. `id` names it in logs;
+    /// `goodbye` is what the client is told when the server shuts down.
+    pub fn admitted(mut self, id: u64, pass: Pass, goodbye: &'static str) -> Stream {
+        self.id = id;
         self.pass = Some(pass);
         self.goodbye = goodbye;
         self
@@ -104,6 +107,11 @@ impl Stream {
         if let Some(pass) = &mut self.pass {
             pass.authenticated();
         }
+    }
+
+    /// The connection's number in this process, for logs; 0 in tests.
+    pub fn id(&self) -> u64 {
+        self.id
     }
 
     /// The peer's address; loopback for a Unix socket. An IPv4 client of an IPv6 socket is IPv4.
@@ -172,7 +180,9 @@ impl Stream {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.flush(deadline).await?;
+                    self.set_waiting(true);
                     self.socket.ready(Direction::Read, deadline).await?;
+                    self.set_waiting(false);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {

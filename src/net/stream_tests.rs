@@ -220,7 +220,7 @@ fn a_waiting_client_hears_the_goodbye() {
     let gate = Gate::new(Limits::default());
     let pass = gate.admit(IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap();
     let (stream, client) = Stream::pair().unwrap();
-    let mut stream = stream.admitted(pass, "* BYE going down\r\n");
+    let mut stream = stream.admitted(7, pass, "* BYE going down\r\n");
     let cut = block_on(async {
         let mut input = Input::new();
         let receive = async { stream.receive(&mut input, SECOND * 10).await.is_ok() };

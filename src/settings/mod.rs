@@ -1,12 +1,104 @@
 //! The settings: typed, each with its unit, range and default.
 
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
+
+/// What is served on a port. The names are IANA's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Service {
+    Imap,
+    Imaps,
+    Pop3,
+    Pop3s,
+    Submission,
+    Submissions,
+}
+
+impl Service {
+    pub const ALL: [Service; 6] = [
+        Service::Imap,
+        Service::Imaps,
+        Service::Pop3,
+        Service::Pop3s,
+        Service::Submission,
+        Service::Submissions,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Service::Imap => "imap",
+            Service::Imaps => "imaps",
+            Service::Pop3 => "pop3",
+            Service::Pop3s => "pop3s",
+            Service::Submission => "submission",
+            Service::Submissions => "submissions",
+        }
+    }
+
+    /// Its well-known port.
+    pub fn port(self) -> u16 {
+        match self {
+            Service::Imap => 143,
+            Service::Imaps => 993,
+            Service::Pop3 => 110,
+            Service::Pop3s => 995,
+            Service::Submission => 587,
+            Service::Submissions => 465,
+        }
+    }
+
+    /// Whether TLS begins before the greeting (RFC 8314, 3).
+    pub fn implicit_tls(self) -> bool {
+        matches!(self, Service::Imaps | Service::Pop3s | Service::Submissions)
+    }
+}
+
+impl fmt::Display for Service {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A service on an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    pub service: Service,
+    pub address: SocketAddr,
+}
+
+impl Listen {
+    /// Every service at `address`, on its well-known port plus `base`. `None` if a port
+    /// would be over 65535.
+    pub fn all(address: IpAddr, base: u16) -> Option<Vec<Listen>> {
+        let listen = |service: Service| {
+            let port = service.port().checked_add(base)?;
+            let address = SocketAddr::new(address, port);
+            Some(Listen { service, address })
+        };
+        Service::ALL.into_iter().map(listen).collect()
+    }
+}
 
 /// What the server holds connections and messages to.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The name this server greets with and puts into Received; a domain name.
     pub hostname: String,
+    /// What is served where. `[::]` takes IPv4 too.
+    pub listen: Vec<Listen>,
+    /// The owner's certificate with its chain, PEM; without it, the server's own authority
+    /// signs one.
+    pub tls_certificate: Option<PathBuf>,
+    /// The key of `tls_certificate`, PEM.
+    pub tls_key: Option<PathBuf>,
+    /// Connections at once, of all services; fewer where the system allows fewer files.
+    pub max_connections: usize,
+    /// Connections at once that have not logged in.
+    pub max_unauthenticated: usize,
+    /// Connections at once that have not logged in, from one address (IPv6: one /64).
+    pub max_unauthenticated_per_source: usize,
     /// Largest message, bytes. 1 KiB to 1 GiB; SIZE (RFC 1870) and APPENDLIMIT (RFC 7889).
     pub max_message_size: u64,
     /// Recipients a message; 1 to 1,000 (RFC 5321, 4.5.3.1.8 asks for 100 at least).
@@ -23,12 +115,20 @@ pub struct Settings {
     pub smtp_timeout: Duration,
     /// How long one chunk of output may wait for a client that does not read.
     pub write_timeout: Duration,
+    /// At shutdown: how long commands that run may take to end.
+    pub drain_timeout: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
             hostname: "localhost".into(),
+            listen: Listen::all(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0).unwrap_or_default(),
+            tls_certificate: None,
+            tls_key: None,
+            max_connections: 4096,
+            max_unauthenticated: 1024,
+            max_unauthenticated_per_source: 256,
             max_message_size: 100 << 20,
             max_recipients: 200,
             plain_login_on_loopback: true,
@@ -37,6 +137,7 @@ impl Default for Settings {
             pop3_timeout: Duration::from_secs(10 * 60),
             smtp_timeout: Duration::from_secs(5 * 60),
             write_timeout: Duration::from_secs(60),
+            drain_timeout: Duration::from_secs(10),
         }
     }
 }
