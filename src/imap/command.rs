@@ -22,8 +22,10 @@ pub enum Command {
     Id(Vec<(String, Option<String>)>),
     StartTls,
     Authenticate {
+        /// In upper case.
         mechanism: String,
-        initial: Option<Vec<u8>>,
+        /// The initial response (RFC 4959), decoded from base64; `=` is an empty one.
+        initial: Option<Secret<Vec<u8>>>,
     },
     Login {
         user: String,
@@ -103,6 +105,29 @@ pub struct Append {
     pub binary: bool,
     /// `{n+}`: sent without waiting (RFC 7888).
     pub non_synchronizing: bool,
+}
+
+/// Why a command is refused before anybody looks at what it asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParseError {
+    /// Not the grammar, or over one of the parser's limits; the text says which: `BAD`.
+    Syntax(&'static str),
+    /// A literal, or a command with its literals, is too large (RFC 7888, 4): `BAD [TOOBIG]`.
+    TooBig,
+    /// SEARCH in a charset that is not known (RFC 3501, 6.4.4): `NO [BADCHARSET (…)]`.
+    Charset,
+    /// A mailbox name that is neither modified UTF-7 nor UTF-8: `NO [CANNOT]`.
+    MailboxName,
+    /// CREATE with a special use that is not kept here (RFC 6154, 3): `NO [USEATTR]`.
+    SpecialUse,
+}
+
+/// A command that could not be read. `response::rejected` writes the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// `None`: not even the tag could be read, the answer is `* BAD`.
+    pub tag: Option<String>,
+    pub error: ParseError,
 }
 
 /// LIST, basic and with the SPECIAL-USE selection and return options (RFC 5258, 6154).

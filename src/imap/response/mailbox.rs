@@ -1,0 +1,131 @@
+//! Mailbox data: LIST, LSUB, STATUS, FLAGS, NAMESPACE.
+
+use super::end;
+use super::text::{flag_names, mailbox_name, number};
+use crate::imap::command::StatusItem;
+use crate::mail::SEPARATOR;
+
+/// `* LIST (\HasNoChildren) "/" INBOX`; `word` is LIST or LSUB. With `child_info`
+/// (RFC 5258, 4) `("CHILDINFO" ("SUBSCRIBED"))` follows.
+pub fn list(
+    out: &mut Vec<u8>,
+    word: &str,
+    attributes: &[&str],
+    name: &str,
+    utf8: bool,
+    child_info: bool,
+) {
+    list_head(out, word, attributes);
+    mailbox_name(out, name, utf8);
+    if child_info {
+        out.extend_from_slice(b" (\"CHILDINFO\" (\"SUBSCRIBED\"))");
+    }
+    end(out);
+}
+
+/// `* LIST (\Noselect) "/" ""`: the answer to an empty pattern (RFC 3501, 6.3.8).
+pub fn list_root(out: &mut Vec<u8>, word: &str) {
+    list_head(out, word, &["\\Noselect"]);
+    out.extend_from_slice(b"\"\"");
+    end(out);
+}
+
+fn list_head(out: &mut Vec<u8>, word: &str, attributes: &[&str]) {
+    out.extend_from_slice(b"* ");
+    out.extend_from_slice(word.as_bytes());
+    out.extend_from_slice(b" (");
+    for (n, attribute) in attributes.iter().enumerate() {
+        if n > 0 {
+            out.push(b' ');
+        }
+        out.extend_from_slice(attribute.as_bytes());
+    }
+    out.extend_from_slice(b") \"");
+    out.push(SEPARATOR as u8);
+    out.extend_from_slice(b"\" ");
+}
+
+/// `* STATUS name (MESSAGES 1 UIDNEXT 2)`.
+pub fn status(out: &mut Vec<u8>, name: &str, utf8: bool, items: &[(StatusItem, u64)]) {
+    out.extend_from_slice(b"* STATUS ");
+    mailbox_name(out, name, utf8);
+    out.extend_from_slice(b" (");
+    for (n, &(item, value)) in items.iter().enumerate() {
+        if n > 0 {
+            out.push(b' ');
+        }
+        out.extend_from_slice(item.name().as_bytes());
+        out.push(b' ');
+        number(out, value);
+    }
+    out.push(b')');
+    end(out);
+}
+
+/// `* FLAGS (\Answered … $Forwarded)`.
+pub fn flags(out: &mut Vec<u8>, keywords: &[String]) {
+    out.extend_from_slice(b"* FLAGS ");
+    flag_names(out, keywords, false);
+    end(out);
+}
+
+/// One personal namespace without a prefix (RFC 2342).
+pub fn namespace(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"* NAMESPACE ((\"\" \"");
+    out.push(SEPARATOR as u8);
+    out.extend_from_slice(b"\")) NIL NIL");
+    end(out);
+}
+
+impl StatusItem {
+    pub fn name(self) -> &'static str {
+        match self {
+            StatusItem::Messages => "MESSAGES",
+            StatusItem::Recent => "RECENT",
+            StatusItem::UidNext => "UIDNEXT",
+            StatusItem::UidValidity => "UIDVALIDITY",
+            StatusItem::Unseen => "UNSEEN",
+            StatusItem::Deleted => "DELETED",
+            StatusItem::Size => "SIZE",
+            StatusItem::HighestModSeq => "HIGHESTMODSEQ",
+            StatusItem::AppendLimit => "APPENDLIMIT",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(say: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        say(&mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    #[test]
+    fn mailbox_data() {
+        assert_eq!(
+            said(|out| list(out, "LIST", &["\\Marked", "\\Sent"], "a b/é", false, false)),
+            "* LIST (\\Marked \\Sent) \"/\" \"a b/&AOk-\"\r\n"
+        );
+        assert_eq!(
+            said(|out| list(out, "LIST", &[], "a", false, true)),
+            "* LIST () \"/\" a (\"CHILDINFO\" (\"SUBSCRIBED\"))\r\n"
+        );
+        assert_eq!(
+            said(|out| list_root(out, "LSUB")),
+            "* LSUB (\\Noselect) \"/\" \"\"\r\n"
+        );
+        let items = [(StatusItem::Messages, 231), (StatusItem::UidNext, 44292)];
+        assert_eq!(
+            said(|out| status(out, "blurdybloop", false, &items)),
+            "* STATUS blurdybloop (MESSAGES 231 UIDNEXT 44292)\r\n"
+        );
+        assert_eq!(said(namespace), "* NAMESPACE ((\"\" \"/\")) NIL NIL\r\n");
+        assert_eq!(
+            said(|out| flags(out, &["x".into()])),
+            "* FLAGS (\\Answered \\Flagged \\Deleted \\Seen \\Draft x)\r\n"
+        );
+    }
+}
