@@ -9,6 +9,7 @@
 
 use crate::login::Login;
 use crate::net::tls::Tls;
+use crate::pop3::lock::Maildrops;
 use crate::settings::Settings;
 use crate::store::Store;
 use std::sync::Arc;
@@ -19,4 +20,6 @@ pub struct Context {
     pub login: Login,
     pub settings: Arc<Settings>,
     pub tls: Tls,
+    /// Which maildrops POP3 sessions have open; `Maildrops::default()` at start.
+    pub maildrops: Maildrops,
 }

@@ -1,1 +1,3 @@
+//! All integration tests are one binary: one link, one run.
 
+mod support;
