@@ -63,9 +63,14 @@ impl Content {
             keep_first(&mut self.location, value);
         } else if is(b"language") && self.languages.is_empty() {
             self.languages = languages(value);
-        } else if is(b"disposition") && self.disposition.is_none() {
-            self.disposition = disposition(value);
+        } else if is(b"disposition") && self.lacks_disposition() {
+            self.disposition = disposition(value).or(self.disposition.take());
         }
+    }
+
+    /// The first disposition with parameters counts (Dovecot's reading).
+    fn lacks_disposition(&self) -> bool {
+        !matches!(&self.disposition, Some((_, parameters)) if !parameters.is_empty())
     }
 
     /// A type without a subtype counts as none: text/plain (RFC 2045, 5.2).

@@ -156,16 +156,20 @@ impl<'a> Cursor<'a> {
         self.cfws()
     }
 
-    /// At a `"`: the string without quotes, backslashes and folds.
+    /// At a `"`: the string without quotes, backslashes and folds; nothing where it doesn't end.
     pub fn quoted_string(&mut self, out: &mut Vec<u8>) -> Step {
+        let start = out.len();
         self.at += 1;
         while let Some(byte) = self.peek() {
             self.at += 1;
             if byte == b'"' {
                 return self.cfws();
             }
-            self.take_quoted(byte, out)?;
+            if self.take_quoted(byte, out).is_err() {
+                break;
+            }
         }
+        out.truncate(start);
         Err(Broken)
     }
 

@@ -3,15 +3,20 @@
 //! - [`scanner`]: takes a message in slices and leaves a [`structure::Structure`], the row
 //!   ([`row`]) that answers ENVELOPE, BODY, BODYSTRUCTURE and maps sections to byte ranges.
 //! - [`content`], [`address_list`], [`date`] on [`lexer`]: what header fields say.
-//! - [`envelope`], [`body_structure`] on [`quote`]: how IMAP says it.
+//! - [`envelope`], [`body_structure`] on [`quote`]: how IMAP says it; [`envelope_ref`] reads
+//!   it back.
 //! - [`header`]: the fields of a stored header. [`decode`], [`charset`], [`encoded_word`],
 //!   [`text`]: decoding for SEARCH and BINARY.
 
 pub mod address_list;
 pub mod body_structure;
+pub mod charset;
 pub mod content;
 pub mod date;
+pub mod decode;
+pub mod encoded_word;
 pub mod envelope;
+pub mod envelope_ref;
 pub mod header;
 pub mod lexer;
 pub mod quote;

@@ -76,6 +76,8 @@ struct Node {
     depth: usize,
     mime: bool,
     digest: bool,
+    /// `message/*`
+    is_message: bool,
     shape: Shape,
     encoding: Encoding,
     charset: String,
@@ -380,6 +382,7 @@ impl Scanner {
             depth: self.open.len(),
             mime,
             digest: false,
+            is_message: false,
             shape: Shape::Text,
             encoding: Encoding::Identity,
             charset: String::new(),
@@ -441,6 +444,7 @@ impl Scanner {
         }
         node.digest =
             node.shape == Shape::Multipart && content.is_media_type("multipart", "digest");
+        node.is_message = content.is_type("message");
         node.encoding = content.encoding();
         node.charset = content.charset();
         node.charset
@@ -585,6 +589,7 @@ where
     Part {
         kind: match node.shape {
             Shape::Text => Kind::Text,
+            Shape::Leaf if node.is_message => Kind::Text,
             Shape::Leaf | Shape::Truncated => Kind::Leaf,
             Shape::Multipart => Kind::Multipart,
             Shape::Message => Kind::Message,

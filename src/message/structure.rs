@@ -31,7 +31,7 @@ pub enum Encoding {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// `text/*`: SEARCH looks into it.
+    /// `text/*`, and `message/*` that is not looked into: SEARCH reads it.
     Text,
     /// Any other leaf.
     Leaf,
