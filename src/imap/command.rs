@@ -10,7 +10,7 @@ pub struct Request {
     pub command: Command,
 }
 
-/// A mailbox argument, already decoded from modified UTF-7 (or UTF-8), not yet checked.
+/// A mailbox argument, already decoded from modified UTF-7, not yet checked.
 pub type MailboxArg = String;
 
 #[derive(Debug)]
@@ -116,7 +116,7 @@ pub enum ParseError {
     TooBig,
     /// SEARCH in a charset that is not known (RFC 3501, 6.4.4): `NO [BADCHARSET (…)]`.
     Charset,
-    /// A mailbox name that is neither modified UTF-7 nor UTF-8: `NO [CANNOT]`.
+    /// A mailbox name that is not in modified UTF-7: `NO [CANNOT]`.
     MailboxName,
     /// CREATE with a special use that is not kept here (RFC 6154, 3): `NO [USEATTR]`.
     SpecialUse,
@@ -248,7 +248,7 @@ pub enum SectionName {
     Rfc822Text,
 }
 
-/// `<start.count>`.
+/// `<start.count>`; a count of `u32::MAX` is all that is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Partial {
     pub start: u32,

@@ -501,3 +501,6 @@ fn may_begin_literal(head: &[u8]) -> bool {
     }
     !quoted && matches!(head.last(), Some(b' ' | b'('))
 }
+
+#[cfg(test)]
+mod tests;

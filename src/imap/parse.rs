@@ -146,7 +146,12 @@ fn named(cursor: &mut Cursor, name: &str) -> Result<Command> {
         },
         "SUBSCRIBE" => Command::Subscribe(mailbox(cursor)?),
         "UNSUBSCRIBE" => Command::Unsubscribe(mailbox(cursor)?),
-        "LIST" => list::list(cursor)?,
+        "LIST" => Command::List(list::list(cursor)?),
+        // What clients said before RFC 6154; Dovecot too answers it as LIST.
+        "XLIST" => Command::List(List {
+            return_special_use: true,
+            ..list::list(cursor)?
+        }),
         "LSUB" => list::lsub(cursor)?,
         "STATUS" => list::status(cursor)?,
         "NAMESPACE" => Command::Namespace,
@@ -169,11 +174,12 @@ fn mailbox(cursor: &mut Cursor) -> Result<MailboxArg> {
     cursor.mailbox()
 }
 
-/// `id = "ID" SP ("(" [string SP nstring *(SP string SP nstring)] ")" / nil)` (RFC 2971).
+/// `id = "ID" SP ("(" [string SP nstring *(SP string SP nstring)] ")" / nil)` (RFC 2971);
+/// without an argument it is NIL.
 fn id(cursor: &mut Cursor) -> Result<Command> {
-    cursor.space()?;
     let mut pairs = Vec::new();
-    if !cursor.skip_keyword("NIL") {
+    cursor.spaces();
+    if !cursor.at_end() && !cursor.skip_keyword("NIL") {
         cursor.list(MAX_ID_PAIRS, |cursor| {
             let name = utf8(cursor.string()?)?;
             cursor.space()?;

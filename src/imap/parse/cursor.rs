@@ -247,14 +247,9 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// Modified UTF-7; or, as it has no 8-bit characters, plainly UTF-8 where there are some:
-/// that is what clients send who never heard of it.
 pub(super) fn mailbox_name(bytes: Cow<[u8]>) -> Result<String> {
-    let text = std::str::from_utf8(&bytes).map_err(|_| ParseError::MailboxName)?;
-    if !text.is_ascii() {
-        return Ok(text.to_owned());
-    }
-    utf7::decode(text).ok_or(ParseError::MailboxName)
+    let name = std::str::from_utf8(&bytes).ok().and_then(utf7::decode);
+    name.ok_or(ParseError::MailboxName)
 }
 
 pub(super) fn utf8(bytes: Cow<[u8]>) -> Result<String> {

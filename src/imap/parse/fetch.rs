@@ -210,18 +210,18 @@ fn header_names(cursor: &mut Cursor) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// `"<" number "." nz-number ">"`
+/// `"<" number "." nz-number ">"`. As with Dovecot the count may be 0, or left out for all
+/// that is there.
 fn partial(cursor: &mut Cursor) -> Result<Option<Partial>> {
     if !cursor.skip(b'<') {
         return Ok(None);
     }
     let start = saturated(cursor)?;
-    cursor.expect(b'.', "a partial fetch needs a start and a count")?;
-    let count = saturated(cursor)?;
+    let count = match cursor.skip(b'.') {
+        true => saturated(cursor)?,
+        false => u32::MAX,
+    };
     cursor.expect(b'>', "a partial fetch has no end")?;
-    if count == 0 {
-        return syntax("a partial fetch of nothing");
-    }
     Ok(Some(Partial { start, count }))
 }
 

@@ -14,7 +14,7 @@ const MAX_OPTIONS: usize = 32;
 /// list = "LIST" [SP "(" [list-select-opts] ")"] SP mailbox SP mbox-or-pat
 ///        [SP "RETURN" SP "(" [return-options] ")"]
 /// ```
-pub(super) fn list(cursor: &mut Cursor) -> Result<Command> {
+pub(super) fn list(cursor: &mut Cursor) -> Result<List> {
     let mut list = List::default();
     cursor.space()?;
     if cursor.peek() == Some(b'(') {
@@ -40,7 +40,7 @@ pub(super) fn list(cursor: &mut Cursor) -> Result<Command> {
         cursor.space()?;
         returns(cursor, &mut list)?;
     }
-    Ok(Command::List(list))
+    Ok(list)
 }
 
 pub(super) fn lsub(cursor: &mut Cursor) -> Result<Command> {
