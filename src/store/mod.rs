@@ -3,50 +3,59 @@
 //!
 //! Reads see one snapshot and never block a write. Writes go to one writer thread, which
 //! commits all that wait as one durable transaction, publishes the changes, then answers.
+//!
+//! What holds at every moment, power cut or not:
+//!
+//! - A row names bytes only after those are durable: segment first, then the transaction.
+//! - A segment file is never changed below the length that its row records.
+//! - One transaction is one moment for readers, watchers and a reopened store.
+//! - A blob's count of references is the number of message rows that name it.
+
+mod account;
+mod blob;
+mod block;
+mod change;
+mod codec;
+mod compact;
+pub mod disk;
+mod error;
+mod frame;
+mod mailbox;
+mod message;
+mod queue;
+mod recover;
+mod schema;
+mod segment;
+mod shared;
+pub mod simdisk;
+mod snapshot;
+mod space;
+mod staging;
+#[cfg(test)]
+mod tests;
+mod transfer;
+mod tx;
+mod writer;
 
 use crate::address::Address;
 use crate::mail::*;
-use crate::message::structure::Structure;
 use crate::secret::Credential;
-use std::fmt;
+use disk::{CountedDisk, Counters, Disk, RealDisk};
+use futures_lite::FutureExt;
+use segment::{Segments, lock};
+use shared::{Handle, Shared};
 use std::path::Path;
+use std::sync::Arc;
+use tx::Tx;
 
-pub type Result<T> = std::result::Result<T, Error>;
-
-/// Why the store did not do what it was asked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Error {
-    NoAccount,
-    NoMailbox,
-    /// An account, alias or mailbox of that name exists.
-    Exists,
-    /// INBOX can't be deleted; a mailbox can't be renamed below itself.
-    Forbidden(&'static str),
-    /// Over a limit of the store: keywords, mailboxes, UIDs.
-    Limit(&'static str),
-    /// Too large for the limit on message size.
-    TooLarge,
-    /// The free-space reserve is reached or the disk is full: try later.
-    Full,
-    /// Too many uploads at once, or the writer's queue stays full: try later.
-    Busy,
-    /// What is stored doesn't match its checksum or form.
-    Corrupt(String),
-    /// The disk or the database failed; the supervisor reopens it: try later.
-    Storage(String),
-    /// The store is closed or closing.
-    Closed,
-    /// The store was written by a newer version, or is in use by another process.
-    Unusable(String),
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self:?}")
-    }
-}
-
-impl std::error::Error for Error {}
+pub use account::MAX_ALIASES;
+pub use blob::Blob;
+pub use change::{MAX_WAITING, News, Watch};
+pub use error::{Error, Result};
+pub use mailbox::{MAX_MAILBOXES, MAX_SUBSCRIPTIONS};
+pub use snapshot::Snapshot;
+pub use staging::{MAX_UPLOADS, Staged, Staging};
+pub use transfer::MAX_VANISHED;
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -74,7 +83,16 @@ impl Default for Options {
 
 /// The open store; clones share it.
 #[derive(Clone)]
-pub struct Store {}
+pub struct Store(Arc<Front>);
+
+/// The callers' side: when the last clone goes, the writer thread ends.
+struct Front(Arc<Shared>);
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        self.0.queue.close();
+    }
+}
 
 /// Where one copy of a delivery goes.
 #[derive(Clone, Debug)]
@@ -118,23 +136,77 @@ pub struct Origin(pub Option<u64>);
 impl Store {
     /// Opens or makes the store in `dir`, recovers it, sweeps what a crash left.
     /// Takes a lock that keeps a second process out.
-    pub fn open(_dir: &Path, _options: Options) -> Result<Store> {
-        todo!()
+    pub fn open(dir: &Path, options: Options) -> Result<Store> {
+        Store::open_on(Arc::new(RealDisk::new(dir)?), options)
     }
+
+    /// As `open`, on any disk.
+    pub fn open_on(disk: Arc<dyn Disk>, options: Options) -> Result<Store> {
+        let counters = Arc::new(Counters::default());
+        let disk: Arc<dyn Disk> = Arc::new(CountedDisk {
+            below: disk,
+            counters: counters.clone(),
+        });
+        if !disk.lock()? {
+            let why = "the store is in use by another process";
+            return Err(Error::Unusable(why.into()));
+        }
+        let opened = Store::open_locked(&disk, options, counters);
+        if opened.is_err() {
+            disk.unlock();
+        }
+        opened
+    }
+
+    fn open_locked(
+        disk: &Arc<dyn Disk>,
+        options: Options,
+        counters: Arc<Counters>,
+    ) -> Result<Store> {
+        let full = Arc::default();
+        let db = recover::open_database(&**disk, &options, &full)?;
+        recover::check_version(&db)?;
+        let recovered = recover::read_rows(&db)?;
+        let names = disk.list(segment::DIRECTORY)?;
+        let segments = Segments::new(disk.clone(), recovered.next_segment(&names));
+        recovered.sweep(&names, &segments);
+        let position = recovered.position(&segments);
+        let handle = Arc::new(Handle { db });
+        let shared = Shared::new(disk.clone(), options, segments, counters, handle.clone());
+        let shared = Arc::new(shared);
+        shared.space.restore_ballast();
+        let writer = writer::Writer::new(shared.clone(), handle, full, position);
+        std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn(move || writer.run())?;
+        Ok(Store(Arc::new(Front(shared))))
+    }
+
     /// Ends the writer after what is queued; later calls give [`Error::Closed`].
     pub async fn close(&self) {
-        todo!()
+        self.shared().queue.close();
+        self.shared().queue.ended().await;
+    }
+
+    /// What the store has done since it was opened.
+    pub fn counters(&self) -> &Counters {
+        &self.shared().counters
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.0.0
     }
 
     // Reading.
 
     /// Runs `f` on a snapshot in the reader pool. Keep it under a second: a snapshot pins pages.
-    pub async fn read<T, F>(&self, _f: F) -> Result<T>
+    pub async fn read<T, F>(&self, f: F) -> Result<T>
     where
         F: FnOnce(&Snapshot) -> Result<T> + Send + 'static,
         T: Send + 'static,
     {
-        todo!()
+        let shared = self.shared().clone();
+        smol::unblock(move || f(&Snapshot::new(shared)?)).await
     }
 
     // Accounts.
@@ -142,23 +214,27 @@ impl Store {
     /// Also makes INBOX and the special-use mailboxes Archive, Drafts, Junk, Sent, Trash, subscribed.
     pub async fn create_account(
         &self,
-        _address: Address,
-        _credential: Credential,
+        address: Address,
+        credential: Credential,
     ) -> Result<AccountId> {
-        todo!()
+        self.grow(move |tx| account::create(tx, &address, &credential))
+            .await
     }
-    pub async fn set_credential(&self, _account: AccountId, _credential: Credential) -> Result<()> {
-        todo!()
+    pub async fn set_credential(&self, account: AccountId, credential: Credential) -> Result<()> {
+        self.write(move |tx| account::set_credential(tx, account, &credential))
+            .await
     }
     /// With all its mail; its space comes back in the background.
-    pub async fn delete_account(&self, _account: AccountId) -> Result<()> {
-        todo!()
+    pub async fn delete_account(&self, account: AccountId) -> Result<()> {
+        self.write(move |tx| account::delete(tx, account)).await
     }
-    pub async fn add_alias(&self, _alias: Address, _account: AccountId) -> Result<()> {
-        todo!()
+    pub async fn add_alias(&self, alias: Address, account: AccountId) -> Result<()> {
+        self.grow(move |tx| account::add_alias(tx, &alias, account))
+            .await
     }
-    pub async fn remove_alias(&self, _alias: Address) -> Result<()> {
-        todo!()
+    pub async fn remove_alias(&self, alias: Address) -> Result<()> {
+        self.write(move |tx| account::remove_alias(tx, &alias))
+            .await
     }
 
     // Mailboxes.
@@ -166,256 +242,210 @@ impl Store {
     /// Makes missing superior mailboxes too (RFC 9051, 6.3.4).
     pub async fn create_mailbox(
         &self,
-        _account: AccountId,
-        _name: MailboxName,
-        _special_use: Option<SpecialUse>,
+        account: AccountId,
+        name: MailboxName,
+        special_use: Option<SpecialUse>,
     ) -> Result<MailboxInfo> {
-        todo!()
+        self.grow(move |tx| mailbox::create(tx, account, &name, special_use))
+            .await
     }
     /// Its messages too. Inferior mailboxes stay; the name may then be listed as \NonExistent.
-    pub async fn delete_mailbox(&self, _account: AccountId, _name: MailboxName) -> Result<()> {
-        todo!()
+    pub async fn delete_mailbox(&self, account: AccountId, name: MailboxName) -> Result<()> {
+        self.write(move |tx| mailbox::delete(tx, account, &name))
+            .await
     }
     /// With everything below it; renaming INBOX moves its messages and leaves it empty (RFC 9051, 6.3.6).
     pub async fn rename_mailbox(
         &self,
-        _account: AccountId,
-        _from: MailboxName,
-        _to: MailboxName,
+        account: AccountId,
+        from: MailboxName,
+        to: MailboxName,
     ) -> Result<()> {
-        todo!()
+        self.write(move |tx| mailbox::rename(tx, account, &from, &to))
+            .await
     }
     /// A name can be subscribed without a mailbox of that name.
     pub async fn subscribe(
         &self,
-        _account: AccountId,
-        _name: MailboxName,
-        _subscribed: bool,
+        account: AccountId,
+        name: MailboxName,
+        subscribed: bool,
     ) -> Result<()> {
-        todo!()
+        self.write(move |tx| mailbox::set_subscribed(tx, account, &name, subscribed))
+            .await
     }
 
     // Messages. All writes are durable when they return.
 
     /// Begins an upload. [`Error::Full`] or [`Error::Busy`] before a byte is taken.
     /// `size` is what the client announced, if it did.
-    pub async fn stage(&self, _size: Option<u64>) -> Result<Staging> {
-        todo!()
+    pub async fn stage(&self, size: Option<u64>) -> Result<Staging> {
+        let shared = self.shared();
+        if shared.queue.is_closed() {
+            return Err(Error::Closed);
+        }
+        let size = size.unwrap_or(0);
+        if size > shared.max_message() {
+            return Err(Error::TooLarge);
+        }
+        shared.space.check(size)?;
+        Staging::new(shared)
     }
     /// One transaction for all of `deliveries`; the bytes are stored once.
     pub async fn deliver(
         &self,
-        _message: Staged,
-        _date: DateTime,
-        _deliveries: Vec<Delivery>,
+        message: Staged,
+        date: DateTime,
+        deliveries: Vec<Delivery>,
     ) -> Result<()> {
-        todo!()
+        let data = message.data;
+        let bytes = data.packed.len();
+        self.submit(true, bytes, move |tx| {
+            message::deliver(tx, &data, date, &deliveries)
+        })
+        .await
     }
     /// [`Error::NoMailbox`] if it went away meanwhile. Several messages are one transaction (RFC 3502).
     pub async fn append(
         &self,
-        _mailbox: MailboxId,
-        _messages: Vec<(Staged, FlagNames, DateTime)>,
-        _origin: Origin,
+        mailbox: MailboxId,
+        messages: Vec<(Staged, FlagNames, DateTime)>,
+        origin: Origin,
     ) -> Result<Placed> {
-        todo!()
+        let messages: Vec<_> = messages
+            .into_iter()
+            .map(|(staged, flags, date)| (staged.data, flags, date))
+            .collect();
+        let bytes = messages.iter().map(|(data, ..)| data.packed.len()).sum();
+        self.submit(true, bytes, move |tx| {
+            message::append(tx, mailbox, &messages, origin)
+        })
+        .await
     }
     /// UIDs that are gone are passed over.
     pub async fn set_flags(
         &self,
-        _mailbox: MailboxId,
-        _uids: UidSet,
-        _change: FlagChange,
-        _flags: FlagNames,
-        _unchanged_since: Option<u64>,
-        _origin: Origin,
+        mailbox: MailboxId,
+        uids: UidSet,
+        change: FlagChange,
+        flags: FlagNames,
+        unchanged_since: Option<u64>,
+        origin: Origin,
     ) -> Result<Stored> {
-        todo!()
+        self.write(move |tx| {
+            message::set_flags(tx, mailbox, &uids, change, &flags, unchanged_since, origin)
+        })
+        .await
     }
-    pub async fn copy(&self, _from: MailboxId, _uids: UidSet, _to: MailboxId) -> Result<Placed> {
-        todo!()
+    pub async fn copy(&self, from: MailboxId, uids: UidSet, to: MailboxId) -> Result<Placed> {
+        self.grow(move |tx| transfer::copy(tx, from, &uids, to))
+            .await
     }
     /// The new copies and the expunge are one transaction (RFC 6851); `origin` is not told
     /// of the expunge in the source, [`Placed`] says it.
     pub async fn move_messages(
         &self,
-        _from: MailboxId,
-        _uids: UidSet,
-        _to: MailboxId,
-        _origin: Origin,
+        from: MailboxId,
+        uids: UidSet,
+        to: MailboxId,
+        origin: Origin,
     ) -> Result<(Placed, ModSeq)> {
-        todo!()
+        self.write(move |tx| transfer::move_messages(tx, from, &uids, to, origin))
+            .await
     }
     /// Removes those of `uids` (all if `None`) that carry \Deleted, or, with `any`, whatever their flags.
     pub async fn expunge(
         &self,
-        _mailbox: MailboxId,
-        _uids: Option<UidSet>,
-        _any: bool,
-        _origin: Origin,
+        mailbox: MailboxId,
+        uids: Option<UidSet>,
+        any: bool,
+        origin: Origin,
     ) -> Result<(UidSet, ModSeq)> {
-        todo!()
+        let uids = uids.unwrap_or_else(|| UidSet::from_ranges(vec![(1, u32::MAX)]));
+        self.write(move |tx| transfer::expunge(tx, mailbox, &uids, any, origin))
+            .await
     }
     /// The first UID that no session has been told of as \Recent; from now on it is `uid_next`
     /// (RFC 3501, 2.3.2). Kept lazily: a crash may show \Recent again, never lose mail.
-    pub async fn claim_recent(&self, _mailbox: MailboxId) -> Result<Uid> {
-        todo!()
+    pub async fn claim_recent(&self, mailbox: MailboxId) -> Result<Uid> {
+        let shared = self.shared().clone();
+        smol::unblock(move || {
+            let row = Snapshot::new(shared.clone())?
+                .mailbox_row(mailbox)?
+                .ok_or(Error::NoMailbox)?;
+            let mut claims = lock(&shared.recent);
+            let first = first_recent(claims.get(&mailbox), &row)?;
+            if let Some(next) = Uid::new(row.uid_next)
+                && next > first
+            {
+                claims.insert(mailbox, next);
+            }
+            Ok(first)
+        })
+        .await
     }
     /// What `claim_recent` would give, claiming nothing (EXAMINE, STATUS RECENT).
-    pub async fn first_recent(&self, _mailbox: MailboxId) -> Result<Uid> {
-        todo!()
+    pub async fn first_recent(&self, mailbox: MailboxId) -> Result<Uid> {
+        let shared = self.shared().clone();
+        smol::unblock(move || {
+            let row = Snapshot::new(shared.clone())?
+                .mailbox_row(mailbox)?
+                .ok_or(Error::NoMailbox)?;
+            first_recent(lock(&shared.recent).get(&mailbox), &row)
+        })
+        .await
     }
 
     // Changes.
 
     /// Subscribes to a mailbox: do so before reading the snapshot that the view starts from,
     /// then drop changes whose mod-sequence that snapshot already has.
-    pub fn watch(&self, _mailbox: MailboxId) -> Watch {
-        todo!()
+    pub fn watch(&self, mailbox: MailboxId) -> Watch {
+        Watch::new(self.shared(), mailbox)
+    }
+
+    // The way to the writer thread.
+
+    /// A write that may go into the reserve: it takes away, or adds next to nothing.
+    async fn write<T, F>(&self, f: F) -> Result<T>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.submit(false, 0, f).await
+    }
+
+    async fn grow<T, F>(&self, f: F) -> Result<T>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.submit(true, 0, f).await
+    }
+
+    async fn submit<T, F>(&self, grows: bool, bytes: usize, f: F) -> Result<T>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
+        T: Send + 'static,
+    {
+        if grows {
+            self.shared().space.check(bytes as u64)?;
+        }
+        let (reply, answer) = async_channel::bounded(1);
+        let call = queue::Call::new(f, grows, bytes, reply);
+        self.shared().queue.push(Box::new(call)).await?;
+        let lost = async {
+            // The writer thread ended without an answer: only after a bug in itself.
+            self.shared().queue.ended().await;
+            Err(Error::Closed)
+        };
+        let answered = async { answer.recv().await.unwrap_or(Err(Error::Closed)) };
+        answered.or(lost).await
     }
 }
 
-/// A session's place in a mailbox's hub. Dropping it unsubscribes.
-pub struct Watch {}
-
-/// What came since the last take.
-#[derive(Debug)]
-pub enum News {
-    Changes(Vec<(ModSeq, Change)>),
-    /// More than the bounded list holds: read the mailbox again.
-    Overflow,
-}
-
-impl Watch {
-    /// Names this watcher as the origin of its own writes.
-    pub fn origin(&self) -> Origin {
-        todo!()
-    }
-    /// What has come; empties the list. Does not wait.
-    pub fn take(&mut self) -> News {
-        todo!()
-    }
-    pub fn is_empty(&self) -> bool {
-        todo!()
-    }
-    /// Returns when there is something to take. Cancel-safe.
-    pub async fn changed(&self) {
-        todo!()
-    }
-}
-
-/// A message on its way in: compressed, checksummed and scanned as it comes; memory is
-/// bounded whatever its size. Dropped without `finish`, it leaves nothing.
-pub struct Staging {}
-
-impl Staging {
-    /// [`Error::TooLarge`] past the limit, [`Error::Full`] when the disk is.
-    pub async fn write(&mut self, _bytes: &[u8]) -> Result<()> {
-        todo!()
-    }
-    pub async fn finish(self) -> Result<Staged> {
-        todo!()
-    }
-}
-
-/// A whole message, not yet in any mailbox.
-pub struct Staged {
-    pub structure: Structure,
-}
-
-/// One moment of the store. Short-lived: see [`Store::read`].
-pub struct Snapshot {}
-
-impl Snapshot {
-    pub fn accounts(&self) -> Result<Vec<Account>> {
-        todo!()
-    }
-    pub fn account(&self, _id: AccountId) -> Result<Option<Account>> {
-        todo!()
-    }
-    pub fn credential(&self, _id: AccountId) -> Result<Option<Credential>> {
-        todo!()
-    }
-    /// By own address or alias, in any case.
-    pub fn account_by_address(&self, _address: &Address) -> Result<Option<Account>> {
-        todo!()
-    }
-    /// By full address or, where only one account has it, by local part alone.
-    pub fn account_by_login(&self, _login: &str) -> Result<Option<Account>> {
-        todo!()
-    }
-    /// Whether any account or alias has this domain.
-    pub fn is_local_domain(&self, _domain: &crate::address::Domain) -> Result<bool> {
-        todo!()
-    }
-    /// Sorted by name, INBOX first.
-    pub fn mailboxes(&self, _account: AccountId) -> Result<Vec<MailboxInfo>> {
-        todo!()
-    }
-    /// Subscribed names, whether or not the mailbox exists.
-    pub fn subscriptions(&self, _account: AccountId) -> Result<Vec<MailboxName>> {
-        todo!()
-    }
-    pub fn mailbox(&self, _account: AccountId, _name: &MailboxName) -> Result<Option<MailboxInfo>> {
-        todo!()
-    }
-    pub fn mailbox_by_id(&self, _id: MailboxId) -> Result<Option<MailboxInfo>> {
-        todo!()
-    }
-    /// All UIDs of a mailbox. Every SELECT asks for them: under 0.2 ms at 100,000 (from a
-    /// cache that the mailbox's highest mod-sequence validates, where reading rows costs more).
-    pub fn uids(&self, _mailbox: MailboxId) -> Result<UidSet> {
-        todo!()
-    }
-    /// The lowest UID without \Seen, for the UNSEEN code of every SELECT: as cheap as `uids`.
-    pub fn first_unseen(&self, _mailbox: MailboxId) -> Result<Option<Uid>> {
-        todo!()
-    }
-    pub fn message(&self, _mailbox: MailboxId, _uid: Uid) -> Result<Option<Message>> {
-        todo!()
-    }
-    /// Those messages of `uids` that exist, ascending; `f` returns false to stop.
-    pub fn messages(
-        &self,
-        _mailbox: MailboxId,
-        _uids: &UidSet,
-        _f: impl FnMut(Message) -> Result<bool>,
-    ) -> Result<()> {
-        todo!()
-    }
-    /// As `messages`, of all UIDs, with a mod-sequence above `since`; skips whole blocks.
-    pub fn changed_since(
-        &self,
-        _mailbox: MailboxId,
-        _since: u64,
-        _f: impl FnMut(Message) -> Result<bool>,
-    ) -> Result<()> {
-        todo!()
-    }
-    /// UIDs expunged after `since` (RFC 7162, 3.2.10); may name more where the record was pruned.
-    pub fn vanished_since(&self, _mailbox: MailboxId, _since: u64) -> Result<UidSet> {
-        todo!()
-    }
-    /// The stored [`Structure`] row; read it with `StructureRef::read` or `Structure::decode`.
-    pub fn structure(&self, _email: EmailId) -> Result<Vec<u8>> {
-        todo!()
-    }
-    /// The message's bytes. Outlives the snapshot.
-    pub fn blob(&self, _email: EmailId) -> Result<Blob> {
-        todo!()
-    }
-}
-
-/// A stored message's bytes; stays readable though the message be expunged meanwhile.
-pub struct Blob {}
-
-impl Blob {
-    pub fn size(&self) -> u32 {
-        todo!()
-    }
-    /// Appends the bytes `range` to `out`; blocks on the disk: call it in the reader pool.
-    /// Reads and decompresses only the frames that hold the range, each checked.
-    pub fn read(&mut self, _range: std::ops::Range<u32>, _out: &mut Vec<u8>) -> Result<()> {
-        todo!()
-    }
+fn first_recent(claim: Option<&Uid>, row: &schema::MailboxRow) -> Result<Uid> {
+    Uid::new(row.recent)
+        .max(claim.copied())
+        .ok_or_else(|| Error::corrupt("a mailbox's \\Recent"))
 }

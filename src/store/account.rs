@@ -1,0 +1,223 @@
+//! Accounts, their addresses and what verifies their passwords.
+
+use super::codec::{Reader, put, put_bytes};
+use super::error::{Error, Result};
+use super::mailbox;
+use super::schema::*;
+use super::tx::Tx;
+use crate::address::{Address, Domain};
+use crate::mail::*;
+use crate::secret::{Credential, ScramKeys};
+use redb::ReadableTable;
+
+/// Further addresses that one account can have.
+pub const MAX_ALIASES: usize = 1000;
+
+#[derive(Clone)]
+pub(super) struct AccountRow {
+    pub address: Address,
+    pub aliases: Vec<Address>,
+    pub credential: Credential,
+}
+
+impl AccountRow {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_bytes(&mut out, self.address.to_string().as_bytes());
+        put_bytes(&mut out, self.credential.verifier.as_bytes());
+        let scram = &self.credential.scram;
+        put_bytes(&mut out, &scram.salt);
+        put(&mut out, u64::from(scram.iterations));
+        out.extend_from_slice(&scram.stored_key);
+        out.extend_from_slice(&scram.server_key);
+        put(&mut out, self.aliases.len() as u64);
+        for alias in &self.aliases {
+            put_bytes(&mut out, alias.to_string().as_bytes());
+        }
+        out
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<AccountRow> {
+        let row = &mut Reader(bytes);
+        let mut account = AccountRow {
+            address: take_address(row)?,
+            credential: Credential {
+                verifier: row.take_str()?.into(),
+                scram: ScramKeys {
+                    salt: row.take_bytes()?.into(),
+                    iterations: row.take_u32()?,
+                    stored_key: row.take_fixed()?,
+                    server_key: row.take_fixed()?,
+                },
+            },
+            aliases: Vec::new(),
+        };
+        for _ in 0..row.take()? {
+            account.aliases.push(take_address(row)?);
+        }
+        Ok(account)
+    }
+
+    pub fn account(self, id: AccountId) -> Account {
+        Account {
+            id,
+            address: self.address,
+            aliases: self.aliases,
+        }
+    }
+}
+
+fn take_address(row: &mut Reader<'_>) -> Result<Address> {
+    Address::parse(row.take_str()?).map_err(|_| Error::corrupt("an address"))
+}
+
+/// Local part in lower case, NUL, domain: all addresses with one local part are neighbours.
+pub(super) fn address_key(local: &str, domain: Option<&Domain>) -> Vec<u8> {
+    let mut key = local.to_lowercase().into_bytes();
+    key.push(0);
+    if let Some(domain) = domain {
+        key.extend_from_slice(domain.as_str().as_bytes());
+    }
+    key
+}
+
+fn key_of(address: &Address) -> Vec<u8> {
+    address_key(address.local(), Some(address.domain()))
+}
+
+/// The mailboxes of a new account beside INBOX.
+const FIRST_MAILBOXES: [(&str, SpecialUse); 5] = [
+    ("Archive", SpecialUse::Archive),
+    ("Drafts", SpecialUse::Drafts),
+    ("Junk", SpecialUse::Junk),
+    ("Sent", SpecialUse::Sent),
+    ("Trash", SpecialUse::Trash),
+];
+
+pub(super) fn create(
+    tx: &mut Tx<'_>,
+    address: &Address,
+    credential: &Credential,
+) -> Result<AccountId> {
+    free_address(tx, address)?;
+    let id = AccountId(tx.next_id(STATE_ACCOUNT)?);
+    put_address(tx, address, id)?;
+    let row = AccountRow {
+        address: address.clone(),
+        aliases: Vec::new(),
+        credential: credential.clone(),
+    };
+    put_account(tx, id, &row)?;
+    mailbox::insert(tx, id, &MailboxName::inbox(), None)?;
+    mailbox::set_subscribed(tx, id, &MailboxName::inbox(), true)?;
+    for (name, special_use) in FIRST_MAILBOXES {
+        let name = MailboxName::parse(name).map_err(|_| Error::corrupt("a mailbox name"))?;
+        mailbox::insert(tx, id, &name, Some(special_use))?;
+        mailbox::set_subscribed(tx, id, &name, true)?;
+    }
+    Ok(id)
+}
+
+pub(super) fn set_credential(
+    tx: &mut Tx<'_>,
+    id: AccountId,
+    credential: &Credential,
+) -> Result<()> {
+    let mut row = account(tx, id)?;
+    row.credential = credential.clone();
+    put_account(tx, id, &row)
+}
+
+pub(super) fn delete(tx: &mut Tx<'_>, id: AccountId) -> Result<()> {
+    let row = account(tx, id)?;
+    for address in std::iter::once(&row.address).chain(&row.aliases) {
+        take_away_address(tx, address)?;
+    }
+    tx.change().accounts.remove(id.0)?;
+    mailbox::doom_all(tx, id)
+}
+
+pub(super) fn add_alias(tx: &mut Tx<'_>, alias: &Address, id: AccountId) -> Result<()> {
+    let mut row = account(tx, id)?;
+    free_address(tx, alias)?;
+    if row.aliases.len() >= MAX_ALIASES {
+        return Err(Error::Limit("aliases"));
+    }
+    put_address(tx, alias, id)?;
+    row.aliases.push(alias.clone());
+    put_account(tx, id, &row)
+}
+
+pub(super) fn remove_alias(tx: &mut Tx<'_>, alias: &Address) -> Result<()> {
+    let id = find_address(tx, alias)?.ok_or(Error::NoAccount)?;
+    let mut row = account(tx, id)?;
+    if row.address == *alias {
+        return Err(Error::Forbidden("an account's own address is no alias"));
+    }
+    row.aliases.retain(|it| it != alias);
+    take_away_address(tx, alias)?;
+    put_account(tx, id, &row)
+}
+
+/// [`Error::NoAccount`] unless there is one of this id.
+pub(super) fn must_exist(tx: &Tx<'_>, id: AccountId) -> Result<()> {
+    match tx.tables().accounts.get(id.0)? {
+        Some(_) => Ok(()),
+        None => Err(Error::NoAccount),
+    }
+}
+
+fn account(tx: &Tx<'_>, id: AccountId) -> Result<AccountRow> {
+    match tx.tables().accounts.get(id.0)? {
+        Some(row) => AccountRow::decode(row.value()),
+        None => Err(Error::NoAccount),
+    }
+}
+
+fn put_account(tx: &mut Tx<'_>, id: AccountId, row: &AccountRow) -> Result<()> {
+    let row = row.encode();
+    tx.change().accounts.insert(id.0, row.as_slice())?;
+    Ok(())
+}
+
+fn find_address(tx: &Tx<'_>, address: &Address) -> Result<Option<AccountId>> {
+    let row = tx.tables().addresses.get(key_of(address).as_slice())?;
+    Ok(row.map(|row| AccountId(row.value())))
+}
+
+fn free_address(tx: &Tx<'_>, address: &Address) -> Result<()> {
+    match find_address(tx, address)? {
+        Some(_) => Err(Error::Exists),
+        None => Ok(()),
+    }
+}
+
+fn put_address(tx: &mut Tx<'_>, address: &Address, id: AccountId) -> Result<()> {
+    let domain = address.domain().as_str();
+    let count = tx
+        .tables()
+        .domains
+        .get(domain)?
+        .map_or(0, |row| row.value());
+    let tables = tx.change();
+    tables.addresses.insert(key_of(address).as_slice(), id.0)?;
+    tables.domains.insert(domain, count + 1)?;
+    Ok(())
+}
+
+fn take_away_address(tx: &mut Tx<'_>, address: &Address) -> Result<()> {
+    let domain = address.domain().as_str();
+    let count = tx
+        .tables()
+        .domains
+        .get(domain)?
+        .map_or(0, |row| row.value());
+    let tables = tx.change();
+    tables.addresses.remove(key_of(address).as_slice())?;
+    if count > 1 {
+        tables.domains.insert(domain, count - 1)?;
+    } else {
+        tables.domains.remove(domain)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,417 @@
+//! Reading: one moment of the store, from one redb read transaction.
+
+use super::account::{self, AccountRow};
+use super::blob::Blob;
+use super::block::{self, Ascending, SPAN};
+use super::error::{Error, Result};
+use super::mailbox::names_of;
+use super::schema::*;
+use super::segment::Epoch;
+use super::shared::{Handle, Shared};
+use crate::address::{Address, Domain};
+use crate::mail::*;
+use crate::secret::Credential;
+use redb::{OwnedAccessGuard, OwnedRange, ReadOnlyTable, ReadTransaction, ReadableTable};
+use std::cell::{OnceCell, RefCell};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+type Rows<K> = Lazy<K, &'static [u8]>;
+
+/// One moment of the store. Short-lived: see [`Store::read`](super::Store::read).
+pub struct Snapshot {
+    tables: Tables,
+    ahead: RefCell<Option<Ahead>>,
+    txn: ReadTransaction,
+    shared: Arc<Shared>,
+    // Dead segments wait for it, and the supervisor for the other.
+    _epoch: Epoch,
+    _handle: Arc<Handle>,
+}
+
+/// Tables opened at their first use: most snapshots need two or three.
+#[derive(Default)]
+struct Tables {
+    accounts: Rows<u32>,
+    addresses: Lazy<&'static [u8], u32>,
+    domains: Lazy<&'static str, u32>,
+    mailboxes: Rows<u32>,
+    names: Lazy<(u32, &'static str), u32>,
+    subscriptions: Lazy<(u32, &'static str), ()>,
+    messages: Rows<u64>,
+    vanished: Rows<(u32, u64)>,
+    blobs: Rows<u64>,
+    structures: Rows<u64>,
+}
+
+struct Lazy<K: redb::Key + 'static, V: redb::Value + 'static>(OnceCell<ReadOnlyTable<K, V>>);
+
+impl<K: redb::Key + 'static, V: redb::Value + 'static> Default for Lazy<K, V> {
+    fn default() -> Self {
+        Lazy(OnceCell::new())
+    }
+}
+
+impl<K: redb::Key + 'static, V: redb::Value + 'static> Lazy<K, V> {
+    fn open(
+        &self,
+        txn: &ReadTransaction,
+        definition: redb::TableDefinition<'static, K, V>,
+    ) -> Result<&ReadOnlyTable<K, V>> {
+        if let Some(table) = self.0.get() {
+            return Ok(table);
+        }
+        let table = txn.open_table(definition)?;
+        Ok(self.0.get_or_init(|| table))
+    }
+}
+
+/// A listing asks for structures by ascending email id: the next row is mostly the next one
+/// of the leaf at hand, which costs a tenth of a search from the root.
+struct Ahead {
+    rows: OwnedRange<u64, &'static [u8]>,
+    next: Option<(u64, OwnedAccessGuard<&'static [u8]>)>,
+}
+
+/// Rows that are passed over rather than searched anew.
+const STEP_OVER: usize = 8;
+
+impl Ahead {
+    fn advance(&mut self) -> Result<()> {
+        self.next = match self.rows.next() {
+            Some(row) => {
+                let (key, value) = row?;
+                Some((key.value(), value))
+            }
+            None => None,
+        };
+        Ok(())
+    }
+}
+
+impl Snapshot {
+    pub(super) fn new(shared: Arc<Shared>) -> Result<Snapshot> {
+        let handle = shared.handle()?;
+        let epoch = shared.segments.epoch();
+        let txn = redb::ReadableDatabase::begin_read(&handle.db)?;
+        Ok(Snapshot {
+            tables: Tables::default(),
+            ahead: RefCell::new(None),
+            txn,
+            shared,
+            _epoch: epoch,
+            _handle: handle,
+        })
+    }
+
+    pub fn accounts(&self) -> Result<Vec<Account>> {
+        let table = self.tables.accounts.open(&self.txn, ACCOUNTS)?;
+        let mut accounts = Vec::new();
+        for row in ReadableTable::range(table, 0..)? {
+            let (id, row) = row?;
+            accounts.push(AccountRow::decode(row.value())?.account(AccountId(id.value())));
+        }
+        Ok(accounts)
+    }
+
+    fn account_row(&self, id: AccountId) -> Result<Option<AccountRow>> {
+        let table = self.tables.accounts.open(&self.txn, ACCOUNTS)?;
+        match ReadableTable::get(table, id.0)? {
+            Some(row) => Ok(Some(AccountRow::decode(row.value())?)),
+            None => Ok(None),
+        }
+    }
+
+    pub fn account(&self, id: AccountId) -> Result<Option<Account>> {
+        Ok(self.account_row(id)?.map(|row| row.account(id)))
+    }
+
+    pub fn credential(&self, id: AccountId) -> Result<Option<Credential>> {
+        Ok(self.account_row(id)?.map(|row| row.credential))
+    }
+
+    /// By own address or alias, in any case.
+    pub fn account_by_address(&self, address: &Address) -> Result<Option<Account>> {
+        let table = self.tables.addresses.open(&self.txn, ADDRESSES)?;
+        let key = account::address_key(address.local(), Some(address.domain()));
+        match ReadableTable::get(table, key.as_slice())? {
+            Some(id) => self.account(AccountId(id.value())),
+            None => Ok(None),
+        }
+    }
+
+    /// By full address or, where only one account has it, by local part alone.
+    pub fn account_by_login(&self, login: &str) -> Result<Option<Account>> {
+        if login.contains('@') {
+            return match Address::parse(login) {
+                Ok(address) => self.account_by_address(&address),
+                Err(_) => Ok(None),
+            };
+        }
+        if login.contains('\0') {
+            return Ok(None);
+        }
+        let table = self.tables.addresses.open(&self.txn, ADDRESSES)?;
+        let first = account::address_key(login, None);
+        let mut end = first.clone();
+        // The NUL after the local part; no domain has a byte that sorts outside.
+        if let Some(last) = end.last_mut() {
+            *last = 1;
+        }
+        let mut found = None;
+        for row in ReadableTable::range(table, first.as_slice()..end.as_slice())? {
+            let id = row?.1.value();
+            if found.is_some_and(|it| it != id) {
+                return Ok(None);
+            }
+            found = Some(id);
+        }
+        match found {
+            Some(id) => self.account(AccountId(id)),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether any account or alias has this domain.
+    pub fn is_local_domain(&self, domain: &Domain) -> Result<bool> {
+        let table = self.tables.domains.open(&self.txn, DOMAINS)?;
+        Ok(ReadableTable::get(table, domain.as_str())?.is_some())
+    }
+
+    /// Sorted by name, INBOX first.
+    pub fn mailboxes(&self, account: AccountId) -> Result<Vec<MailboxInfo>> {
+        let subscribed: BTreeSet<MailboxName> = self.subscriptions(account)?.into_iter().collect();
+        let names = self.tables.names.open(&self.txn, NAMES)?;
+        let mut mailboxes = Vec::new();
+        for row in ReadableTable::range(names, names_of(account))? {
+            let id = MailboxId(row?.1.value());
+            if let Some(row) = self.mailbox_row(id)? {
+                let subscribed = subscribed.contains(&row.name);
+                mailboxes.push(row.info(id, subscribed)?);
+            }
+        }
+        mailboxes.sort_by(|a, b| (!a.name.is_inbox(), &a.name).cmp(&(!b.name.is_inbox(), &b.name)));
+        Ok(mailboxes)
+    }
+
+    /// Subscribed names, whether or not the mailbox exists.
+    pub fn subscriptions(&self, account: AccountId) -> Result<Vec<MailboxName>> {
+        let table = self.tables.subscriptions.open(&self.txn, SUBSCRIPTIONS)?;
+        let mut names = Vec::new();
+        for row in ReadableTable::range(table, names_of(account))? {
+            let name = MailboxName::parse(row?.0.value().1);
+            names.push(name.map_err(|_| Error::corrupt("a subscribed name"))?);
+        }
+        Ok(names)
+    }
+
+    pub fn mailbox(&self, account: AccountId, name: &MailboxName) -> Result<Option<MailboxInfo>> {
+        let names = self.tables.names.open(&self.txn, NAMES)?;
+        match ReadableTable::get(names, (account.0, name.as_str()))? {
+            Some(id) => self.mailbox_by_id(MailboxId(id.value())),
+            None => Ok(None),
+        }
+    }
+
+    pub fn mailbox_by_id(&self, id: MailboxId) -> Result<Option<MailboxInfo>> {
+        let Some(row) = self.mailbox_row(id)? else {
+            return Ok(None);
+        };
+        let table = self.tables.subscriptions.open(&self.txn, SUBSCRIPTIONS)?;
+        let key = (row.account.0, row.name.as_str());
+        let subscribed = ReadableTable::get(table, key)?.is_some();
+        Ok(Some(row.info(id, subscribed)?))
+    }
+
+    pub(super) fn mailbox_row(&self, id: MailboxId) -> Result<Option<MailboxRow>> {
+        let table = self.tables.mailboxes.open(&self.txn, MAILBOXES)?;
+        match ReadableTable::get(table, id.0)? {
+            Some(row) => Ok(Some(MailboxRow::decode(row.value())?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Calls `f` with each block of `low..=high` (`uid >> 5`): its first UID and its bytes.
+    fn blocks(
+        &self,
+        mailbox: MailboxId,
+        (low, high): (u32, u32),
+        mut f: impl FnMut(u32, &[u8]) -> Result<bool>,
+    ) -> Result<bool> {
+        let table = self.tables.messages.open(&self.txn, MESSAGES)?;
+        let base = block_key(mailbox, 0);
+        let range = base | u64::from(low)..=base | u64::from(high);
+        for row in ReadableTable::range(table, range)? {
+            let (key, bytes) = row?;
+            if !f((key.value() as u32).wrapping_mul(SPAN), bytes.value())? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// All UIDs of a mailbox.
+    pub fn uids(&self, mailbox: MailboxId) -> Result<UidSet> {
+        let mut uids = UidSet::new();
+        self.blocks(mailbox, (0, u32::MAX), |first, bytes| {
+            let (_, mut bitmap) = block::head(bytes)?;
+            while bitmap != 0 {
+                if let Some(uid) = Uid::new(first | bitmap.trailing_zeros()) {
+                    uids.insert(uid);
+                }
+                bitmap &= bitmap - 1;
+            }
+            Ok(true)
+        })?;
+        Ok(uids)
+    }
+
+    /// The lowest UID without \Seen, for the UNSEEN code of every SELECT: as cheap as `uids`.
+    pub fn first_unseen(&self, mailbox: MailboxId) -> Result<Option<Uid>> {
+        let mut found = None;
+        if self.mailbox_row(mailbox)?.is_some_and(|row| row.unseen > 0) {
+            let all = UidSet::from_ranges(vec![(1, u32::MAX)]);
+            self.messages(mailbox, &all, |message| {
+                found = (!message.flags.contains(Flags::SEEN)).then_some(message.uid);
+                Ok(found.is_none())
+            })?;
+        }
+        Ok(found)
+    }
+
+    pub fn message(&self, mailbox: MailboxId, uid: Uid) -> Result<Option<Message>> {
+        let mut found = None;
+        let set = UidSet::from_ranges(vec![(uid.get(), uid.get())]);
+        self.messages(mailbox, &set, |message| {
+            found = Some(message);
+            Ok(false)
+        })?;
+        Ok(found)
+    }
+
+    /// Those messages of `uids` that exist, ascending; `f` returns false to stop.
+    pub fn messages(
+        &self,
+        mailbox: MailboxId,
+        uids: &UidSet,
+        mut f: impl FnMut(Message) -> Result<bool>,
+    ) -> Result<()> {
+        let mut wanted = Ascending::new(uids);
+        for span in block::spans(uids) {
+            let more = self.blocks(mailbox, span, |first, bytes| {
+                block::decode(first, bytes, |message| {
+                    Ok(!wanted.contains(message.uid) || f(message)?)
+                })
+            })?;
+            if !more {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// As `messages`, of all UIDs, with a mod-sequence above `since`; skips whole blocks.
+    pub fn changed_since(
+        &self,
+        mailbox: MailboxId,
+        since: u64,
+        mut f: impl FnMut(Message) -> Result<bool>,
+    ) -> Result<()> {
+        self.blocks(mailbox, (0, u32::MAX), |first, bytes| {
+            if block::head(bytes)?.0 <= since {
+                return Ok(true);
+            }
+            block::decode(first, bytes, |message| {
+                Ok(message.modseq.get() <= since || f(message)?)
+            })
+        })?;
+        Ok(())
+    }
+
+    /// UIDs expunged after `since` (RFC 7162, 3.2.10); may name more where the record was pruned.
+    pub fn vanished_since(&self, mailbox: MailboxId, since: u64) -> Result<UidSet> {
+        let Some(row) = self.mailbox_row(mailbox)? else {
+            return Ok(UidSet::new());
+        };
+        if since < row.vanished_floor {
+            return Ok(complement(&self.uids(mailbox)?, row.uid_next));
+        }
+        let table = self.tables.vanished.open(&self.txn, VANISHED)?;
+        let first = (mailbox.0, since.saturating_add(1));
+        let mut ranges = Vec::new();
+        for entry in ReadableTable::range(table, first..=(mailbox.0, u64::MAX))? {
+            decode_ranges(entry?.1.value(), &mut ranges)?;
+        }
+        Ok(UidSet::from_ranges(ranges))
+    }
+
+    /// The stored [`Structure`](crate::message::structure::Structure) row; read it with
+    /// `StructureRef::read` or `Structure::decode`.
+    pub fn structure(&self, email: EmailId) -> Result<Vec<u8>> {
+        self.with_structure(email, |row| Ok(row.to_vec()))
+    }
+
+    /// As `structure`, read in place: for listings. Cheapest for ascending email ids.
+    pub fn with_structure<T>(
+        &self,
+        email: EmailId,
+        f: impl FnOnce(&[u8]) -> Result<T>,
+    ) -> Result<T> {
+        let mut ahead = self.ahead.borrow_mut();
+        let ahead = self.seek(&mut ahead, email.0)?;
+        match &ahead.next {
+            Some((key, row)) if *key == email.0 => f(row.value()),
+            _ => Err(Error::corrupt("a message without its structure")),
+        }
+    }
+
+    /// Steps or jumps to the first row at or after `key`.
+    fn seek<'a>(&self, ahead: &'a mut Option<Ahead>, key: u64) -> Result<&'a Ahead> {
+        if let Some(it) = ahead.as_mut() {
+            for _ in 0..STEP_OVER {
+                match &it.next {
+                    Some((next, _)) if *next < key => it.advance()?,
+                    _ => break,
+                }
+            }
+        }
+        let there = matches!(ahead, Some(Ahead { next: Some((next, _)), .. }) if *next == key);
+        if !there {
+            let table = self.tables.structures.open(&self.txn, STRUCTURES)?;
+            let mut it = Ahead {
+                rows: table.range_owned(key..)?,
+                next: None,
+            };
+            it.advance()?;
+            *ahead = Some(it);
+        }
+        ahead
+            .as_ref()
+            .ok_or_else(|| Error::corrupt("a message without its structure"))
+    }
+
+    /// The message's bytes. Outlives the snapshot.
+    pub fn blob(&self, email: EmailId) -> Result<Blob> {
+        let table = self.tables.blobs.open(&self.txn, BLOBS)?;
+        let row = ReadableTable::get(table, email.0)?
+            .ok_or_else(|| Error::corrupt("a message without its bytes"))?;
+        let row = BlobRow::decode(row.value())?;
+        Ok(Blob::new(self.shared.segments.open(row.segment)?, row))
+    }
+}
+
+/// The UIDs below `next` that are not in `set`.
+fn complement(set: &UidSet, next: u32) -> UidSet {
+    let mut ranges = Vec::new();
+    let mut low = 1;
+    for &(first, last) in set.ranges() {
+        if low < first {
+            ranges.push((low, first - 1));
+        }
+        low = last.saturating_add(1);
+    }
+    if low < next {
+        ranges.push((low, next - 1));
+    }
+    UidSet::from_ranges(ranges)
+}

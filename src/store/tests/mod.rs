@@ -1,0 +1,4 @@
+//! The store as a whole, on a disk whose power can fail.
+
+mod basics;
+mod support;

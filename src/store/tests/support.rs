@@ -1,0 +1,125 @@
+//! What the store's tests share.
+
+use crate::address::Address;
+use crate::mail::*;
+use crate::secret::{Credential, ScramKeys};
+use crate::store::disk::Disk;
+use crate::store::simdisk::{Seeded, SimDisk};
+use crate::store::*;
+use std::sync::Arc;
+
+pub fn options() -> Options {
+    Options {
+        reserve: 0,
+        ballast: 0,
+        ..Options::default()
+    }
+}
+
+pub fn open(disk: &SimDisk) -> Result<Store> {
+    Store::open_on(Arc::new(disk.clone()) as Arc<dyn Disk>, options())
+}
+
+pub fn credential() -> Credential {
+    Credential {
+        verifier: "$argon2id$...".into(),
+        scram: ScramKeys {
+            salt: vec![1; 16],
+            iterations: 4096,
+            stored_key: [2; 32],
+            server_key: [3; 32],
+        },
+    }
+}
+
+pub async fn account(store: &Store, address: &str) -> AccountId {
+    let address = Address::parse(address).unwrap();
+    store.create_account(address, credential()).await.unwrap()
+}
+
+pub fn name(name: &str) -> MailboxName {
+    MailboxName::parse(name).unwrap()
+}
+
+pub fn flags(system: Flags, keywords: &[&str]) -> FlagNames {
+    FlagNames {
+        system,
+        keywords: keywords.iter().map(|it| it.to_string()).collect(),
+    }
+}
+
+pub const DATE: DateTime = DateTime {
+    unix: 1_700_000_000,
+    offset: 60,
+};
+
+/// A message of about `size` bytes, half of it noise; the same for the same numbers.
+pub fn text(seed: u64, size: usize) -> Vec<u8> {
+    let mut random = Seeded::new(seed);
+    let mut text = format!("From: a@demo.test\r\nSubject: message {seed}\r\n\r\n").into_bytes();
+    while text.len() < size {
+        let word = random.below(u64::MAX);
+        text.extend_from_slice(format!("a line of text {word:016x}\r\n").as_bytes());
+    }
+    text
+}
+
+pub async fn stage(store: &Store, bytes: &[u8]) -> Result<Staged> {
+    let mut staging = store.stage(Some(bytes.len() as u64)).await?;
+    for piece in bytes.chunks(50_000) {
+        staging.write(piece).await?;
+    }
+    staging.finish().await
+}
+
+pub async fn inbox(store: &Store, account: AccountId) -> MailboxInfo {
+    mailbox(store, account, "INBOX").await.unwrap()
+}
+
+pub async fn mailbox(store: &Store, account: AccountId, path: &str) -> Option<MailboxInfo> {
+    let path = name(path);
+    store
+        .read(move |it| it.mailbox(account, &path))
+        .await
+        .unwrap()
+}
+
+pub async fn deliver(store: &Store, account: AccountId, bytes: &[u8]) -> Result<()> {
+    let staged = stage(store, bytes).await?;
+    let delivery = Delivery {
+        account,
+        mailbox: MailboxName::inbox(),
+        flags: FlagNames::default(),
+    };
+    store.deliver(staged, DATE, vec![delivery]).await
+}
+
+pub async fn messages(store: &Store, mailbox: MailboxId) -> Vec<Message> {
+    store
+        .read(move |it| {
+            let mut found = Vec::new();
+            let all = UidSet::from_ranges(vec![(1, u32::MAX)]);
+            it.messages(mailbox, &all, |message| {
+                found.push(message);
+                Ok(true)
+            })?;
+            Ok(found)
+        })
+        .await
+        .unwrap()
+}
+
+pub async fn bytes_of(store: &Store, email: EmailId) -> Result<Vec<u8>> {
+    store
+        .read(move |it| {
+            let mut blob = it.blob(email)?;
+            let mut bytes = Vec::new();
+            blob.read(0..blob.size(), &mut bytes)?;
+            Ok(bytes)
+        })
+        .await
+}
+
+pub fn uids(ranges: &[(u32, u32)]) -> UidSet {
+    UidSet::from_ranges(ranges.to_vec())
+}

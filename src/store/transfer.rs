@@ -1,0 +1,199 @@
+//! Messages go: copied, moved, expunged.
+
+use super::block::Ascending;
+use super::error::{Error, Result};
+use super::message::{Appender, Arrival, discount, for_blocks, resolve};
+use super::schema::*;
+use super::tx::Tx;
+use super::{Origin, Placed};
+use crate::mail::*;
+use redb::ReadableTable;
+use std::collections::BTreeMap;
+
+/// Expunges that a mailbox remembers one by one; beyond, the older half is forgotten and
+/// QRESYNC names every UID not there.
+pub const MAX_VANISHED: u32 = 4096;
+
+pub(super) fn copy(
+    tx: &mut Tx<'_>,
+    from: MailboxId,
+    uids: &UidSet,
+    to: MailboxId,
+) -> Result<Placed> {
+    let messages = chosen(tx, from, uids)?;
+    let mut references: BTreeMap<EmailId, u32> = BTreeMap::new();
+    for message in &messages {
+        *references.entry(message.email).or_default() += 1;
+    }
+    let placed = place(tx, from, &messages, to)?;
+    for (email, more) in references {
+        tx.reference(email, more)?;
+    }
+    Ok(placed)
+}
+
+fn chosen(tx: &mut Tx<'_>, id: MailboxId, uids: &UidSet) -> Result<Vec<Message>> {
+    let mut chosen = Vec::new();
+    let mut wanted = Ascending::new(uids);
+    for_blocks(tx, id, uids, |messages| {
+        chosen.extend(messages.iter().filter(|it| wanted.contains(it.uid)));
+        Ok(false)
+    })?;
+    Ok(chosen)
+}
+
+/// Rows for `messages` of `from` in `to`; the bytes are not counted.
+fn place(tx: &mut Tx<'_>, from: MailboxId, messages: &[Message], to: MailboxId) -> Result<Placed> {
+    let keywords = tx.mailbox(from)?.keywords;
+    let mut appender = Appender::new(tx, to)?;
+    let mut placed = Placed {
+        uid_validity: appender.row.uid_validity,
+        uids: Vec::with_capacity(messages.len()),
+    };
+    // Keyword numbers differ between mailboxes; most messages share a few sets of them.
+    let mut known: BTreeMap<u64, Flags> = BTreeMap::new();
+    for message in messages {
+        let flags = match known.get(&message.flags.0) {
+            Some(flags) => *flags,
+            None => {
+                let names = names_of(message.flags, &keywords);
+                let flags = resolve(&mut appender.row, &names, true)?;
+                known.insert(message.flags.0, flags);
+                flags
+            }
+        };
+        let arrival = Arrival {
+            email: message.email,
+            flags,
+            internal_date: message.internal_date,
+            size: message.size,
+        };
+        let uid = appender.push(tx, arrival)?;
+        placed.uids.push((message.uid, uid));
+    }
+    appender.finish(tx, Origin(None))?;
+    Ok(placed)
+}
+
+fn names_of(flags: Flags, keywords: &[String]) -> FlagNames {
+    FlagNames {
+        system: Flags(flags.0 & 0xff),
+        keywords: flags
+            .keywords()
+            .filter_map(|number| keywords.get(number).cloned())
+            .collect(),
+    }
+}
+
+/// Returns the mod-sequence of the expunge in `from` (its present one if nothing moved).
+pub(super) fn move_messages(
+    tx: &mut Tx<'_>,
+    from: MailboxId,
+    uids: &UidSet,
+    to: MailboxId,
+    origin: Origin,
+) -> Result<(Placed, ModSeq)> {
+    let messages = chosen(tx, from, uids)?;
+    let placed = place(tx, from, &messages, to)?;
+    // Only what was placed: within one mailbox `uids` may cover the new UIDs too.
+    let moved: UidSet = messages.iter().map(|it| it.uid).collect();
+    let (_, modseq) = remove(tx, from, &moved, true, origin, |_| ())?;
+    Ok((placed, modseq))
+}
+
+pub(super) fn expunge(
+    tx: &mut Tx<'_>,
+    id: MailboxId,
+    uids: &UidSet,
+    any: bool,
+    origin: Origin,
+) -> Result<(UidSet, ModSeq)> {
+    let mut released: BTreeMap<EmailId, u32> = BTreeMap::new();
+    let gone = remove(tx, id, uids, any, origin, |message| {
+        *released.entry(message.email).or_default() += 1;
+    })?;
+    for (email, fewer) in released {
+        tx.release(email, fewer)?;
+    }
+    Ok(gone)
+}
+
+/// Takes rows away, records that they vanished, tells the hub. `f` sees each message.
+fn remove(
+    tx: &mut Tx<'_>,
+    id: MailboxId,
+    uids: &UidSet,
+    any: bool,
+    origin: Origin,
+    mut f: impl FnMut(&Message),
+) -> Result<(UidSet, ModSeq)> {
+    let mut row = tx.mailbox(id)?;
+    let mut gone = UidSet::new();
+    if any || row.deleted > 0 {
+        let mut wanted = Ascending::new(uids);
+        for_blocks(tx, id, uids, |messages| {
+            let before = messages.len();
+            messages.retain(|message| {
+                let stays = !wanted.contains(message.uid)
+                    || !(any || message.flags.contains(Flags::DELETED));
+                if !stays {
+                    discount(&mut row, message);
+                    gone.insert(message.uid);
+                    f(message);
+                }
+                stays
+            });
+            Ok(messages.len() < before)
+        })?;
+    }
+    if !gone.is_empty() {
+        row.modseq += 1;
+        record_vanished(tx, id, &mut row, &gone)?;
+        tx.put_mailbox(id, &row)?;
+    }
+    let modseq = ModSeq::new(row.modseq).ok_or_else(|| Error::corrupt("a HIGHESTMODSEQ"))?;
+    if !gone.is_empty() {
+        let change = Change::Expunged {
+            uids: gone.clone(),
+            modseq,
+        };
+        tx.publish(id, modseq.get(), change, origin);
+    }
+    Ok((gone, modseq))
+}
+
+fn record_vanished(
+    tx: &mut Tx<'_>,
+    id: MailboxId,
+    row: &mut MailboxRow,
+    gone: &UidSet,
+) -> Result<()> {
+    if row.vanished_rows >= MAX_VANISHED {
+        forget_half(tx, id, row)?;
+    }
+    let ranges = encode_ranges(gone);
+    tx.change()
+        .vanished
+        .insert((id.0, row.modseq), ranges.as_slice())?;
+    row.vanished_rows += 1;
+    Ok(())
+}
+
+fn forget_half(tx: &mut Tx<'_>, id: MailboxId, row: &mut MailboxRow) -> Result<()> {
+    let all = (id.0, 0)..=(id.0, u64::MAX);
+    let half = (row.vanished_rows / 2) as usize;
+    let last = match tx.tables().vanished.range(all)?.nth(half) {
+        Some(entry) => entry?.0.value().1,
+        None => return Ok(()),
+    };
+    let mut forgotten = 0;
+    tx.change()
+        .vanished
+        .retain_in((id.0, 0)..=(id.0, last), |_, _| {
+            forgotten += 1;
+            false
+        })?;
+    row.vanished_rows -= forgotten.min(row.vanished_rows);
+    row.vanished_floor = last;
+    Ok(())
+}
