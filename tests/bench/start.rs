@@ -1,0 +1,85 @@
+//! Idle memory, start to accept, and the same after kill -9 in the middle of writing.
+
+use crate::Bench;
+use crate::client::{Result, Site};
+use crate::fill::{self, READER, numbered};
+use crate::imap::Imap;
+use crate::messages::Kind;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Starts and kills that the median is taken of.
+const TIMES: usize = 3;
+/// How long it writes before it is killed.
+const LOADED: Duration = Duration::from_millis(400);
+/// How long the started server is left alone before its memory is looked at.
+const SETTLE: Duration = Duration::from_millis(1500);
+const VICTIM: &str = "victim";
+
+pub fn measure(bench: &mut Bench) -> Result<()> {
+    fill::medium(bench)?;
+    let mut starts = Vec::new();
+    for _ in 0..TIMES {
+        bench.server().stop()?;
+        starts.push(millis(bench.server().start()?));
+    }
+    bench.put("start", median(&mut starts));
+
+    std::thread::sleep(SETTLE);
+    let memory = bench.server().memory();
+    bench.put("memory", memory as f64 / 1e6);
+
+    let site = bench.site();
+    Imap::open(&site, READER)?.empty(VICTIM)?;
+    let mut starts = Vec::new();
+    for _ in 0..TIMES {
+        starts.push(killed(bench, &site)?);
+    }
+    bench.put("kill", median(&mut starts));
+    Ok(())
+}
+
+/// Kills it while it takes messages; checks that what it acknowledged is there after the start.
+fn killed(bench: &mut Bench, site: &Site) -> Result<f64> {
+    Imap::open(site, READER)?.empty(VICTIM)?;
+    let acknowledged = AtomicUsize::new(0);
+    let restart = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let Ok(mut imap) = Imap::open(site, READER) else {
+                return;
+            };
+            // Ends with the connection.
+            for n in 0.. {
+                if imap
+                    .append(VICTIM, &numbered(site, Kind::Mixed, n))
+                    .is_err()
+                {
+                    return;
+                }
+                acknowledged.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        std::thread::sleep(LOADED);
+        bench.server().kill()?;
+        bench.server().start()
+    })?;
+    let acknowledged = acknowledged.into_inner();
+    let mut imap = Imap::open(site, READER)?;
+    let found = imap.select(VICTIM)?;
+    // The one in flight may have been committed without its answer getting out.
+    if acknowledged == 0 || !(acknowledged..=acknowledged + 1).contains(&found) {
+        return Err(format!("{found} messages after kill -9, {acknowledged} acknowledged").into());
+    }
+    // Also lets mdbox rebuild what the crash left inconsistent here, not in the next measure.
+    imap.append(VICTIM, &numbered(site, Kind::Small, 0))?;
+    Ok(millis(restart))
+}
+
+pub fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+pub fn median(times: &mut [f64]) -> f64 {
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
