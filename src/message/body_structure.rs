@@ -170,3 +170,54 @@ impl Writer {
         self.close(NO_EXTENSIONS);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(header: &str, shape: Shape) -> (String, String) {
+        let pieces = pieces(&Content::parse(header.as_bytes(), true), shape);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (text(&pieces.basic), text(&pieces.extension))
+    }
+
+    #[test]
+    fn a_leaf_with_everything() {
+        let header = "Content-Type: image/PNG; name=\"a b.png\"\r\nContent-ID: <1@x>\r\n\
+            Content-Description: a\r\n  picture\r\nContent-Transfer-Encoding: BASE64\r\n\
+            Content-MD5: abc==\r\nContent-Disposition: attachment; filename=a.png\r\n\
+            Content-Language: en, de\r\nContent-Location: http://x/\r\n";
+        let (basic, extension) = written(header, Shape::Leaf);
+        assert_eq!(
+            basic,
+            "\"image\" \"PNG\" (\"name\" \"a b.png\") \"<1@x>\" \"a  picture\" \"BASE64\""
+        );
+        assert_eq!(
+            extension,
+            " \"abc==\" (\"attachment\" (\"filename\" \"a.png\")) (\"en\" \"de\") \"http://x/\""
+        );
+    }
+
+    #[test]
+    fn text_gets_a_charset() {
+        let (basic, _) = written("Content-Type: text/plain; format=flowed\r\n", Shape::Text);
+        assert_eq!(
+            basic,
+            "\"text\" \"plain\" (\"format\" \"flowed\" \"charset\" \"us-ascii\") NIL NIL \"7bit\""
+        );
+        let (basic, _) = written("Content-Type: text/x; charset=utf-8\r\n", Shape::Text);
+        assert_eq!(
+            basic,
+            "\"text\" \"x\" (\"charset\" \"utf-8\") NIL NIL \"7bit\""
+        );
+    }
+
+    #[test]
+    fn what_is_over_a_limit_is_octets() {
+        let (basic, _) = written("Content-Type: message/rfc822\r\n", Shape::Truncated);
+        assert_eq!(
+            basic,
+            "\"application\" \"octet-stream\" NIL NIL NIL \"7bit\""
+        );
+    }
+}

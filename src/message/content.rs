@@ -224,7 +224,7 @@ fn parameter(cursor: &mut Cursor) -> Result<(Vec<u8>, Vec<u8>), Broken> {
         return Err(Broken);
     }
     cursor.bump();
-    if !cursor.cfws()? || !cursor.token(&mut name)? || !cursor.is_at(b'=') {
+    if !cursor.cfws()? || !cursor.token(&mut name)? || name.is_empty() || !cursor.is_at(b'=') {
         return Err(Broken);
     }
     cursor.bump();
@@ -348,7 +348,7 @@ mod tests {
         assert_eq!(content("Content-Type: text\r\n").media_type, None);
         assert_eq!(content("Content-Type: /plain\r\n").media_type, None);
         assert_eq!(content("Content-Type:\r\n").media_type, None);
-        let it = content("Content-Type: text/x; oops; a=b; c=\"open\r\n");
+        let it = content("Content-Type: text/x; oops; =x; a=b; c=\"open\r\n");
         assert_eq!(pairs(&it.parameters), ["a=b"]);
         let it = content("Content-Type: a/b; name==?utf-8?b?4oKs?=; x=y\r\n");
         assert_eq!(pairs(&it.parameters), ["name==?utf-8?b?4oKs?=", "x=y"]);

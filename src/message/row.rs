@@ -238,3 +238,88 @@ impl<'a> Reader<'a> {
         Some(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Structure {
+        let mut scanner = Scanner::new();
+        scanner.push(
+            b"Date: 2 Jan 1969 00:00 -0100\r\nSubject: a\0b\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n\
+            --b\r\nContent-Type: text/html; charset=KOI8-R\r\nContent-Transfer-Encoding: base64\r\n\r\nYQ==\r\n\
+            --b\r\nContent-Type: message/rfc822\r\n\r\nSubject: in\r\n\r\nbody\r\n--b--\r\n",
+        );
+        scanner.finish()
+    }
+
+    #[test]
+    fn rows_come_back() {
+        let structure = sample();
+        let row = structure.encode();
+        assert_eq!(Structure::decode(&row), Some(structure.clone()));
+        let read = StructureRef::read(&row);
+        assert_eq!(
+            read,
+            Some(StructureRef {
+                envelope: &structure.envelope,
+                body_structure: &structure.body_structure,
+                size: structure.size,
+                has_nul: true,
+                sent: Some(-364 * 86_400 + 3600),
+                sent_day: Some(-364),
+            })
+        );
+    }
+
+    #[test]
+    fn a_row_costs_few_bytes_more_than_its_strings() {
+        let structure = sample();
+        let strings = structure.envelope.len() + structure.body_structure.len();
+        assert!(structure.encode().len() < strings + 90);
+    }
+
+    #[test]
+    fn broken_rows_are_none_or_sound() {
+        let row = sample().encode();
+        for end in 0..row.len() {
+            assert_eq!(Structure::decode(&row[..end]), None);
+        }
+        let mut sound = 0;
+        for at in 0..row.len() {
+            for bit in 0..8 {
+                let mut broken = row.clone();
+                broken[at] ^= 1 << bit;
+                let _ = StructureRef::read(&broken);
+                if let Some(structure) = Structure::decode(&broken) {
+                    assert!(structure.root.body.end <= structure.size);
+                    structure.body();
+                    sound += 1;
+                }
+            }
+        }
+        assert!(sound > 0);
+    }
+
+    #[test]
+    fn numbers() {
+        for n in [0, 1, -1, 63, -64, i64::MAX, i64::MIN] {
+            let mut out = Vec::new();
+            put(zigzag(n), &mut out);
+            assert_eq!(Reader(&out).number().map(unzigzag), Some(n));
+        }
+        assert_eq!(Reader(&[0xff; 11]).number(), None);
+    }
+
+    /// A row that claims more children or deeper nesting than the scanner makes.
+    #[test]
+    fn rows_are_bounded() {
+        let part = |count: u8| [2, 0, 0, 0, 0, count];
+        let mut row = vec![FORMAT, 0, 0, 0, 0, 0];
+        for _ in 0..MAX_DEPTH + 1 {
+            row.extend_from_slice(&part(1));
+        }
+        row.extend_from_slice(&part(0));
+        assert_eq!(Structure::decode(&row), None);
+    }
+}
