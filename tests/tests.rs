@@ -1,3 +1,4 @@
 //! All integration tests are one binary: one link, one run.
 
+mod fuzz;
 mod support;

@@ -94,7 +94,7 @@ pub enum Code<'a> {
     UnknownCte,
 }
 
-/// The charsets named in BADCHARSET; SEARCH knows all of the Encoding Standard.
+/// The charsets named in BADCHARSET; SEARCH knows more.
 const CHARSETS: &str = "BADCHARSET (US-ASCII UTF-8 ISO-8859-1 ISO-8859-15 WINDOWS-1252 \
                         KOI8-R ISO-2022-JP SHIFT_JIS EUC-JP EUC-KR GB18030 BIG5)";
 

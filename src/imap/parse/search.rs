@@ -6,7 +6,7 @@ use super::flags;
 use crate::imap::command::{Command, ParseError, SearchKey, SearchReturn};
 use crate::imap::date;
 use crate::mail::Flags;
-use encoding_rs::{Encoding, UTF_8};
+use crate::message::charset::{TextDecoder, to_text};
 
 /// Deepest nesting of parentheses, OR and NOT.
 pub const MAX_DEPTH: usize = 100;
@@ -25,10 +25,7 @@ pub(super) fn search(cursor: &mut Cursor, uid: bool) -> Result<Command> {
     let charset = charset(cursor)?;
     let mut keys = Keys {
         left: MAX_KEYS,
-        encoding: match &charset {
-            Some(name) => encoding(name)?,
-            None => UTF_8,
-        },
+        charset: charset.clone().unwrap_or_else(|| "utf-8".into()),
     };
     let mut all = vec![keys.key(cursor, 0)?];
     while !cursor.at_end() {
@@ -69,17 +66,11 @@ fn charset(cursor: &mut Cursor) -> Result<Option<String>> {
     }
     cursor.space()?;
     let name = cursor.text()?;
+    if !TextDecoder::knows(&name) {
+        return Err(ParseError::Charset);
+    }
     cursor.space()?;
     Ok(Some(name))
-}
-
-/// The charsets of the web's Encoding Standard. It takes US-ASCII for windows-1252, but a
-/// client that says US-ASCII and sends more means UTF-8.
-fn encoding(name: &str) -> Result<&'static Encoding> {
-    if name.eq_ignore_ascii_case("US-ASCII") || name.eq_ignore_ascii_case("ASCII") {
-        return Ok(UTF_8);
-    }
-    Encoding::for_label_no_replacement(name.as_bytes()).ok_or(ParseError::Charset)
 }
 
 fn and(mut keys: Vec<SearchKey>) -> SearchKey {
@@ -95,7 +86,7 @@ fn not(key: SearchKey) -> SearchKey {
 
 struct Keys {
     left: usize,
-    encoding: &'static Encoding,
+    charset: String,
 }
 
 impl Keys {
@@ -176,12 +167,12 @@ impl Keys {
 
     fn string(&mut self, cursor: &mut Cursor) -> Result<String> {
         let bytes = cursor.astring()?;
-        let text = self
-            .encoding
-            .decode_without_bom_handling_and_without_replacement(&bytes);
-        match text {
-            Some(text) => Ok(text.into_owned()),
-            None => syntax("a string is not in the search's charset"),
+        // What is no text in its charset would only be found where the same is broken.
+        match to_text(&bytes, &self.charset) {
+            text if text.contains(char::REPLACEMENT_CHARACTER) => {
+                syntax("a string is not in the search's charset")
+            }
+            text => Ok(text),
         }
     }
 }

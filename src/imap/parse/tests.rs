@@ -649,7 +649,10 @@ fn search_options_and_charsets() {
              all: true, count: true }), charset: Some(\"UTF-8\"), key: Text(\"é\") }",
         ),
         ("SEARCH CHARSET X-NONE ALL", "Charset"),
-        ("SEARCH CHARSET UTF-7 ALL", "Charset"),
+        (
+            "SEARCH CHARSET UTF-7 TEXT +AOk-",
+            "Search { uid: false, options: None, charset: Some(\"UTF-7\"), key: Text(\"é\") }",
+        ),
         (
             "SEARCH CHARSET US-ASCII TEXT \"é\"",
             "Search { uid: false, options: None, charset: Some(\"US-ASCII\"), key: Text(\"é\") }",
