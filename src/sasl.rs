@@ -1,8 +1,11 @@
 //! SASL mechanisms of the server side: PLAIN (RFC 4616), LOGIN, SCRAM-SHA-256 (RFC 5802,
 //! 7677). Pure: an [`Exchange`] turns the client's answers into turns; what only the
-//! login service can know is an [`Ask`], answered by a [`Verdict`].
+//! login service can know is an [`Ask`], answered by a [`Verdict`]. A protocol of lines
+//! talks to a [`dialogue::Dialogue`].
 //!
 //! No mechanism binds the channel (`-PLUS`), and none lets one login act as another.
+
+pub mod dialogue;
 
 use crate::mail::Account;
 use crate::secret::{ScramKeys, Secret};

@@ -1,0 +1,435 @@
+//! A client's commands as types (RFC 5321, 4.1 and each extension's own grammar). What is
+//! wrong with a line is the [`Reply`] to it.
+
+use super::reply::Reply;
+use crate::address::Address;
+
+/// Longest name of a client in EHLO, bytes.
+const MAX_CLIENT_NAME: usize = 255;
+/// Longest ENVID, bytes (RFC 3461, 4.4).
+const MAX_ENVID: usize = 100;
+/// Longest ORCPT, bytes (RFC 3461, 4.2).
+const MAX_ORCPT: usize = 500;
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    Helo(String),
+    Ehlo(String),
+    StartTls,
+    /// The initial response is still in base64.
+    Auth {
+        mechanism: String,
+        initial: Option<String>,
+    },
+    Mail(Mail),
+    Rcpt(Recipient),
+    Data,
+    Bdat {
+        size: u64,
+        last: bool,
+    },
+    Rset,
+    Noop,
+    Vrfy,
+    Expn,
+    Help,
+    Quit,
+}
+
+/// `MAIL FROM:<reverse-path> [parameters]`. AUTH, RET and ENVID are checked and not kept:
+/// local delivery has no use for them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Mail {
+    /// `None` is the null path `<>`.
+    pub sender: Option<Path>,
+    pub size: Option<u64>,
+    pub smtputf8: bool,
+}
+
+/// `RCPT TO:<forward-path> [parameters]`. NOTIFY and ORCPT are checked and not kept.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Recipient {
+    /// `<Postmaster>`, without a domain (RFC 5321, 4.1.1.3).
+    Postmaster,
+    Path(Path),
+}
+
+/// An address, and how it was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Path {
+    pub address: Address,
+    pub text: String,
+}
+
+const SYNTAX: Reply = Reply::new(501, "5.5.4", "Syntax error in parameters or arguments");
+
+/// Reads one line without its end.
+pub fn parse(line: &[u8]) -> Result<Command, Reply> {
+    const TEXT: Reply = Reply::new(500, "5.5.2", "A command is a line of text");
+    let line = std::str::from_utf8(line).map_err(|_| TEXT)?.trim_end();
+    if line.chars().any(|c| c.is_control() && c != '\t') {
+        return Err(TEXT);
+    }
+    let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
+    let argument = argument.trim();
+    let alone = |command| match argument {
+        "" => Ok(command),
+        _ => Err(SYNTAX),
+    };
+    match verb.to_ascii_uppercase().as_str() {
+        "HELO" => client_name(argument).map(Command::Helo),
+        "EHLO" => client_name(argument).map(Command::Ehlo),
+        "STARTTLS" => alone(Command::StartTls),
+        "AUTH" => auth(argument),
+        "MAIL" => mail(argument).map(Command::Mail),
+        "RCPT" => recipient(argument).map(Command::Rcpt),
+        "DATA" => alone(Command::Data),
+        "BDAT" => bdat(argument),
+        "RSET" => alone(Command::Rset),
+        "NOOP" => Ok(Command::Noop),
+        "VRFY" if argument.is_empty() => Err(SYNTAX),
+        "VRFY" => Ok(Command::Vrfy),
+        "EXPN" => Ok(Command::Expn),
+        "HELP" => Ok(Command::Help),
+        "QUIT" => alone(Command::Quit),
+        _ => Err(Reply::new(500, "5.5.1", "Command not recognized")),
+    }
+}
+
+/// A domain or an address literal; lenient, since many clients send what they are called
+/// at home, but only what may stand in a Received field.
+fn client_name(name: &str) -> Result<String, Reply> {
+    let fits = |c: char| c.is_alphanumeric() || "._-:[]".contains(c);
+    if name.is_empty() || name.len() > MAX_CLIENT_NAME || !name.chars().all(fits) {
+        return Err(Reply::new(
+            501,
+            "5.5.4",
+            "Give your host name: EHLO client.example.org",
+        ));
+    }
+    Ok(name.into())
+}
+
+/// `AUTH mechanism [initial-response]` (RFC 4954, 4); `=` is an empty response.
+fn auth(argument: &str) -> Result<Command, Reply> {
+    let mut words = argument.split_ascii_whitespace();
+    let mechanism = words.next().ok_or(SYNTAX)?.to_owned();
+    let initial = words.next().map(|word| match word {
+        "=" => String::new(),
+        word => word.into(),
+    });
+    match words.next() {
+        Some(_) => Err(SYNTAX),
+        None => Ok(Command::Auth { mechanism, initial }),
+    }
+}
+
+/// `BDAT chunk-size [LAST]` (RFC 3030, 2).
+fn bdat(argument: &str) -> Result<Command, Reply> {
+    let (size, last) = match argument.split_once(' ') {
+        Some((size, last)) if last.trim().eq_ignore_ascii_case("LAST") => (size, true),
+        Some(_) => return Err(SYNTAX),
+        None => (argument, false),
+    };
+    let size = number(size).ok_or(SYNTAX)?;
+    Ok(Command::Bdat { size, last })
+}
+
+fn mail(argument: &str) -> Result<Mail, Reply> {
+    let (path, parameters) = split_path(argument, "FROM:")?;
+    let mut mail = Mail {
+        sender: match path {
+            "" => None,
+            path => Some(parse_path(path, "5.1.7")?),
+        },
+        ..Mail::default()
+    };
+    for (keyword, value) in Parameters::new(parameters)? {
+        match (keyword.as_str(), value) {
+            ("SIZE", Some(value)) => mail.size = Some(number(value).ok_or(SYNTAX)?),
+            ("BODY", Some(value)) => body(value)?,
+            ("SMTPUTF8", None) => mail.smtputf8 = true,
+            ("AUTH", Some(value)) if is_xtext(value) => {}
+            ("RET", Some(value)) if is_one_of(value, &["FULL", "HDRS"]) => {}
+            ("ENVID", Some(value)) if is_xtext(value) && value.len() <= MAX_ENVID => {}
+            ("SIZE" | "BODY" | "SMTPUTF8" | "AUTH" | "RET" | "ENVID", _) => return Err(SYNTAX),
+            _ => return Err(unknown_parameter(&keyword)),
+        }
+    }
+    if !mail.smtputf8 && mail.sender.as_ref().is_some_and(|it| !it.text.is_ascii()) {
+        return Err(needs_smtputf8());
+    }
+    Ok(mail)
+}
+
+/// RFC 6531, 3.5.
+pub fn needs_smtputf8() -> Reply {
+    Reply::new(
+        553,
+        "5.6.7",
+        "An address beyond ASCII needs the SMTPUTF8 parameter of MAIL",
+    )
+}
+
+fn body(value: &str) -> Result<(), Reply> {
+    match is_one_of(value, &["7BIT", "8BITMIME"]) {
+        true => Ok(()),
+        // RFC 3030, 3: BINARYMIME is not offered.
+        false => Err(Reply::new(504, "5.5.4", "BODY is 7BIT or 8BITMIME")),
+    }
+}
+
+fn recipient(argument: &str) -> Result<Recipient, Reply> {
+    let (path, parameters) = split_path(argument, "TO:")?;
+    let recipient = match path {
+        path if path.eq_ignore_ascii_case("postmaster") => Recipient::Postmaster,
+        path => Recipient::Path(parse_path(path, "5.1.3")?),
+    };
+    for (keyword, value) in Parameters::new(parameters)? {
+        match (keyword.as_str(), value) {
+            ("NOTIFY", Some(value)) if is_notify(value) => {}
+            ("ORCPT", Some(value)) if is_original_recipient(value) => {}
+            ("NOTIFY" | "ORCPT", _) => return Err(SYNTAX),
+            _ => return Err(unknown_parameter(&keyword)),
+        }
+    }
+    Ok(recipient)
+}
+
+fn unknown_parameter(keyword: &str) -> Reply {
+    Reply::with(
+        555,
+        "5.5.4",
+        format!("The parameter {keyword} is not known"),
+    )
+}
+
+/// `NEVER`, or a list of the others (RFC 3461, 4.1).
+fn is_notify(value: &str) -> bool {
+    let events = ["SUCCESS", "FAILURE", "DELAY"];
+    value.eq_ignore_ascii_case("NEVER") || value.split(',').all(|it| is_one_of(it, &events))
+}
+
+/// `addr-type ";" xtext`, or utf-8-address in place of the xtext (RFC 6533, 3).
+fn is_original_recipient(value: &str) -> bool {
+    let Some((kind, address)) = value.split_once(';') else {
+        return false;
+    };
+    let atom = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    value.len() <= MAX_ORCPT
+        && !kind.is_empty()
+        && kind.bytes().all(atom)
+        && !address.is_empty()
+        && (kind.eq_ignore_ascii_case("utf-8") || is_xtext(address))
+}
+
+fn is_one_of(value: &str, allowed: &[&str]) -> bool {
+    allowed.iter().any(|it| value.eq_ignore_ascii_case(it))
+}
+
+/// `*(xchar / "+" 2HEXDIG)`, upper case (RFC 3461, 4).
+fn is_xtext(value: &str) -> bool {
+    let hex = |b: u8| matches!(b, b'0'..=b'9' | b'A'..=b'F');
+    let mut bytes = value.bytes();
+    while let Some(byte) = bytes.next() {
+        let fits = match byte {
+            b'+' => bytes.next().is_some_and(hex) && bytes.next().is_some_and(hex),
+            b'=' => false,
+            byte => byte.is_ascii_graphic(),
+        };
+        if !fits {
+            return false;
+        }
+    }
+    !value.is_empty()
+}
+
+fn number(text: &str) -> Option<u64> {
+    let digits = !text.is_empty() && text.len() <= 20 && text.bytes().all(|b| b.is_ascii_digit());
+    digits.then(|| text.parse().unwrap_or(u64::MAX))
+}
+
+/// What is between the angle brackets, and what follows them.
+fn split_path<'a>(argument: &'a str, keyword: &str) -> Result<(&'a str, &'a str), Reply> {
+    let wrong = || {
+        let text = format!("Syntax: {keyword}<name@domain>");
+        Reply::with(501, "5.5.4", text)
+    };
+    let head = argument.get(..keyword.len()).ok_or_else(wrong)?;
+    let rest = argument.get(keyword.len()..).ok_or_else(wrong)?;
+    // A space before the bracket is wrong and common.
+    let path = rest.trim_start().strip_prefix('<');
+    let path = path
+        .filter(|_| head.eq_ignore_ascii_case(keyword))
+        .ok_or_else(wrong)?;
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, byte) in path.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'>' if !quoted => {
+                let (path, rest) = path.split_at(at);
+                let parameters = rest.get(1..).unwrap_or_default();
+                return match parameters.is_empty() || parameters.starts_with(' ') {
+                    true => Ok((path, parameters)),
+                    false => Err(wrong()),
+                };
+            }
+            _ => {}
+        }
+    }
+    Err(wrong())
+}
+
+/// A mailbox; the source route of old, `@a,@b:`, is passed over (RFC 5321, appendix C).
+fn parse_path(path: &str, enhanced: &'static str) -> Result<Path, Reply> {
+    let mailbox = match path.starts_with('@') {
+        true => path.split_once(':').map_or(path, |(_, mailbox)| mailbox),
+        false => path,
+    };
+    match Address::parse(mailbox) {
+        Ok(address) => Ok(Path {
+            address,
+            text: mailbox.into(),
+        }),
+        Err(error) => Err(Reply::new(501, enhanced, error.0)),
+    }
+}
+
+/// `keyword ["=" value]`, each keyword once, in upper case.
+struct Parameters<'a>(Vec<(String, Option<&'a str>)>);
+
+impl<'a> Parameters<'a> {
+    fn new(text: &'a str) -> Result<Parameters<'a>, Reply> {
+        let mut parameters: Vec<(String, Option<&str>)> = Vec::new();
+        for word in text.split_ascii_whitespace() {
+            let (keyword, value) = match word.split_once('=') {
+                Some((keyword, value)) => (keyword, Some(value)),
+                None => (word, None),
+            };
+            let keyword = keyword.to_ascii_uppercase();
+            if value == Some("") || parameters.iter().any(|(it, _)| *it == keyword) {
+                return Err(SYNTAX);
+            }
+            parameters.push((keyword, value));
+        }
+        Ok(Parameters(parameters))
+    }
+}
+
+impl<'a> IntoIterator for Parameters<'a> {
+    type Item = (String, Option<&'a str>);
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(line: &str) -> u16 {
+        parse(line.as_bytes()).err().map_or(250, |reply| reply.code)
+    }
+
+    fn mail_of(line: &str) -> Mail {
+        match parse(line.as_bytes()) {
+            Ok(Command::Mail(mail)) => mail,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn verbs_are_found_in_any_case_and_take_what_they_take() {
+        assert_eq!(parse(b"quit"), Ok(Command::Quit));
+        assert_eq!(parse(b"rSeT  "), Ok(Command::Rset));
+        assert_eq!(parse(b"NOOP whatever"), Ok(Command::Noop));
+        assert_eq!(
+            parse(b"EHLO [192.0.2.1]"),
+            Ok(Command::Ehlo("[192.0.2.1]".into()))
+        );
+        for line in [
+            "EHLO",
+            "EHLO a b",
+            "HELO a;b",
+            "RSET now",
+            "DATA x",
+            "VRFY",
+            "STARTTLS 1",
+        ] {
+            assert_eq!(code(line), 501, "{line}");
+        }
+        for line in ["", "HALLO x", "MAILFROM:<a@b.de>"] {
+            assert_eq!(code(line), 500, "{line}");
+        }
+        assert_eq!(parse(b"NOOP \0").err().map(|r| r.code), Some(500));
+        assert_eq!(parse(b"NOOP \xff").err().map(|r| r.code), Some(500));
+    }
+
+    #[test]
+    fn mail_takes_its_parameters() {
+        let mail = mail_of(
+            "MAIL FROM:<a@b.de> SIZE=100 BODY=8bitmime RET=hdrs ENVID=QQ+2B1 AUTH=<> SMTPUTF8",
+        );
+        assert_eq!((mail.size, mail.smtputf8), (Some(100), true));
+        assert_eq!(mail.sender.map(|path| path.text), Some("a@b.de".into()));
+        assert_eq!(mail_of("mail from:<>").sender, None);
+        assert_eq!(mail_of("MAIL FROM: <a@b.de>").size, None);
+        let routed = mail_of("MAIL FROM:<@x.de,@y.de:a@b.de>").sender;
+        assert_eq!(routed.map(|path| path.text), Some("a@b.de".into()));
+        let quoted = mail_of("MAIL FROM:<\"a>\\\"b\"@b.de> SIZE=1").sender;
+        assert_eq!(
+            quoted.map(|path| path.address.local().into()),
+            Some("a>\"b".to_string())
+        );
+    }
+
+    #[test]
+    fn what_mail_and_rcpt_refuse() {
+        for (line, expected) in [
+            ("MAIL FROM:a@b.de", 501),
+            ("MAIL TO:<a@b.de>", 501),
+            ("MAIL", 501),
+            ("MAIL FROM:<a@b.de", 501),
+            ("MAIL FROM:<a b@c.de>", 501),
+            ("MAIL FROM:<a@b.de>SIZE=1", 501),
+            ("MAIL FROM:<a@b.de> SIZE=-1", 501),
+            ("MAIL FROM:<a@b.de> SIZE=", 501),
+            ("MAIL FROM:<a@b.de> SIZE", 501),
+            ("MAIL FROM:<a@b.de> SIZE=1 size=2", 501),
+            ("MAIL FROM:<a@b.de> BODY=BINARYMIME", 504),
+            ("MAIL FROM:<a@b.de> SMTPUTF8=1", 501),
+            ("MAIL FROM:<a@b.de> RET=ALL", 501),
+            ("MAIL FROM:<a@b.de> ENVID=a=b", 501),
+            ("MAIL FROM:<a@b.de> ENVID=a+zz", 501),
+            ("MAIL FROM:<a@b.de> X-TRA=1", 555),
+            ("MAIL FROM:<ä@b.de>", 553),
+            ("RCPT TO:<>", 501),
+            ("RCPT TO:<a@b.de> NOTIFY=NEVER,DELAY", 501),
+            ("RCPT TO:<a@b.de> NOTIFY=", 501),
+            ("RCPT TO:<a@b.de> ORCPT=rfc822", 501),
+            ("RCPT TO:<a@b.de> ORCPT=rfc822;a=b", 501),
+            ("RCPT TO:<a@b.de> SIZE=1", 555),
+            ("BDAT", 501),
+            ("BDAT x", 501),
+            ("BDAT 1 FIRST", 501),
+            ("AUTH", 501),
+            ("AUTH PLAIN a b", 501),
+        ] {
+            assert_eq!(code(line), expected, "{line}");
+        }
+        for line in [
+            "RCPT TO:<a@b.de> NOTIFY=success,FAILURE ORCPT=rfc822;a+2Bb@c.de",
+            "RCPT TO:<postmaster>",
+            "RCPT TO:<Postmaster@b.de>",
+            "BDAT 0 LAST",
+            "BDAT 18446744073709551615",
+            "AUTH PLAIN =",
+        ] {
+            assert_eq!(code(line), 250, "{line}");
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! DATA and BDAT: a message on its way in.
+
+use super::repair::{Output, Repair, Stamp, Trace};
+use super::reply::Reply;
+use super::session::{Ask, Asked, Chunk, Next, Phase, Session, Trouble, sequence};
+use super::text::{Lines, Piece, Unstuffer};
+
+/// The text of a message between the wire and the store.
+pub struct Incoming {
+    repair: Repair,
+    lines: Lines,
+    received: u64,
+    limit: u64,
+    refusal: Option<Reply>,
+}
+
+pub fn too_large(limit: u64) -> Reply {
+    let text = format!("The message is larger than {limit} bytes");
+    Reply::with(552, "5.3.4", text)
+}
+
+impl Incoming {
+    /// `limit` is for the message as the client sends it, bytes.
+    pub fn new(repair: Repair, limit: u64) -> Incoming {
+        Incoming {
+            repair,
+            lines: Lines::default(),
+            received: 0,
+            limit,
+            refusal: None,
+        }
+    }
+
+    /// What of `text` goes to the store. An error comes once: from then on nothing goes.
+    pub fn take<'a>(&mut self, text: &'a [u8]) -> Result<Output<'a>, Reply> {
+        if self.refusal.is_some() {
+            return Ok(Output::Nothing);
+        }
+        self.received += text.len() as u64;
+        self.lines.push(text);
+        let taken = match self.received > self.limit {
+            true => Err(too_large(self.limit)),
+            false => self.check_lines().and_then(|()| self.repair.push(text)),
+        };
+        taken.inspect_err(|reply| self.refuse(reply.clone()))
+    }
+
+    /// Also called where the store did not take what [`Incoming::take`] gave.
+    pub fn refuse(&mut self, reply: Reply) {
+        self.refusal.get_or_insert(reply);
+    }
+
+    pub fn refusal(&self) -> Option<&Reply> {
+        self.refusal.as_ref()
+    }
+
+    /// At the end of the data: what is still to be stored, if the message is taken at all.
+    pub fn finish(&mut self) -> Result<Vec<u8>, Reply> {
+        if let Some(reply) = &self.refusal {
+            return Err(reply.clone());
+        }
+        self.lines.finish();
+        self.check_lines()?;
+        self.repair.finish()
+    }
+
+    /// A bare LF is refused rather than mended: a mended message is another than the one
+    /// that its sender, or a signature in it, speaks of; and no relay behind this server
+    /// gets to see an end of data that this one did not.
+    fn check_lines(&self) -> Result<(), Reply> {
+        const BARE: Reply = Reply::new(
+            554,
+            "5.6.0",
+            "The message has a CR or LF alone; lines end with CRLF (RFC 5321, 2.3.8)",
+        );
+        const NUL: Reply = Reply::new(554, "5.6.0", "The message has a NUL byte");
+        match (self.lines.bare, self.lines.nul) {
+            (true, _) => Err(BARE),
+            (_, true) => Err(NUL),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn begin_data(&mut self, out: &mut Vec<u8>) -> Next {
+        let begun = self
+            .transaction
+            .as_ref()
+            .map(|it| (it.incoming.is_some(), it.failed));
+        let may = match begun {
+            Some((true, _) | (_, true)) => {
+                Err(sequence("The message came by BDAT; send BDAT or RSET"))
+            }
+            _ => self.may_send(),
+        };
+        match may {
+            Ok(size) => {
+                self.phase = Phase::Asked(Asked::Data);
+                Next::Ask(Ask::Begin { size })
+            }
+            Err(reply) => self.say(reply, out),
+        }
+    }
+
+    /// A chunk is read whatever becomes of it: its bytes are no commands (RFC 3030, 2).
+    pub(super) fn begin_chunk(&mut self, size: u64, last: bool) -> Next {
+        let mut chunk = Chunk {
+            size,
+            left: size,
+            last,
+            refusal: None,
+        };
+        match &mut self.transaction {
+            Some(transaction) if transaction.failed => {
+                chunk.refusal = Some(sequence("The message has been refused; send RSET"));
+            }
+            Some(transaction) if transaction.incoming.is_some() => {}
+            _ => match self.may_send() {
+                Ok(size) => {
+                    self.phase = Phase::Asked(Asked::Chunk(chunk));
+                    return Next::Ask(Ask::Begin { size });
+                }
+                Err(reply) => chunk.refusal = Some(reply),
+            },
+        }
+        self.phase = Phase::Chunk(chunk);
+        Next::Again
+    }
+
+    /// The store has begun a message, or has not.
+    pub(super) fn begin(&mut self, begun: Result<Stamp, Trouble>) -> Result<(), Reply> {
+        let limit = self.config.max_message_size;
+        let stamp = begun.map_err(|trouble| trouble.reply(limit))?;
+        let (Some(account), Some(client), Some(transaction)) =
+            (&self.account, &self.client, &mut self.transaction)
+        else {
+            return Err(sequence("Send MAIL first"));
+        };
+        let sender = transaction.mail.sender.as_ref();
+        let trace = Trace {
+            hostname: self.config.hostname.clone(),
+            client: client.name.clone(),
+            sender: sender.map(|path| path.text.clone()).unwrap_or_default(),
+            tls: self.config.tls,
+            smtputf8: transaction.mail.smtputf8,
+        };
+        transaction.id = stamp.id.clone();
+        let repair = Repair::new(account.clone(), trace, stamp);
+        transaction.incoming = Some(Incoming::new(repair, limit));
+        Ok(())
+    }
+
+    pub(super) fn data(&mut self, mut unstuffer: Unstuffer, out: &mut Vec<u8>) -> Next {
+        let piece = unstuffer.next(self.input.bytes());
+        if let Piece::End = piece {
+            self.input.consume(3);
+            return self.end(out);
+        }
+        self.phase = Phase::Data(unstuffer);
+        match piece {
+            Piece::Text(n) => self.take(n),
+            Piece::Dot => {
+                self.input.consume(1);
+                Next::Again
+            }
+            Piece::More | Piece::End => Next::NeedInput,
+        }
+    }
+
+    pub(super) fn chunk(&mut self, mut chunk: Chunk, out: &mut Vec<u8>) -> Next {
+        if chunk.left == 0 {
+            return self.end_chunk(chunk, out);
+        }
+        let n =
+            usize::try_from(chunk.left).map_or(self.input.len(), |left| left.min(self.input.len()));
+        chunk.left -= n as u64;
+        let refused = chunk.refusal.is_some();
+        self.phase = Phase::Chunk(chunk);
+        match n {
+            0 => Next::NeedInput,
+            n if refused => {
+                self.input.consume(n);
+                Next::Again
+            }
+            n => self.take(n),
+        }
+    }
+
+    fn end_chunk(&mut self, chunk: Chunk, out: &mut Vec<u8>) -> Next {
+        let refusal = self.incoming().and_then(|it| it.refusal().cloned());
+        match chunk.refusal.or(refusal) {
+            None if chunk.last => self.end(out),
+            None => {
+                let text = format!("{} bytes taken", chunk.size);
+                self.say(Reply::with(250, "2.0.0", text), out)
+            }
+            Some(reply) => {
+                // After the last chunk the transaction is over, else it waits for RSET.
+                let next = match &mut self.transaction {
+                    Some(transaction) if !chunk.last => {
+                        transaction.failed = true;
+                        match transaction.incoming.take() {
+                            Some(_) => Next::Abandon,
+                            None => Next::Again,
+                        }
+                    }
+                    _ => self.reset(),
+                };
+                self.say_and(reply, next, out)
+            }
+        }
+    }
+
+    /// Takes `n` bytes of text off the input.
+    fn take(&mut self, n: usize) -> Next {
+        let text = self.input.bytes().get(..n).unwrap_or_default();
+        let incoming = self
+            .transaction
+            .as_mut()
+            .and_then(|it| it.incoming.as_mut());
+        let taken = incoming.map_or(Ok(Output::Nothing), |incoming| incoming.take(text));
+        match taken {
+            // Its bytes are consumed when the next step begins.
+            Ok(Output::Body(_)) => {
+                self.lent = n;
+                return Next::LendInput;
+            }
+            Ok(Output::Header(header)) => {
+                self.header = header;
+                self.input.consume(n);
+                Next::LendHeader
+            }
+            Ok(Output::Nothing) => {
+                self.input.consume(n);
+                Next::Again
+            }
+            // The rest is read away; the reply comes at its end.
+            Err(_) => {
+                self.input.consume(n);
+                Next::Abandon
+            }
+        }
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) -> Next {
+        let finished = self.incoming().map_or(Ok(Vec::new()), Incoming::finish);
+        match finished {
+            Ok(rest) => {
+                self.phase = Phase::Commit;
+                match rest.is_empty() {
+                    true => Next::Again,
+                    false => {
+                        self.header = rest;
+                        Next::LendHeader
+                    }
+                }
+            }
+            Err(reply) => {
+                let next = self.reset();
+                self.say_and(reply, next, out)
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! AUTH (RFC 4954).
+
+use super::reply::Reply;
+use super::session::{Ask, Asked, Next, Phase, Session, sequence};
+use crate::sasl::dialogue::{self, Dialogue};
+use crate::sasl::{Denial, Mechanism, Turn};
+use crate::wire::Line;
+
+/// Logins that may fail before the connection is closed.
+const MAX_FAILURES: u32 = 5;
+
+impl Session {
+    pub(super) fn auth(
+        &mut self,
+        mechanism: &str,
+        initial: Option<String>,
+        out: &mut Vec<u8>,
+    ) -> Next {
+        if let Err(reply) = self.may_start_login() {
+            return self.say(reply, out);
+        }
+        let Some(mechanism) = Mechanism::parse(mechanism) else {
+            let text = "Mechanisms are PLAIN, LOGIN and SCRAM-SHA-256";
+            return self.say(Reply::new(504, "5.5.4", text), out);
+        };
+        let mut dialogue = Dialogue::new(mechanism, self.nonces.next());
+        let turn = dialogue.start(initial.as_deref());
+        self.login_turn(dialogue, turn, out)
+    }
+
+    fn may_start_login(&self) -> Result<(), Reply> {
+        if !self.may_log_in() {
+            let text = "Begin TLS first: STARTTLS";
+            return Err(Reply::new(538, "5.7.11", text));
+        }
+        if self.account.is_some() {
+            return Err(sequence("This connection has logged in"));
+        }
+        if !self.client.as_ref().is_some_and(|client| client.extended) {
+            return Err(sequence("Send EHLO first"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn login_line(&mut self, mut dialogue: Dialogue, out: &mut Vec<u8>) -> Next {
+        match self.input.line(dialogue::MAX_LINE, true) {
+            Line::Partial => {
+                self.phase = Phase::Login(dialogue);
+                Next::NeedInput
+            }
+            Line::TooLong => self.line_too_long(out),
+            Line::Complete { length, end } => {
+                let turn = dialogue.line(self.input.bytes().get(..length).unwrap_or_default());
+                self.input.consume(end);
+                self.login_turn(dialogue, turn, out)
+            }
+        }
+    }
+
+    pub(super) fn login_turn(&mut self, dialogue: Dialogue, turn: Turn, out: &mut Vec<u8>) -> Next {
+        match turn {
+            Turn::Challenge(challenge) => {
+                // Not a Reply: a challenge may be longer than a reply's text.
+                out.extend_from_slice(b"334 ");
+                out.extend_from_slice(dialogue::encode(&challenge).as_bytes());
+                out.extend_from_slice(b"\r\n");
+                self.phase = Phase::Login(dialogue);
+                Next::Again
+            }
+            Turn::Ask(ask) => {
+                self.phase = Phase::Asked(Asked::Login(dialogue));
+                Next::Ask(Ask::Authenticate(ask))
+            }
+            Turn::Granted { account, .. } => {
+                self.account = Some(account);
+                self.login_failures = 0;
+                self.say(Reply::new(235, "2.7.0", "Logged in"), out)
+            }
+            Turn::Denied(denial) => self.denied(denial, out),
+        }
+    }
+
+    fn denied(&mut self, denial: Denial, out: &mut Vec<u8>) -> Next {
+        self.login_failures += 1;
+        let next = self.say(refusal(denial), out);
+        match (next, self.login_failures >= MAX_FAILURES) {
+            (Next::Again, true) => {
+                self.close(Reply::new(421, "4.7.0", "Too many failed logins"), out)
+            }
+            (next, _) => next,
+        }
+    }
+}
+
+fn refusal(denial: Denial) -> Reply {
+    match denial {
+        Denial::Credentials => Reply::new(535, "5.7.8", "Wrong name or password"),
+        Denial::Wait => Reply::new(454, "4.7.0", "Too many failed logins, try later"),
+        Denial::Unavailable => Reply::new(454, "4.3.0", "Logins can't be checked now, try later"),
+        Denial::Malformed => Reply::new(501, "5.5.2", "That is not how the mechanism goes"),
+        Denial::Cancelled => Reply::new(501, "5.7.0", "Login given up"),
+    }
+}

@@ -1,0 +1,191 @@
+//! Drives a submission session: flush, match the step, await the store or the stream, answer.
+
+use super::repair::Stamp;
+use super::reply::Reply;
+use super::session::{Answer, Ask, Config, NoRecipient, Session, Step, Trouble};
+use crate::address::Address;
+use crate::context::Context;
+use crate::mail::{AccountId, DateTime, FlagNames, MailboxName};
+use crate::net::stream::Stream;
+use crate::secret::random;
+use crate::store::{self, Delivery, Staging};
+use std::io;
+use std::sync::Arc;
+
+/// Replies to a pipelined group are collected to this much, bytes.
+const MAX_OUTPUT: usize = 16 * 1024;
+
+/// Serves one connection until it ends. `implicit_tls`: TLS from the first byte, where the
+/// listener has not begun it already.
+pub async fn serve(context: Arc<Context>, mut stream: Stream, implicit_tls: bool) {
+    let peer = stream.peer();
+    if let Err(error) = drive(&context, &mut stream, implicit_tls).await {
+        log::debug!("smtp: {peer}: {error}");
+    }
+    stream.close().await;
+}
+
+async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io::Result<()> {
+    if implicit_tls && !stream.is_tls() {
+        stream.start_tls(&context.tls).await?;
+    }
+    let settings = &context.settings;
+    let mut session = Session::new(Config {
+        hostname: settings.hostname.clone(),
+        max_message_size: settings.max_message_size,
+        max_recipients: settings.max_recipients,
+        tls: stream.is_tls(),
+        plain_login: settings.plain_login_on_loopback && stream.peer().is_loopback(),
+        seed: random().map_err(io::Error::other)?,
+    });
+    let mut out = Vec::new();
+    let mut message: Option<Staging> = None;
+    loop {
+        match session.step(&mut out) {
+            Step::NeedInput => {
+                flush(stream, &mut out).await?;
+                let wait = match session.account() {
+                    Some(_) => settings.smtp_timeout,
+                    None => settings.login_timeout,
+                };
+                match stream.receive(session.input(), wait).await {
+                    Ok(0) => return Ok(()),
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                        Reply::new(421, "4.4.2", "Nothing came for too long").write(&mut out);
+                        return flush(stream, &mut out).await;
+                    }
+                    Err(error) => return Err(error),
+                }
+            }
+            Step::Data(bytes) => {
+                if let Some(staging) = &mut message
+                    && let Err(error) = staging.write(bytes).await
+                {
+                    message = None;
+                    session.answer(Answer::Written(trouble(&error)), &mut out);
+                }
+            }
+            Step::Ask(ask) => {
+                let answer = answer(context, stream, ask, &mut message).await;
+                let known = session.account().is_some();
+                session.answer(answer, &mut out);
+                if !known && session.account().is_some() {
+                    stream.authenticated();
+                }
+            }
+            Step::Abandon => message = None,
+            Step::StartTls => {
+                message = None;
+                flush(stream, &mut out).await?;
+                stream.start_tls(&context.tls).await?;
+                session.tls_started();
+            }
+            Step::Close => return flush(stream, &mut out).await,
+        }
+        if out.len() >= MAX_OUTPUT {
+            flush(stream, &mut out).await?;
+        }
+    }
+}
+
+async fn flush(stream: &mut Stream, out: &mut Vec<u8>) -> io::Result<()> {
+    let written = std::mem::take(out);
+    match written.is_empty() {
+        true => Ok(()),
+        false => stream.send(&written).await,
+    }
+}
+
+async fn answer(
+    context: &Context,
+    stream: &Stream,
+    ask: Ask,
+    message: &mut Option<Staging>,
+) -> Answer {
+    match ask {
+        Ask::Authenticate(ask) => Answer::Verdict(context.login.answer(stream.peer(), ask).await),
+        Ask::Recipient(address) => Answer::Recipient(find(context, address).await),
+        Ask::Begin { size } => Answer::Begun(match context.store.stage(size).await {
+            Ok(staging) => {
+                *message = Some(staging);
+                stamp()
+            }
+            Err(error) => Err(trouble(&error)),
+        }),
+        Ask::Commit(recipients) => {
+            let delivered = match message.take() {
+                Some(staging) => deliver(context, staging, recipients).await,
+                None => Err(Trouble::Later),
+            };
+            Answer::Committed(delivered)
+        }
+    }
+}
+
+/// By own address or alias; with a `+tag` that is no alias, by what stands before it.
+async fn find(context: &Context, address: Address) -> Result<AccountId, NoRecipient> {
+    let found = context.store.read(move |snapshot| {
+        let mut account = snapshot.account_by_address(&address)?;
+        if account.is_none()
+            && let Some(address) = address.without_tag()
+        {
+            account = snapshot.account_by_address(&address)?;
+        }
+        Ok(match account {
+            Some(account) => Ok(account.id),
+            None if snapshot.is_local_domain(address.domain())? => Err(NoRecipient::Unknown),
+            None => Err(NoRecipient::Remote),
+        })
+    });
+    found
+        .await
+        .unwrap_or_else(|error| Err(NoRecipient::Trouble(trouble(&error))))
+}
+
+fn stamp() -> Result<Stamp, Trouble> {
+    let random: [u8; 12] = random().map_err(|_| Trouble::Later)?;
+    Ok(Stamp {
+        date: now(),
+        id: random.iter().map(|byte| format!("{byte:02x}")).collect(),
+    })
+}
+
+fn now() -> DateTime {
+    DateTime {
+        unix: jiff::Timestamp::now().as_second(),
+        offset: 0,
+    }
+}
+
+/// One transaction for all of them.
+async fn deliver(
+    context: &Context,
+    staging: Staging,
+    recipients: Vec<AccountId>,
+) -> Result<(), Trouble> {
+    let deliveries = recipients
+        .into_iter()
+        .map(|account| Delivery {
+            account,
+            mailbox: MailboxName::inbox(),
+            flags: FlagNames::default(),
+        })
+        .collect();
+    let delivered = async {
+        let staged = staging.finish().await?;
+        context.store.deliver(staged, now(), deliveries).await
+    };
+    delivered.await.map_err(|error| trouble(&error))
+}
+
+fn trouble(error: &store::Error) -> Trouble {
+    match error {
+        store::Error::Full => Trouble::Full,
+        store::Error::TooLarge => Trouble::TooLarge,
+        error => {
+            log::warn!("smtp: the store does not take a message: {error}");
+            Trouble::Later
+        }
+    }
+}

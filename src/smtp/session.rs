@@ -1,0 +1,456 @@
+//! The state machine of submission: bytes in, replies and steps out. It holds no socket,
+//! clock or store; what only those can give is an [`Ask`], and [`Session::answer`] takes
+//! the [`Answer`]. Replies to a pipelined group come out of one run of steps, so that the
+//! driver writes them at once.
+
+use super::command::{self, Command};
+use super::incoming::Incoming;
+use super::repair::Stamp;
+use super::reply::{Reply, write_lines};
+use super::text::Unstuffer;
+use super::transaction::Transaction;
+use crate::address::Address;
+use crate::mail::{Account, AccountId};
+use crate::sasl::dialogue::{self, Dialogue, Nonces};
+use crate::sasl::{self, Mechanism};
+use crate::wire::{Input, Line};
+
+/// Longest command line, bytes without its end: 512 (RFC 5321, 4.5.3.1.4), and what each
+/// extension adds for its parameters.
+const MAX_LINE: usize = 4096;
+/// A longer line is read away, that far.
+const MAX_SKIPPED: usize = 1 << 20;
+/// Refusals without a message delivered between them, before the connection is closed.
+const MAX_ERRORS: u32 = 20;
+/// Verbs of other protocols: a browser that was led here (cross-protocol scripting).
+const FOREIGN: [&[u8]; 4] = [b"GET ", b"POST ", b"PUT ", b"CONNECT "];
+
+/// What a session is told at its start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub hostname: String,
+    /// Bytes; as SIZE says it.
+    pub max_message_size: u64,
+    pub max_recipients: usize,
+    /// Whether TLS is there from the start.
+    pub tls: bool,
+    /// Whether a password may come without TLS.
+    pub plain_login: bool,
+    /// Fresh randomness, for SCRAM.
+    pub seed: [u8; 32],
+}
+
+/// What the driver does next, then it calls [`Session::step`] again.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// Flush the output, then give input.
+    NeedInput,
+    /// Find out, then [`Session::answer`].
+    Ask(Ask),
+    /// Write this to the message begun; [`Answer::Written`] only if that fails.
+    Data(&'a [u8]),
+    /// Drop the message begun, if there is one.
+    Abandon,
+    /// Flush, do the handshake, then [`Session::tls_started`].
+    StartTls,
+    /// Flush and close.
+    Close,
+}
+
+#[derive(Debug)]
+pub enum Ask {
+    Authenticate(sasl::Ask),
+    Recipient(Address),
+    /// Begin a message; `size` is what the client announced.
+    Begin {
+        size: Option<u64>,
+    },
+    /// Deliver the message to these, all or none.
+    Commit(Vec<AccountId>),
+}
+
+pub enum Answer {
+    Verdict(sasl::Verdict),
+    Recipient(Result<AccountId, NoRecipient>),
+    Begun(Result<Stamp, Trouble>),
+    Written(Trouble),
+    Committed(Result<(), Trouble>),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRecipient {
+    /// The domain is ours, the name is not.
+    Unknown,
+    /// The domain is another server's.
+    Remote,
+    Trouble(Trouble),
+}
+
+/// Why the store does not do it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    Full,
+    TooLarge,
+    /// Busy, or broken and to be mended.
+    Later,
+}
+
+/// Its commands are spread by subject: the envelope and the end of a message in
+/// [`super::transaction`], AUTH in [`super::login`], DATA and BDAT in [`super::incoming`].
+pub struct Session {
+    pub(super) config: Config,
+    pub(super) input: Input,
+    /// What the last step lent of the input.
+    pub(super) lent: usize,
+    /// What the step lends that is not of the input: a repaired header.
+    pub(super) header: Vec<u8>,
+    pub(super) phase: Phase,
+    pub(super) client: Option<Client>,
+    pub(super) account: Option<Account>,
+    pub(super) login_failures: u32,
+    pub(super) nonces: Nonces,
+    pub(super) transaction: Option<Transaction>,
+    pub(super) errors: u32,
+}
+
+/// Who EHLO or HELO said it is.
+pub(super) struct Client {
+    pub name: String,
+    pub extended: bool,
+}
+
+pub(super) enum Phase {
+    Greeting,
+    Commands,
+    /// Bytes dropped of a line that is too long.
+    SkipLine(usize),
+    /// A line of a SASL exchange is due.
+    Login(Dialogue),
+    /// What the exchange has come to.
+    Turn(Dialogue, sasl::Turn),
+    Data(Unstuffer),
+    Chunk(Chunk),
+    /// The data is over: deliver it.
+    Commit,
+    Asked(Asked),
+    Closed,
+}
+
+/// A BDAT's bytes on their way.
+pub(super) struct Chunk {
+    pub size: u64,
+    pub left: u64,
+    pub last: bool,
+    /// Read them away, then say this.
+    pub refusal: Option<Reply>,
+}
+
+/// What is being found out.
+pub(super) enum Asked {
+    Login(Dialogue),
+    Recipient,
+    Data,
+    Chunk(Chunk),
+    Commit,
+}
+
+/// A step without what it lends.
+pub(super) enum Next {
+    Again,
+    NeedInput,
+    Ask(Ask),
+    LendInput,
+    LendHeader,
+    Abandon,
+    StartTls,
+    Close,
+}
+
+impl Session {
+    pub fn new(config: Config) -> Session {
+        Session {
+            account: None,
+            login_failures: 0,
+            nonces: Nonces::new(config.seed),
+            config,
+            input: Input::new(),
+            lent: 0,
+            header: Vec::new(),
+            phase: Phase::Greeting,
+            client: None,
+            transaction: None,
+            errors: 0,
+        }
+    }
+
+    /// Where received bytes go.
+    pub fn input(&mut self) -> &mut Input {
+        &mut self.input
+    }
+
+    pub fn receive(&mut self, bytes: &[u8]) {
+        self.input.push(bytes);
+    }
+
+    pub fn account(&self) -> Option<&Account> {
+        self.account.as_ref()
+    }
+
+    /// Goes as far as it can without the world; replies are appended to `out`.
+    pub fn step(&mut self, out: &mut Vec<u8>) -> Step<'_> {
+        self.input.consume(std::mem::take(&mut self.lent));
+        self.header = Vec::new();
+        loop {
+            return match self.advance(out) {
+                Next::Again => continue,
+                Next::NeedInput => Step::NeedInput,
+                Next::Ask(ask) => Step::Ask(ask),
+                Next::LendInput => {
+                    Step::Data(self.input.bytes().get(..self.lent).unwrap_or_default())
+                }
+                Next::LendHeader => Step::Data(&self.header),
+                Next::Abandon => Step::Abandon,
+                Next::StartTls => Step::StartTls,
+                Next::Close => Step::Close,
+            };
+        }
+    }
+
+    /// The handshake is done: everything said before is forgotten (RFC 3207, 4.2).
+    pub fn tls_started(&mut self) {
+        self.input.clear();
+        self.config.tls = true;
+        self.client = None;
+        self.transaction = None;
+        self.account = None;
+    }
+
+    /// May have a further question: the driver goes on with what [`Session::step`] says.
+    pub fn answer(&mut self, answer: Answer, out: &mut Vec<u8>) {
+        // A failed write comes between two steps of any phase.
+        if let Answer::Written(trouble) = answer {
+            let limit = self.config.max_message_size;
+            if let Some(incoming) = self.incoming() {
+                incoming.refuse(trouble.reply(limit));
+            }
+            return;
+        }
+        let phase = std::mem::replace(&mut self.phase, Phase::Commands);
+        match (phase, answer) {
+            (Phase::Asked(Asked::Login(mut dialogue)), Answer::Verdict(verdict)) => {
+                let turn = dialogue.verdict(verdict);
+                self.phase = Phase::Turn(dialogue, turn);
+            }
+            (Phase::Asked(Asked::Recipient), Answer::Recipient(found)) => {
+                self.recipient_found(found, out);
+            }
+            (Phase::Asked(Asked::Data), Answer::Begun(begun)) => match self.begin(begun) {
+                Ok(()) => {
+                    let text = "Send the message, then a line with a dot alone";
+                    Reply::new(354, "", text).write(out);
+                    self.phase = Phase::Data(Unstuffer::default());
+                }
+                Err(reply) => {
+                    self.transaction = None;
+                    self.say(reply, out);
+                }
+            },
+            (Phase::Asked(Asked::Chunk(mut chunk)), Answer::Begun(begun)) => {
+                chunk.refusal = self.begin(begun).err();
+                self.phase = Phase::Chunk(chunk);
+            }
+            (Phase::Asked(Asked::Commit), Answer::Committed(committed)) => {
+                self.committed(committed, out);
+            }
+            (phase, _) => self.phase = phase,
+        }
+    }
+
+    fn advance(&mut self, out: &mut Vec<u8>) -> Next {
+        match std::mem::replace(&mut self.phase, Phase::Commands) {
+            Phase::Greeting => {
+                let text = format!("{} ESMTP submission", self.config.hostname);
+                self.say(Reply::with(220, "", text), out)
+            }
+            Phase::Commands => self.command_line(out),
+            Phase::SkipLine(skipped) => self.skip_line(skipped, out),
+            Phase::Login(dialogue) => self.login_line(dialogue, out),
+            Phase::Turn(dialogue, turn) => self.login_turn(dialogue, turn, out),
+            Phase::Data(unstuffer) => self.data(unstuffer, out),
+            Phase::Chunk(chunk) => self.chunk(chunk, out),
+            Phase::Commit => self.commit(out),
+            // A driver that steps on without an answer gets no further.
+            Phase::Asked(_) | Phase::Closed => {
+                self.phase = Phase::Closed;
+                Next::Close
+            }
+        }
+    }
+
+    /// Writes a reply; too many refusals close the connection.
+    pub(super) fn say(&mut self, reply: Reply, out: &mut Vec<u8>) -> Next {
+        reply.write(out);
+        if reply.is_refusal() {
+            self.errors += 1;
+        }
+        match self.errors > MAX_ERRORS {
+            true => self.close(Reply::new(421, "4.7.0", "Too many errors"), out),
+            false => Next::Again,
+        }
+    }
+
+    /// As `say`; where that does not close, `next` follows.
+    pub(super) fn say_and(&mut self, reply: Reply, next: Next, out: &mut Vec<u8>) -> Next {
+        match self.say(reply, out) {
+            Next::Again => next,
+            closing => closing,
+        }
+    }
+
+    pub(super) fn close(&mut self, reply: Reply, out: &mut Vec<u8>) -> Next {
+        reply.write(out);
+        self.phase = Phase::Closed;
+        Next::Close
+    }
+
+    fn command_line(&mut self, out: &mut Vec<u8>) -> Next {
+        // Lenient with a bare LF: a command can't be smuggled by a line's end.
+        let limit = MAX_LINE + dialogue::MAX_LINE;
+        let (length, end) = match self.input.line(limit, true) {
+            Line::Partial => return Next::NeedInput,
+            Line::TooLong => return self.line_too_long(out),
+            Line::Complete { length, end } => (length, end),
+        };
+        let line = self.input.bytes().get(..length).unwrap_or_default();
+        let verb_is = |verb: &[u8]| {
+            let start = line.get(..verb.len());
+            start.is_some_and(|start| start.eq_ignore_ascii_case(verb))
+        };
+        let (is_auth, is_bdat) = (verb_is(b"AUTH "), verb_is(b"BDAT"));
+        let is_foreign = self.client.is_none() && FOREIGN.iter().any(|verb| verb_is(verb));
+        if length > MAX_LINE && !is_auth {
+            return self.line_too_long(out);
+        }
+        let parsed = command::parse(line);
+        self.input.consume(end);
+        if is_foreign {
+            return self.close(Reply::new(421, "4.7.0", "This is a mail server"), out);
+        }
+        match parsed {
+            Ok(command) => self.command(command, out),
+            // Where the chunk would end is not known: nothing behind it can be trusted.
+            Err(reply) if is_bdat => self.close(reply, out),
+            Err(reply) => self.say(reply, out),
+        }
+    }
+
+    /// The line is read away later; a complete one too, since only its end tells it apart.
+    pub(super) fn line_too_long(&mut self, out: &mut Vec<u8>) -> Next {
+        self.phase = Phase::SkipLine(0);
+        self.say(Reply::new(500, "5.5.2", "The line is too long"), out)
+    }
+
+    fn skip_line(&mut self, skipped: usize, out: &mut Vec<u8>) -> Next {
+        let bytes = self.input.bytes();
+        let end = memchr::memchr(b'\n', bytes);
+        let dropped = end.map_or(bytes.len(), |at| at + 1);
+        self.input.consume(dropped);
+        if end.is_some() {
+            return Next::Again;
+        }
+        if skipped + dropped > MAX_SKIPPED {
+            return self.close(Reply::new(421, "4.7.0", "The line does not end"), out);
+        }
+        self.phase = Phase::SkipLine(skipped + dropped);
+        Next::NeedInput
+    }
+
+    fn command(&mut self, command: Command, out: &mut Vec<u8>) -> Next {
+        match command {
+            Command::Helo(name) => self.hello(name, false, out),
+            Command::Ehlo(name) => self.hello(name, true, out),
+            Command::StartTls if self.config.tls => self.say(sequence("TLS is on already"), out),
+            Command::StartTls => {
+                // What came behind it came in clear (CVE-2011-0411).
+                self.input.clear();
+                self.transaction = None;
+                Reply::new(220, "2.0.0", "Begin TLS now").write(out);
+                Next::StartTls
+            }
+            Command::Auth { mechanism, initial } => self.auth(&mechanism, initial, out),
+            Command::Mail(mail) => self.mail(mail, out),
+            Command::Rcpt(recipient) => self.recipient(recipient, out),
+            Command::Data => self.begin_data(out),
+            Command::Bdat { size, last } => self.begin_chunk(size, last),
+            Command::Rset => {
+                let next = self.reset();
+                Reply::new(250, "2.0.0", "Ok").write(out);
+                next
+            }
+            Command::Noop => self.say(Reply::new(250, "2.0.0", "Ok"), out),
+            Command::Vrfy => {
+                let text = "Send the message and see; addresses are not told";
+                self.say(Reply::new(252, "2.1.5", text), out)
+            }
+            Command::Expn => self.say(Reply::new(502, "5.5.1", "There are no lists here"), out),
+            Command::Help => {
+                let text = "EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA, BDAT, RSET, NOOP, VRFY, QUIT";
+                self.say(Reply::new(214, "2.0.0", text), out)
+            }
+            Command::Quit => self.close(Reply::new(221, "2.0.0", "Goodbye"), out),
+        }
+    }
+
+    fn hello(&mut self, name: String, extended: bool, out: &mut Vec<u8>) -> Next {
+        let next = self.reset();
+        self.client = Some(Client { name, extended });
+        let mut lines = vec![self.config.hostname.clone()];
+        if extended {
+            lines.extend(self.extensions());
+        }
+        write_lines(250, &lines, out);
+        next
+    }
+
+    fn extensions(&self) -> Vec<String> {
+        let mut lines = vec![
+            "PIPELINING".into(),
+            format!("SIZE {}", self.config.max_message_size),
+            "8BITMIME".into(),
+            "SMTPUTF8".into(),
+            "CHUNKING".into(),
+            "ENHANCEDSTATUSCODES".into(),
+            "DSN".into(),
+        ];
+        if self.may_log_in() {
+            let names = Mechanism::ALL.map(Mechanism::name).join(" ");
+            lines.push(format!("AUTH {names}"));
+        }
+        if !self.config.tls {
+            lines.push("STARTTLS".into());
+        }
+        lines.push("HELP".into());
+        lines
+    }
+
+    pub(super) fn may_log_in(&self) -> bool {
+        self.config.tls || self.config.plain_login
+    }
+
+    /// Ends the transaction, whatever has come of it.
+    pub(super) fn reset(&mut self) -> Next {
+        match self.transaction.take().and_then(|it| it.incoming) {
+            Some(_) => Next::Abandon,
+            None => Next::Again,
+        }
+    }
+
+    pub(super) fn incoming(&mut self) -> Option<&mut Incoming> {
+        self.transaction.as_mut()?.incoming.as_mut()
+    }
+}
+
+/// A command out of its order.
+pub(super) fn sequence(text: &'static str) -> Reply {
+    Reply::new(503, "5.5.1", text)
+}

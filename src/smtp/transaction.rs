@@ -1,0 +1,188 @@
+//! MAIL, RCPT and the end of a message: the envelope of one transaction.
+
+use super::author;
+use super::command::{Mail, Path, Recipient, needs_smtputf8};
+use super::incoming::{Incoming, too_large};
+use super::repair::own_addresses;
+use super::reply::Reply;
+use super::session::{Ask, Asked, Next, NoRecipient, Phase, Session, Trouble, sequence};
+use crate::address::Address;
+use crate::mail::AccountId;
+use std::collections::BTreeSet;
+
+/// From MAIL to the reply at the end of the data.
+pub struct Transaction {
+    pub mail: Mail,
+    /// Whose INBOX the message goes to: one copy each, however often it was named.
+    pub recipients: BTreeSet<AccountId>,
+    /// RCPT commands accepted.
+    pub accepted: usize,
+    pub incoming: Option<Incoming>,
+    /// A BDAT was refused: what follows of the message must not be taken for a whole one
+    /// (RFC 3030, 2).
+    pub failed: bool,
+    /// The message's name, once it has one.
+    pub id: String,
+}
+
+impl Session {
+    pub(super) fn mail(&mut self, mail: Mail, out: &mut Vec<u8>) -> Next {
+        let reply = match self.may_mail(&mail) {
+            Ok(()) => {
+                self.transaction = Some(Transaction {
+                    mail,
+                    recipients: BTreeSet::new(),
+                    accepted: 0,
+                    incoming: None,
+                    failed: false,
+                    id: String::new(),
+                });
+                Reply::new(250, "2.1.0", "Ok")
+            }
+            Err(reply) => reply,
+        };
+        self.say(reply, out)
+    }
+
+    fn may_mail(&self, mail: &Mail) -> Result<(), Reply> {
+        if self.client.is_none() {
+            return Err(sequence("Send EHLO first"));
+        }
+        let account = self.account.as_ref().ok_or_else(|| self.not_logged_in())?;
+        if self.transaction.is_some() {
+            return Err(sequence("One MAIL at a time; RSET ends this one"));
+        }
+        let limit = self.config.max_message_size;
+        if mail.size.is_some_and(|size| size > limit) {
+            return Err(too_large(limit));
+        }
+        match &mail.sender {
+            Some(sender) if !author::owns(account, &sender.address) => {
+                let own = own_addresses(account);
+                Err(Reply::with(
+                    553,
+                    "5.7.1",
+                    format!("This login sends as {own} only"),
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn not_logged_in(&self) -> Reply {
+        match self.may_log_in() {
+            true => Reply::new(530, "5.7.0", "Log in first: AUTH"),
+            false => Reply::new(530, "5.7.0", "Begin TLS first: STARTTLS"),
+        }
+    }
+
+    pub(super) fn recipient(&mut self, recipient: Recipient, out: &mut Vec<u8>) -> Next {
+        match self.may_receive(recipient) {
+            Ok(address) => {
+                self.phase = Phase::Asked(Asked::Recipient);
+                Next::Ask(Ask::Recipient(address))
+            }
+            Err(reply) => self.say(reply, out),
+        }
+    }
+
+    fn may_receive(&self, recipient: Recipient) -> Result<Address, Reply> {
+        let (Some(account), Some(transaction)) = (&self.account, &self.transaction) else {
+            return Err(sequence("Send MAIL first"));
+        };
+        if transaction.incoming.is_some() || transaction.failed {
+            return Err(sequence("The message has begun"));
+        }
+        if transaction.accepted >= self.config.max_recipients {
+            let most = self.config.max_recipients;
+            let text =
+                format!("A message has at most {most} recipients; send it again to the rest");
+            return Err(Reply::with(452, "4.5.3", text));
+        }
+        match recipient {
+            Recipient::Path(Path { text, .. })
+                if !text.is_ascii() && !transaction.mail.smtputf8 =>
+            {
+                Err(needs_smtputf8())
+            }
+            Recipient::Path(Path { address, .. }) => Ok(address),
+            // The postmaster of the domain that the client belongs to.
+            Recipient::Postmaster => {
+                let text = format!("postmaster@{}", account.address.domain());
+                Address::parse(&text).map_err(|error| Reply::new(501, "5.1.3", error.0))
+            }
+        }
+    }
+
+    pub(super) fn recipient_found(
+        &mut self,
+        found: Result<AccountId, NoRecipient>,
+        out: &mut Vec<u8>,
+    ) {
+        let reply = match found {
+            Ok(account) => {
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.recipients.insert(account);
+                    transaction.accepted += 1;
+                }
+                Reply::new(250, "2.1.5", "Ok")
+            }
+            Err(NoRecipient::Unknown) => Reply::new(550, "5.1.1", "There is no such address here"),
+            Err(NoRecipient::Remote) => {
+                let text = "This server does not send to other servers yet";
+                Reply::new(550, "5.7.1", text)
+            }
+            Err(NoRecipient::Trouble(trouble)) => trouble.reply(self.config.max_message_size),
+        };
+        self.say(reply, out);
+    }
+
+    /// Whether a message may begin; what the client said of its size.
+    pub(super) fn may_send(&self) -> Result<Option<u64>, Reply> {
+        let Some(transaction) = &self.transaction else {
+            return Err(match self.account {
+                Some(_) => sequence("Send MAIL first"),
+                None => self.not_logged_in(),
+            });
+        };
+        match transaction.recipients.is_empty() {
+            true => Err(Reply::new(554, "5.5.1", "There is no valid recipient")),
+            false => Ok(transaction.mail.size),
+        }
+    }
+
+    /// The data is over and stored, or refused.
+    pub(super) fn commit(&mut self, out: &mut Vec<u8>) -> Next {
+        let refusal = self.incoming().and_then(|it| it.refusal().cloned());
+        if let Some(reply) = refusal {
+            let next = self.reset();
+            return self.say_and(reply, next, out);
+        }
+        let recipients = self.transaction.as_ref().map(|it| &it.recipients);
+        let recipients = recipients.into_iter().flatten().copied().collect();
+        self.phase = Phase::Asked(Asked::Commit);
+        Next::Ask(Ask::Commit(recipients))
+    }
+
+    pub(super) fn committed(&mut self, committed: Result<(), Trouble>, out: &mut Vec<u8>) {
+        let id = self.transaction.take().map(|it| it.id).unwrap_or_default();
+        let reply = match committed {
+            Ok(()) => {
+                self.errors = 0;
+                Reply::with(250, "2.0.0", format!("Delivered as {id}"))
+            }
+            Err(trouble) => trouble.reply(self.config.max_message_size),
+        };
+        self.say(reply, out);
+    }
+}
+
+impl Trouble {
+    pub(super) fn reply(self, limit: u64) -> Reply {
+        match self {
+            Trouble::Full => Reply::new(452, "4.3.1", "There is no room for mail now, try later"),
+            Trouble::TooLarge => too_large(limit),
+            Trouble::Later => Reply::new(451, "4.3.0", "Mail can't be stored now, try later"),
+        }
+    }
+}
