@@ -97,16 +97,6 @@ impl Client {
         }
     }
 
-    /// Exactly `n` bytes.
-    pub fn bytes(&mut self, n: usize) -> io::Result<Vec<u8>> {
-        while self.received.len() < n {
-            if self.fill()? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-        }
-        Ok(self.received.drain(..n).collect())
-    }
-
     /// Whether nothing comes for that long.
     pub fn is_silent(&mut self, wait: Duration) -> io::Result<bool> {
         if !self.received.is_empty() {
