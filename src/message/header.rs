@@ -86,20 +86,20 @@ pub fn find<'a>(header: &'a [u8], name: &str) -> Option<&'a [u8]> {
 }
 
 /// BODY[HEADER.FIELDS (names)], or with `not` BODY[HEADER.FIELDS.NOT (names)]: the lines as
-/// stored, then an empty line (RFC 3501, 6.4.5).
+/// stored, then an empty line (RFC 3501, 6.4.5). A header that ends without its empty line
+/// has none in the NOT form either (Dovecot's reading).
 pub fn header_fields<N: AsRef<str>>(header: &[u8], names: &[N], not: bool) -> Vec<u8> {
     let mut out = Vec::new();
-    for field in fields(header) {
+    let mut all = fields(header);
+    for field in all.by_ref() {
         let named = names.iter().any(|name| field.is(name.as_ref().as_bytes()));
         if named != not {
             out.extend_from_slice(field.raw);
         }
     }
-    // A header cut off in the middle of a line.
-    if !out.is_empty() && !out.ends_with(b"\n") {
+    if !not || !all.rest.is_empty() {
         out.extend_from_slice(b"\r\n");
     }
-    out.extend_from_slice(b"\r\n");
     out
 }
 
@@ -135,6 +135,7 @@ mod tests {
             b"no field\r\nX-Tab :\t v \n\r\n"
         );
         assert_eq!(header_fields(HEADER, &["nope"], false), b"\r\n");
-        assert_eq!(header_fields(b"A: b", &["a"], false), b"A: b\r\n\r\n");
+        assert_eq!(header_fields(b"A: b", &["a"], false), b"A: b\r\n");
+        assert_eq!(header_fields(b"A: b\r\n", &["a"], true), b"");
     }
 }

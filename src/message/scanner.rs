@@ -5,12 +5,17 @@
 //! `--` and a boundary is that delimiter whatever follows; of several boundaries that fit,
 //! the longest counts, the innermost first; a delimiter ends a header too.
 
-use super::body_structure::{Pieces, Shape, Writer, pieces};
+use super::body_structure::{Shape, Writer};
 use super::content::{Content, MAX_BOUNDARY};
 use super::date::{self, Sent};
 use super::envelope;
 use super::structure::*;
 use memchr::memmem::Finder;
+use place::Place;
+use tree::{Node, tree};
+
+mod place;
+mod tree;
 
 /// Bytes of a line that decide whether it is a delimiter: `--`, boundary, `--`, CRLF.
 const HOLD: usize = 2 + MAX_BOUNDARY + 2 + 2;
@@ -53,43 +58,6 @@ enum State {
     ToEnd,
 }
 
-/// A count of all that came, and where the line at hand began.
-#[derive(Default)]
-struct Place {
-    /// Bytes.
-    at: u32,
-    /// Line feeds.
-    lines: u32,
-    has_nul: bool,
-    /// The last two bytes.
-    tail: [u8; 2],
-    line: u32,
-    line_lines: u32,
-    /// Length of the line end before the line at hand.
-    line_end: u32,
-    /// Where the header or stretch of body at hand began: a delimiter takes the line end
-    /// before it only from there.
-    run: u32,
-}
-
-struct Node {
-    depth: usize,
-    mime: bool,
-    digest: bool,
-    /// `message/*`
-    is_message: bool,
-    shape: Shape,
-    encoding: Encoding,
-    charset: String,
-    header: ByteRange,
-    body: ByteRange,
-    /// Line feeds before the body, and when it has ended, in it.
-    lines: u32,
-    pieces: Pieces,
-    /// Of a message's child.
-    envelope: Vec<u8>,
-}
-
 struct Boundary {
     text: Vec<u8>,
     /// How many parts are open when its multipart is the innermost.
@@ -99,42 +67,6 @@ struct Boundary {
 impl Default for Scanner {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-impl Place {
-    /// Counts bytes that are passed. Past 4 GiB, which no limit on messages allows, it stays.
-    fn pass(&mut self, bytes: &[u8]) {
-        self.at = u32::try_from(bytes.len())
-            .ok()
-            .and_then(|n| self.at.checked_add(n))
-            .unwrap_or(u32::MAX);
-        let lines = memchr::memchr_iter(b'\n', bytes).count();
-        self.lines = self.lines.saturating_add(lines as u32);
-        self.has_nul = self.has_nul || memchr::memchr(0, bytes).is_some();
-        match bytes {
-            [.., a, b] => self.tail = [*a, *b],
-            [b] => self.tail = [self.tail[1], *b],
-            [] => {}
-        }
-    }
-
-    /// A line begins here.
-    fn begin_line(&mut self) {
-        self.line = self.at;
-        self.line_lines = self.lines;
-        self.line_end = match self.tail {
-            [b'\r', b'\n'] => 2,
-            [_, b'\n'] => 1,
-            _ => 0,
-        };
-    }
-
-    /// Where what a delimiter on this line ends has its end, and the line feeds up to there.
-    fn before_line(&self) -> (u32, u32) {
-        let cut = self.line_end.min(self.line.saturating_sub(self.run));
-        let lines = self.line_lines - u32::from(cut > 0);
-        (self.line - cut, lines)
     }
 }
 
@@ -175,11 +107,7 @@ impl Scanner {
         self.end_of_message();
         let size = self.place.at;
         let mut writer = Writer::default();
-        let mut nodes = self.parts.into_iter().peekable();
-        let root = match nodes.next() {
-            Some(root) => assemble(root, &mut nodes, &mut writer),
-            None => Part::empty(),
-        };
+        let root = tree(self.parts, &mut writer);
         Structure {
             envelope: self.envelope,
             body_structure: writer.out,
@@ -378,20 +306,7 @@ impl Scanner {
     fn open_part(&mut self, mime: bool) {
         let at = self.place.at;
         self.open.push(self.parts.len());
-        self.parts.push(Node {
-            depth: self.open.len(),
-            mime,
-            digest: false,
-            is_message: false,
-            shape: Shape::Text,
-            encoding: Encoding::Identity,
-            charset: String::new(),
-            header: at..at,
-            body: at..at,
-            lines: 0,
-            pieces: Pieces::default(),
-            envelope: Vec::new(),
-        });
+        self.parts.push(Node::new(self.open.len(), mime, at));
         self.state = State::HeaderLine;
         self.place.run = at;
         self.place.begin_line();
@@ -433,41 +348,24 @@ impl Scanner {
         };
         let node = self.parts.get_mut(index)?;
         let content = Content::parse(&header, node.mime);
+        let boundary = content.boundary().map(<[u8]>::to_vec);
         let full = node.depth >= MAX_DEPTH;
-        node.shape = shape(&content, in_digest);
-        match node.shape {
-            Shape::Multipart if full && content.boundary().is_some() => {
-                node.shape = Shape::Truncated
-            }
-            Shape::Message if full || index + 1 >= MAX_PARTS => node.shape = Shape::Truncated,
-            _ => {}
-        }
-        node.digest =
-            node.shape == Shape::Multipart && content.is_media_type("multipart", "digest");
-        node.is_message = content.is_type("message");
-        node.encoding = content.encoding();
-        node.charset = content.charset();
-        node.charset
-            .truncate(floor_char_boundary(&node.charset, MAX_CHARSET));
+        let shape = match Node::shape_of(&content, in_digest) {
+            Shape::Multipart if full && boundary.is_some() => Shape::Truncated,
+            Shape::Message if full || index + 1 >= MAX_PARTS => Shape::Truncated,
+            shape => shape,
+        };
         node.header.end = end;
         node.body = end..end;
         node.lines = lines;
-        node.pieces = pieces(&content, node.shape);
         if index == 0 {
             self.envelope = envelope::envelope(&header);
             self.sent = envelope::date(&header).and_then(date::parse);
         } else if in_message {
             node.envelope = envelope::envelope(&header);
         }
-        let size = node.pieces.len() + node.envelope.len();
-        if size > self.budget {
-            node.pieces = pieces(&Content::bare(&content), node.shape);
-            node.envelope.clear();
-        }
-        self.budget = self.budget.saturating_sub(size);
-        (node.shape == Shape::Multipart)
-            .then(|| content.boundary().map(<[u8]>::to_vec))
-            .flatten()
+        node.describe(&content, shape, &mut self.budget);
+        boundary.filter(|_| shape == Shape::Multipart)
     }
 
     /// A delimiter (or the end of the message) stops a header before its empty line.
@@ -517,95 +415,6 @@ impl Scanner {
             self.cut_header(end, lines);
         }
         self.close_parts(0, end, lines);
-    }
-}
-
-/// What a header makes of its part, before limits.
-fn shape(content: &Content, in_digest: bool) -> Shape {
-    match &content.media_type {
-        // RFC 2046, 5.1.5.
-        None if in_digest => Shape::Message,
-        None => Shape::Text,
-        Some(_) if content.is_type("text") => Shape::Text,
-        Some(_) if content.is_type("multipart") => Shape::Multipart,
-        Some(_) if content.is_media_type("message", "rfc822") => Shape::Message,
-        Some(_) => Shape::Leaf,
-    }
-}
-
-fn floor_char_boundary(text: &str, at: usize) -> usize {
-    (0..=at.min(text.len()))
-        .rev()
-        .find(|&at| text.is_char_boundary(at))
-        .unwrap_or(0)
-}
-
-impl Part {
-    fn empty() -> Part {
-        Part {
-            kind: Kind::Text,
-            encoding: Encoding::Identity,
-            charset: String::new(),
-            header: 0..0,
-            body: 0..0,
-            children: Vec::new(),
-        }
-    }
-}
-
-/// Makes the tree and its wire form of parts in order, each after its parent. The depth of
-/// the recursion is that of the parts: [`MAX_DEPTH`].
-fn assemble<I>(node: Node, rest: &mut std::iter::Peekable<I>, writer: &mut Writer) -> Part
-where
-    I: Iterator<Item = Node>,
-{
-    writer.open();
-    let size = node.body.end - node.body.start;
-    if node.shape != Shape::Multipart {
-        writer.bytes(&node.pieces.basic);
-        writer.number(size);
-    }
-    let mut children = Vec::new();
-    while let Some(child) = rest.next_if(|child| child.depth > node.depth) {
-        if node.shape == Shape::Message {
-            writer.bytes(b" ");
-            writer.bytes(message_envelope(&child));
-            writer.bytes(b" ");
-        }
-        children.push(assemble(child, rest, writer));
-    }
-    match node.shape {
-        Shape::Text | Shape::Message => writer.number(node.lines),
-        Shape::Multipart => {
-            if children.is_empty() {
-                writer.no_parts();
-            }
-            writer.bytes(b" ");
-            writer.bytes(&node.pieces.basic);
-        }
-        Shape::Leaf | Shape::Truncated => {}
-    }
-    writer.close(&node.pieces.extension);
-    Part {
-        kind: match node.shape {
-            Shape::Text => Kind::Text,
-            Shape::Leaf if node.is_message => Kind::Text,
-            Shape::Leaf | Shape::Truncated => Kind::Leaf,
-            Shape::Multipart => Kind::Multipart,
-            Shape::Message => Kind::Message,
-        },
-        encoding: node.encoding,
-        charset: node.charset,
-        header: node.header,
-        body: node.body,
-        children,
-    }
-}
-
-fn message_envelope(child: &Node) -> &[u8] {
-    match child.envelope.as_slice() {
-        b"" => b"(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)",
-        envelope => envelope,
     }
 }
 

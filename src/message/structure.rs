@@ -89,3 +89,75 @@ impl Structure {
         body
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unescaped(line: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut rest = line.as_bytes();
+        while let [first, after @ ..] = rest {
+            rest = after;
+            match (first, after) {
+                (b'\\', [b'x', high, low, after @ ..]) => {
+                    let digit = |d: &u8| char::from(*d).to_digit(16).expect("a digit") as u8;
+                    out.push(digit(high) << 4 | digit(low));
+                    rest = after;
+                }
+                (b'\\', [escape, after @ ..]) => {
+                    out.push(match escape {
+                        b'r' => b'\r',
+                        b'n' => b'\n',
+                        other => *other,
+                    });
+                    rest = after;
+                }
+                _ => out.push(*first),
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn odd_messages_read_as_dovecot_reads_them() {
+        let cases = include_str!("../../tests/messages/structure/dovecot.txt");
+        let lines: Vec<&str> = cases
+            .lines()
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+            .collect();
+        assert!(lines.len() >= 150 && lines.len() % 3 == 0);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        for case in lines.chunks_exact(3) {
+            let mut scanner = Scanner::new();
+            scanner.push(&unescaped(case[0]));
+            let structure = scanner.finish();
+            assert_eq!(
+                text(&structure.envelope),
+                text(&unescaped(case[1])),
+                "{}",
+                case[0]
+            );
+            assert_eq!(
+                text(&structure.body_structure),
+                text(&unescaped(case[2])),
+                "{}",
+                case[0]
+            );
+        }
+    }
+
+    #[test]
+    fn body_is_what_extensions_leave() {
+        let mut scanner = Scanner::new();
+        scanner.push(
+            b"Content-Type: multipart/x; boundary=b\r\n\r\n--b\r\nContent-Language: en\r\n\r\n",
+        );
+        let structure = scanner.finish();
+        assert_eq!(structure.extensions.len(), 2);
+        assert_eq!(
+            String::from_utf8_lossy(&structure.body()),
+            "((\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 0 0) \"x\")"
+        );
+    }
+}
