@@ -22,7 +22,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import traceback
 import unittest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -312,10 +311,10 @@ class Report(unittest.TestResult):
             self.began = time.monotonic()
             self.logged = 0
         self.line("FAIL", test)
-        print("".join(traceback.format_exception(*error)), flush=True)
+        print(self._exc_info_to_string(error, test), flush=True)
         server = getattr(type(test), "server", None)
         if server:
-            fresh = server.log_text()[self.logged :].splitlines()[-LOG_TAIL:]
+            fresh = server.log_text()[self.logged :].splitlines()[-LOG_TAIL:] or ["(nothing)"]
             print("  the server's log meanwhile:", *fresh, sep="\n    ", flush=True)
 
     def addFailure(self, test, error):
@@ -330,7 +329,7 @@ class Report(unittest.TestResult):
         super().addSubTest(test, subtest, error)
         if error:
             self.line("FAIL", subtest)
-            print("".join(traceback.format_exception(*error)), flush=True)
+            print(self._exc_info_to_string(error, subtest), flush=True)
 
     def addSkip(self, test, reason):
         # A skipped test proves nothing: it counts as failed, so that none is skipped unseen.

@@ -67,7 +67,7 @@ SyncState *
         for line in client.list()[1]:
             name = line.decode().split(' "/" ')[1].strip('"')
             client.select(f'"{name}"', readonly=True)
-            far.append((name, [re.sub(rb"\\Recent ?", b"", f) for f in client.fetch("1:*", "(UID FLAGS)")[1] if f]))
+            far.append((name, [re.sub(rb"\\Recent ?", b"", f) for f in client.uid("FETCH", "1:*", "(FLAGS)")[1] if f]))
         client.logout()
         return near, sorted(far)
 
