@@ -1,0 +1,158 @@
+"""A full disk, a 64 MB tmpfs: refused with the right codes, nothing acknowledged is lost,
+deletion works on the full disk, and service resumes by itself when there is room."""
+
+import os
+import random
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+import harness
+from harness import DOMAIN, Server, message, wait_for
+from python_smtp import without_trace
+from wire import Closed, Imap, Pop, Smtp
+
+SIZE_MB = 64
+MESSAGE = 700_000
+
+
+def noise(n):
+    """Message `n`, incompressible."""
+    rng = random.Random(n)
+    table = bytes(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[n % 64] for n in range(256))
+    data = rng.randbytes(MESSAGE).translate(table)
+    return message(n, body="") + b"\r\n".join(data[at : at + 76] for at in range(0, len(data), 76)) + b"\r\n"
+
+
+class Disk(unittest.TestCase):
+    """Needs root for the mount: tests/run says so where it has none."""
+
+    def setUp(self):
+        self.top = tempfile.mkdtemp(prefix="disk-")
+        self.mount = os.path.join(self.top, "tmpfs")
+        os.mkdir(self.mount)
+        sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
+        owner = f"uid={os.geteuid()},gid={os.getegid()},mode=700"
+        subprocess.run([*sudo, "mount", "-t", "tmpfs", "-o", f"size={SIZE_MB}m,{owner}", "pillarbox-test", self.mount], check=True)
+        self.addCleanup(lambda: subprocess.run([*sudo, "umount", "-l", self.mount]) and shutil.rmtree(self.top))
+        self.server = Server(directory=os.path.join(self.mount, "store")).start()
+        self.addCleanup(self.server.remove)
+        self.addCleanup(self.server.stop)
+        for user in harness.USERS:
+            self.server.empty(user)
+
+    def free(self):
+        stat = os.statvfs(self.mount)
+        return stat.f_bavail * stat.f_frsize
+
+    def submit(self, n):
+        """The final reply to message `n`, or the first that refuses it."""
+        smtp = Smtp(self.server, user="bob")
+        try:
+            for command in (f"MAIL FROM:<bob@{DOMAIN}>", f"RCPT TO:<alice@{DOMAIN}>", "DATA"):
+                reply = smtp.command(command)
+                if reply[0] >= 400:
+                    return reply
+            smtp.send(noise(n) + b".\r\n")
+            return smtp.reply()
+        finally:
+            smtp.close()
+
+    def append(self, n):
+        imap = Imap(self.server, user="alice", timeout=60)
+        try:
+            return imap.append("INBOX", noise(n))
+        finally:
+            imap.close()
+
+    def bodies(self):
+        return sorted(without_trace(data) for data in self.server.bodies("alice"))
+
+    def fill(self):
+        """Fills by both doors until both refuse; the messages taken, and the refusals."""
+        taken, smtp_refusal, imap_refusal = [], None, None
+        for n in range(1000):
+            if not smtp_refusal:
+                reply = self.submit(2 * n)
+                if reply[0] == 250:
+                    taken.append(noise(2 * n))
+                else:
+                    smtp_refusal = reply
+            if not imap_refusal:
+                answer = self.append(2 * n + 1)
+                if answer.startswith(b"OK"):
+                    taken.append(noise(2 * n + 1))
+                else:
+                    imap_refusal = answer
+            if smtp_refusal and imap_refusal:
+                return taken, smtp_refusal, imap_refusal
+        self.fail("the disk never filled")
+
+    def test_full_disk(self):
+        taken, smtp_refusal, imap_refusal = self.fill()
+        print(f"    {len(taken)} messages of {MESSAGE} bytes taken, {self.free()} bytes free; {smtp_refusal[:2]}; {imap_refusal}")
+        self.assertGreater(len(taken), 25)
+        self.assertEqual(smtp_refusal[0], 452)
+        self.assertTrue(smtp_refusal[1].startswith(b"4.3.1"), smtp_refusal)
+        self.assertRegex(imap_refusal, rb"^NO \[(OVERQUOTA|UNAVAILABLE)\]")
+
+        # Still refused, still serving: nothing that was acknowledged is lost.
+        self.assertEqual(self.submit(5000)[0], 452)
+        self.assertEqual(self.bodies(), sorted(taken))
+        pop = Pop(self.server, user="alice")
+        self.assertEqual(int(pop.ok("STAT").split()[1]), len(taken))
+        pop.ok("QUIT")
+
+        # Worse: something else eats the rest of the disk to the last block.
+        with open(os.path.join(self.mount, "glutton"), "wb") as glutton:
+            try:
+                while True:
+                    glutton.write(b"x" * 4096)
+                    glutton.flush()
+            except OSError:
+                pass
+        self.assertEqual(self.submit(5001)[0], 452)
+        self.assertRegex(self.append(5002), rb"^NO \[(OVERQUOTA|UNAVAILABLE)\]")
+        self.assertEqual(self.bodies(), sorted(taken))
+
+        # Deletion works on the full disk.
+        imap = Imap(self.server, user="alice")
+        imap.ok("SELECT INBOX")
+        imap.ok(r"STORE 1:5 +FLAGS.SILENT (\Deleted)")
+        imap.ok("EXPUNGE")
+        imap.close()
+        kept = self.bodies()
+        self.assertEqual(len(kept), len(taken) - 5)
+        self.assertEqual(set(kept) - set(taken), set())
+
+        # Killed while full: it comes back, with everything.
+        self.server.kill()
+        self.server.start()
+        self.assertEqual(self.bodies(), kept)
+
+        # Room again: service resumes by itself, and what was deleted gives its space back.
+        os.unlink(os.path.join(self.mount, "glutton"))
+        wait_for(lambda: self.accepted(6000), 30, every=0.5, message="submission does not resume")
+        self.assertTrue(wait_for(lambda: self.append(6001).startswith(b"OK"), 30, every=0.5))
+        self.assertEqual(self.bodies(), sorted(kept + [noise(6000), noise(6001)]))
+
+    def accepted(self, n):
+        try:
+            return self.submit(n)[0] == 250
+        except Closed:
+            return False
+
+    def test_space_of_deleted_mail_is_used_again(self):
+        """Three times the disk's size goes through it, deleted in between."""
+        n = 10_000
+        for _ in range(8):
+            for _ in range(30):
+                n += 1
+                answer = wait_for(lambda: (lambda a: a if a.startswith(b"OK") else None)(self.append(n)), 30, every=0.3, message="no room though all was deleted")
+                self.assertTrue(answer.startswith(b"OK"))
+            self.server.empty("alice")
+
+
+if __name__ == "__main__":
+    harness.main()
