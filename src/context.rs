@@ -1,9 +1,9 @@
 //! What every connection's driver gets: the store, the login service, settings, TLS.
 //!
-//! A driver is `pub async fn serve(stream: Stream, context: Arc<Context>)` in
-//! `{imap,pop3,smtp}/serve.rs`. Where TLS is implicit the handshake is done before it is
-//! called; it greets, calls [`Stream::authenticated`] after a login, closes the stream, and
-//! returns when the connection is over. When the server shuts down its future is dropped.
+//! A driver is `pub async fn serve(context: Arc<Context>, stream: Stream, tls: bool)` in
+//! `{imap,pop3,smtp}/serve.rs`; `tls` says that TLS comes before the greeting. It calls
+//! [`Stream::authenticated`] after a login, closes the stream, and returns when the
+//! connection is over. When the server shuts down its future is dropped.
 //!
 //! [`Stream::authenticated`]: crate::net::stream::Stream::authenticated
 

@@ -1,1 +1,240 @@
-//! The tour.
+//! The tour: what the server is made of, in the order in which it comes up and goes down.
+
+use crate::context::Context;
+use crate::control;
+use crate::login::Login;
+use crate::net::limit::Limits;
+use crate::net::listen::{self, Handler, Listeners};
+use crate::net::stream::{Deadlines, Stream};
+use crate::net::tls::Tls;
+use crate::pop3::lock::Maildrops;
+use crate::settings::{Service, Settings};
+use crate::smtp::serve as smtp;
+use crate::store::{Options, Store};
+use async_io::{Async, Timer};
+use async_signal::{Signal, Signals};
+use futures_lite::StreamExt;
+use smol::Task;
+use std::fs::{self, DirBuilder};
+use std::io::ErrorKind;
+use std::net::TcpListener;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why the server can't start, in a sentence for the owner.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// How often the certificate is looked at: a local one renews itself, the owner's is read anew.
+const CERTIFICATE_CHECK: Duration = Duration::from_secs(24 * 3600);
+
+/// The running server.
+pub struct Server {
+    pub context: Arc<Context>,
+    dir: PathBuf,
+    listeners: Arc<Listeners>,
+    /// Control socket and certificate check.
+    others: Vec<Task<()>>,
+    signals: Signals,
+}
+
+impl Server {
+    /// Ready to serve when it returns. `dir` is made if missing.
+    pub async fn start(dir: &Path, settings: Settings) -> Result<Server, Error> {
+        // From here on Ctrl-C waits its turn, and what was begun is cleaned up.
+        let signals = Signals::new([Signal::Term, Signal::Int, Signal::Hup])?;
+        make_directory(dir)?;
+        let room = listen::raise_file_limit();
+        let sockets = bind_all(&settings)?;
+        let store = open_store(dir, &settings).await?;
+        let tls = certificate(dir, &settings)?;
+        let listeners = Listeners::new(limits(&settings, room), deadlines(&settings));
+        let context = Arc::new(Context {
+            login: Login::new(store.clone())?,
+            store: store.clone(),
+            settings: Arc::new(settings),
+            tls: tls.clone(),
+            maildrops: Maildrops::default(),
+        });
+        let mut others = vec![smol::spawn(keep_certificate(tls))];
+        match control::bind(dir) {
+            Ok(socket) => others.push(smol::spawn(control::serve(socket, store))),
+            // Mail goes on without it.
+            Err(error) => log::warn!("no control socket: {error}"),
+        }
+        for (service, socket) in sockets {
+            listeners.serve(socket, handler(service, &context));
+        }
+        Ok(Server {
+            context,
+            dir: dir.to_path_buf(),
+            listeners,
+            others,
+            signals,
+        })
+    }
+
+    /// Runs until SIGTERM or SIGINT; SIGHUP reads the certificate anew.
+    pub async fn run(&mut self) -> Result<(), Error> {
+        while let Some(signal) = self.signals.next().await {
+            match signal? {
+                Signal::Hup => reload(&self.context.tls),
+                signal => {
+                    log::info!("{signal:?}: shutting down");
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the sessions, then the store: what has been acknowledged is on disk.
+    pub async fn stop(self) {
+        self.listeners
+            .drain(self.context.settings.drain_timeout)
+            .await;
+        for task in self.others {
+            task.cancel().await;
+        }
+        self.context.store.close().await;
+        // Only so that the CLI need not try it; a dead socket does no harm.
+        let _ = fs::remove_file(control::socket_path(&self.dir));
+    }
+}
+
+/// Serves `dir` until told to stop.
+pub fn serve(dir: &Path, settings: Settings) -> Result<(), Error> {
+    smol::block_on(async {
+        let mut server = Server::start(dir, settings).await?;
+        for listen in &server.context.settings.listen {
+            log::info!("{} on {}", listen.service, listen.address);
+        }
+        // Fails only where there is no systemd to tell.
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        let ran = server.run().await;
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        server.stop().await;
+        ran
+    })
+}
+
+fn make_directory(dir: &Path) -> Result<(), Error> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|error| format!("can't make {}: {error}", dir.display()).into())
+}
+
+/// Before anything else: a port that is taken is the most likely reason not to start.
+fn bind_all(settings: &Settings) -> Result<Vec<(Service, Async<TcpListener>)>, Error> {
+    let bind = |it: &crate::settings::Listen| match listen::bind(it.address) {
+        Ok(socket) => Ok((it.service, socket)),
+        Err(error) => {
+            let advice = match error.kind() {
+                ErrorKind::AddrInUse => "; another --port-base moves all ports",
+                ErrorKind::PermissionDenied => {
+                    "; ports under 1024 need root or CAP_NET_BIND_SERVICE, or use --port-base 20000"
+                }
+                _ => "",
+            };
+            let (service, address) = (it.service, it.address);
+            Err(format!(
+                "can't listen on {address} for {service}: {error}{advice}"
+            ))
+        }
+    };
+    let sockets: Result<Vec<_>, String> = settings.listen.iter().map(bind).collect();
+    Ok(sockets?)
+}
+
+async fn open_store(dir: &Path, settings: &Settings) -> Result<Store, Error> {
+    let options = Options {
+        max_message: settings.max_message_size,
+        ..Options::default()
+    };
+    let path = dir.to_path_buf();
+    let store = smol::unblock(move || Store::open(&path, options)).await;
+    store.map_err(|error| format!("the store in {}: {error}", dir.display()).into())
+}
+
+fn certificate(dir: &Path, settings: &Settings) -> Result<Tls, Error> {
+    Ok(match (&settings.tls_certificate, &settings.tls_key) {
+        (Some(certificate), Some(key)) => Tls::from_files(certificate, key)?,
+        (None, None) => Tls::local(dir, &settings.hostname)?,
+        _ => return Err("a TLS certificate and its key must be given together".into()),
+    })
+}
+
+async fn keep_certificate(tls: Tls) {
+    loop {
+        Timer::after(CERTIFICATE_CHECK).await;
+        reload(&tls);
+    }
+}
+
+fn reload(tls: &Tls) {
+    match tls.reload() {
+        Ok(()) => log::info!("the certificate was read anew"),
+        Err(error) => log::error!("the certificate stays as it was: {error}"),
+    }
+}
+
+fn limits(settings: &Settings, room: usize) -> Limits {
+    Limits {
+        total: settings.max_connections.min(room),
+        unauthenticated: settings.max_unauthenticated,
+        per_source: settings.max_unauthenticated_per_source,
+    }
+}
+
+fn deadlines(settings: &Settings) -> Deadlines {
+    Deadlines {
+        handshake: settings.login_timeout,
+        write: settings.write_timeout,
+    }
+}
+
+/// Which driver serves it, and what it says when it can't serve or goes down.
+fn handler(service: Service, context: &Arc<Context>) -> Handler {
+    let context = context.clone();
+    let tls = service.implicit_tls();
+    let drive = move |stream: Stream| -> listen::Driving {
+        let context = context.clone();
+        match service {
+            Service::Submission | Service::Submissions => {
+                Box::pin(smtp::serve(context, stream, tls))
+            }
+            // Their drivers are still to come.
+            service => {
+                let mut stream = stream;
+                Box::pin(async move {
+                    log::warn!("{service} is not there yet");
+                    stream.close().await;
+                })
+            }
+        }
+    };
+    let (refusal, goodbye) = match service {
+        Service::Imap | Service::Imaps => (
+            "* BYE [UNAVAILABLE] Too many connections, try again later\r\n",
+            "* BYE Server is shutting down\r\n",
+        ),
+        // POP3 has no reply that answers no command.
+        Service::Pop3 | Service::Pop3s => (
+            "-ERR [SYS/TEMP] Too many connections, try again later\r\n",
+            "",
+        ),
+        Service::Submission | Service::Submissions => (
+            "421 4.3.2 Too many connections, try again later\r\n",
+            "421 4.3.2 Server is shutting down\r\n",
+        ),
+    };
+    Handler {
+        name: service.name(),
+        refusal: if tls { "" } else { refusal },
+        goodbye,
+        drive: Arc::new(drive),
+    }
+}

@@ -1,1 +1,125 @@
-//! cli
+//! The command line: one file a noun, each a thin shell over the library.
+
+pub mod account;
+pub mod alias;
+pub mod demo;
+pub mod help;
+pub mod logger;
+pub mod serve;
+
+use crate::address::Address;
+use crate::secret::Secret;
+use argh::FromArgs;
+use log::LevelFilter;
+use std::io::{self, BufRead, IsTerminal, Read};
+use std::path::PathBuf;
+
+/// What went wrong, in a sentence.
+pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// Where the mail lives unless `--dir` says otherwise.
+pub const DEFAULT_DIR: &str = "/var/lib/pillarbox";
+
+/// A whole mail server in one binary: IMAP, POP3 and submission.
+#[derive(FromArgs)]
+#[argh(note = "pillarbox help [TOPIC] shows the manual.")]
+pub struct Arguments {
+    /// print the version
+    #[argh(switch)]
+    pub version: bool,
+    /// how much to log: error, warn, info, debug or trace (also in PILLARBOX_LOG)
+    #[argh(option, arg_name = "level")]
+    pub log: Option<String>,
+    #[argh(subcommand)]
+    pub command: Option<Command>,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+pub enum Command {
+    Demo(demo::Demo),
+    Serve(serve::Serve),
+    Account(account::AccountCommand),
+    Alias(alias::AliasCommand),
+}
+
+impl Arguments {
+    /// What to log unless told: a server's journal has logins and deliveries, a person at a
+    /// terminal wants what went wrong.
+    pub fn log_level(&self) -> LevelFilter {
+        match self.command {
+            Some(Command::Serve(_)) => LevelFilter::Info,
+            _ => LevelFilter::Warn,
+        }
+    }
+}
+
+/// Runs what was asked for.
+pub fn run(arguments: Arguments) -> Result<(), Error> {
+    if arguments.version {
+        println!("pillarbox {}", env!("CARGO_PKG_VERSION"));
+        return Ok(());
+    }
+    match arguments.command {
+        Some(Command::Demo(demo)) => demo.run(),
+        Some(Command::Serve(serve)) => serve.run(),
+        Some(Command::Account(account)) => account.run(),
+        Some(Command::Alias(alias)) => alias.run(),
+        None => help::show(None),
+    }
+}
+
+/// The directory given with the action, or before it, or the usual one.
+fn data_dir(inner: Option<PathBuf>, outer: Option<PathBuf>) -> PathBuf {
+    inner.or(outer).unwrap_or_else(|| DEFAULT_DIR.into())
+}
+
+fn parse(address: &str) -> Result<Address, Error> {
+    Address::parse(address).map_err(|error| format!("{address}: {error}").into())
+}
+
+/// Longest password line that is read from standard input, bytes.
+const MAX_PASSWORD_LINE: u64 = 4 << 10;
+
+/// A new password: twice from the terminal, or one line of standard input.
+fn new_password(from_stdin: bool) -> Result<Secret<String>, Error> {
+    if from_stdin || !io::stdin().is_terminal() {
+        let mut line = String::new();
+        io::stdin()
+            .lock()
+            .take(MAX_PASSWORD_LINE)
+            .read_line(&mut line)?;
+        let line = Secret::new(line);
+        let password = line.reveal().trim_end_matches(['\r', '\n']);
+        if password.is_empty() {
+            return Err("there is no password on standard input".into());
+        }
+        return Ok(Secret::new(password.to_string()));
+    }
+    let first = Secret::new(rpassword::prompt_password("New password: ")?);
+    let second = Secret::new(rpassword::prompt_password("Once more: ")?);
+    if first.reveal() != second.reveal() {
+        return Err("the two passwords differ; nothing was changed".into());
+    }
+    Ok(first)
+}
+
+/// Prints rows as columns under a heading.
+fn print_table(heading: &[&str], rows: &[Vec<String>]) {
+    let heading: Vec<String> = heading.iter().map(|it| it.to_string()).collect();
+    let width = |column: usize| {
+        let cells = rows.iter().chain([&heading]);
+        cells
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
+    for row in [&heading].into_iter().chain(rows) {
+        let cells = row.iter().enumerate();
+        let line: String = cells
+            .map(|(n, cell)| format!("{cell:<width$}  ", width = width(n)))
+            .collect();
+        println!("{}", line.trim_end());
+    }
+}

@@ -2,7 +2,6 @@
 
 use crate::net::limit::{Gate, Limits, Pass, Refusal};
 use crate::net::stream::{Deadlines, Stream};
-use crate::net::tls::Tls;
 use async_io::{Async, Timer};
 use futures_lite::FutureExt;
 use rustix::io::Errno;
@@ -37,9 +36,8 @@ pub type Driving = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub struct Handler {
     /// For logs: `imaps`.
     pub name: &'static str,
-    /// Whether the TLS handshake comes first.
-    pub implicit_tls: bool,
-    /// Said in clear to a connection over a limit; a TLS port just closes.
+    /// Said in clear to a connection over a limit; empty where TLS comes first: that port
+    /// just closes, for a handshake costs more than what the limit is to save.
     pub refusal: &'static str,
     /// Said to a waiting client at shutdown.
     pub goodbye: &'static str,
@@ -56,7 +54,6 @@ struct Connection {
 pub struct Listeners {
     gate: Arc<Gate>,
     deadlines: Deadlines,
-    tls: Tls,
     accepting: Mutex<Vec<Task<()>>>,
     connections: Mutex<HashMap<u64, Connection>>,
     next_id: AtomicU64,
@@ -64,11 +61,10 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    pub fn new(limits: Limits, deadlines: Deadlines, tls: Tls) -> Arc<Listeners> {
+    pub fn new(limits: Limits, deadlines: Deadlines) -> Arc<Listeners> {
         Arc::new(Listeners {
             gate: Gate::new(limits),
             deadlines,
-            tls,
             accepting: Mutex::default(),
             connections: Mutex::default(),
             next_id: AtomicU64::new(1),
@@ -105,10 +101,8 @@ impl Listeners {
         match self.gate.admit(peer) {
             Ok(pass) => self.start(socket, peer, pass, handler.clone()),
             Err(limit) => {
-                if !handler.implicit_tls {
-                    // The socket is new, so its buffer takes the line; else it just closes.
-                    let _ = socket.get_ref().write(handler.refusal.as_bytes());
-                }
+                // The socket is new, so its buffer takes the line; else it just closes.
+                let _ = socket.get_ref().write(handler.refusal.as_bytes());
                 self.log_rarely(|| {
                     let limit = describe(limit);
                     log::warn!("{}: refused {peer}: {limit}", handler.name);
@@ -132,28 +126,17 @@ impl Listeners {
         let mut connections = lock(&self.connections);
         let task = smol::spawn(async move {
             let name = handler.name;
-            let driving = AssertUnwindSafe(all.drive(stream, handler));
+            log::debug!("{name} #{id}: connected from {peer}");
+            let driving = AssertUnwindSafe((handler.drive)(stream));
             if driving.catch_unwind().await.is_err() {
                 log::error!("{name} #{id}: ended by a bug; other connections go on");
             }
+            log::debug!("{name} #{id}: closed");
             if let Some(connection) = lock(&all.connections).remove(&id) {
                 connection.task.detach();
             }
         });
         connections.insert(id, Connection { task, waiting });
-    }
-
-    async fn drive(&self, mut stream: Stream, handler: Handler) {
-        let (name, id, peer) = (handler.name, stream.id(), stream.peer());
-        log::debug!("{name} #{id}: connected from {peer}");
-        if handler.implicit_tls
-            && let Err(error) = stream.start_tls(&self.tls).await
-        {
-            log::debug!("{name} #{id}: no TLS with {peer}: {error}");
-            return;
-        }
-        (handler.drive)(stream).await;
-        log::debug!("{name} #{id}: closed");
     }
 
     /// Stops accepting and ends the connections: those that wait for their client at once,

@@ -8,7 +8,6 @@ const GREETING: &[u8] = b"* OK ready\r\n";
 fn echo() -> Handler {
     Handler {
         name: "echo",
-        implicit_tls: false,
         refusal: "* BYE too many\r\n",
         goodbye: "* BYE going down\r\n",
         drive: Arc::new(|mut stream| {
@@ -38,26 +37,19 @@ fn echo() -> Handler {
 struct Server {
     all: Arc<Listeners>,
     address: SocketAddr,
-    _dir: tempfile::TempDir,
 }
 
 fn server(limits: Limits) -> Server {
-    let dir = tempfile::tempdir().unwrap();
-    let tls = Tls::local(dir.path(), "localhost").unwrap();
     let second = Duration::from_secs(1);
     let deadlines = Deadlines {
         handshake: second,
         write: second,
     };
-    let all = Listeners::new(limits, deadlines, tls);
+    let all = Listeners::new(limits, deadlines);
     let listener = bind(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)).unwrap();
     let address = listener.get_ref().local_addr().unwrap();
     all.serve(listener, echo());
-    Server {
-        all,
-        address,
-        _dir: dir,
-    }
+    Server { all, address }
 }
 
 struct Client(BufReader<TcpStream>);

@@ -68,6 +68,12 @@ impl Stream {
         Stream::new(Socket::Tcp(socket), peer.to_canonical(), deadlines)
     }
 
+    /// An accepted connection of a Unix socket.
+    pub fn unix(socket: Async<UnixStream>, deadlines: Deadlines) -> Stream {
+        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Stream::new(Socket::Unix(socket), peer, deadlines)
+    }
+
     /// A connection within this process: the server's end and the client's.
     pub fn pair() -> io::Result<(Stream, Async<UnixStream>)> {
         let (server, client) = Async::<UnixStream>::pair()?;
@@ -75,8 +81,7 @@ impl Stream {
             handshake: Duration::from_secs(10),
             write: Duration::from_secs(10),
         };
-        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        Ok((Stream::new(Socket::Unix(server), peer, deadlines), client))
+        Ok((Stream::unix(server, deadlines), client))
     }
 
     fn new(socket: Socket, peer: IpAddr, deadlines: Deadlines) -> Stream {

@@ -97,7 +97,7 @@ fn answer(ask: Ask, service: u8, granted: &mut bool) -> Verdict {
     }
 }
 
-pub fn account() -> Account {
+fn account() -> Account {
     Account {
         id: AccountId(1),
         address: Address::parse("alice@demo.test").expect("an address"),

@@ -8,7 +8,6 @@ mod imap;
 mod login;
 mod message;
 mod mutate;
-mod smtp;
 
 use mutate::Mutator;
 pub use mutate::Random;

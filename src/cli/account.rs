@@ -1,0 +1,168 @@
+//! `pillarbox account`: who has mail here.
+
+use super::{Error, data_dir, new_password, parse, print_table};
+use crate::address::Address;
+use crate::control::{self, Request};
+use argh::FromArgs;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+
+/// Manage accounts, on the running server or on its store.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "account")]
+pub struct AccountCommand {
+    /// data directory (default /var/lib/pillarbox)
+    #[argh(option)]
+    dir: Option<PathBuf>,
+    #[argh(subcommand)]
+    action: Action,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum Action {
+    Add(Add),
+    List(List),
+    Password(Password),
+    Delete(Delete),
+}
+
+/// Make an account; the password is asked for twice.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "add")]
+struct Add {
+    /// its address, USER@DOMAIN; also its login name
+    #[argh(positional)]
+    address: String,
+    /// read the password from standard input, one line
+    #[argh(switch)]
+    password_stdin: bool,
+    /// data directory (default /var/lib/pillarbox)
+    #[argh(option)]
+    dir: Option<PathBuf>,
+}
+
+/// List the accounts with what they hold.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "list")]
+struct List {
+    /// data directory (default /var/lib/pillarbox)
+    #[argh(option)]
+    dir: Option<PathBuf>,
+}
+
+/// Set a new password.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "password")]
+struct Password {
+    /// the account's address
+    #[argh(positional)]
+    address: String,
+    /// read the password from standard input, one line
+    #[argh(switch)]
+    password_stdin: bool,
+    /// data directory (default /var/lib/pillarbox)
+    #[argh(option)]
+    dir: Option<PathBuf>,
+}
+
+/// Delete an account and all its mail.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "delete")]
+struct Delete {
+    /// the account's address
+    #[argh(positional)]
+    address: String,
+    /// don't ask
+    #[argh(switch)]
+    yes: bool,
+    /// data directory (default /var/lib/pillarbox)
+    #[argh(option)]
+    dir: Option<PathBuf>,
+}
+
+impl AccountCommand {
+    pub fn run(self) -> Result<(), Error> {
+        match self.action {
+            Action::Add(action) => action.run(self.dir),
+            Action::List(action) => action.run(self.dir),
+            Action::Password(action) => action.run(self.dir),
+            Action::Delete(action) => action.run(self.dir),
+        }
+    }
+}
+
+impl Add {
+    fn run(self, outer: Option<PathBuf>) -> Result<(), Error> {
+        let address = parse(&self.address)?;
+        let password = new_password(self.password_stdin)?;
+        let done = format!("{address} can log in now.");
+        control::ask(
+            &data_dir(self.dir, outer),
+            Request::AddAccount { address, password },
+        )?;
+        println!("{done}");
+        Ok(())
+    }
+}
+
+impl List {
+    fn run(self, outer: Option<PathBuf>) -> Result<(), Error> {
+        let mut rows = control::ask(&data_dir(self.dir, outer), Request::ListAccounts)?;
+        for bytes in rows.iter_mut().filter_map(|row| row.last_mut()) {
+            *bytes = size(bytes.parse().unwrap_or(0));
+        }
+        print_table(&["ACCOUNT", "MESSAGES", "SIZE"], &rows);
+        Ok(())
+    }
+}
+
+impl Password {
+    fn run(self, outer: Option<PathBuf>) -> Result<(), Error> {
+        let address = parse(&self.address)?;
+        let password = new_password(self.password_stdin)?;
+        let done = format!("{address} has a new password.");
+        control::ask(
+            &data_dir(self.dir, outer),
+            Request::SetPassword { address, password },
+        )?;
+        println!("{done}");
+        Ok(())
+    }
+}
+
+impl Delete {
+    fn run(self, outer: Option<PathBuf>) -> Result<(), Error> {
+        let address = parse(&self.address)?;
+        if !self.yes && !confirmed(&address)? {
+            return Err("nothing was deleted".into());
+        }
+        let done = format!("{address} and its mail are deleted.");
+        control::ask(
+            &data_dir(self.dir, outer),
+            Request::DeleteAccount { address },
+        )?;
+        println!("{done}");
+        Ok(())
+    }
+}
+
+fn confirmed(address: &Address) -> Result<bool, Error> {
+    if !io::stdin().is_terminal() {
+        return Err("deleting needs --yes when there is no terminal to ask on".into());
+    }
+    print!("Delete {address} and all its mail? Type the address to confirm: ");
+    io::stdout().flush()?;
+    let mut line = String::new();
+    io::stdin().read_line(&mut line)?;
+    Ok(Address::parse(line.trim()).is_ok_and(|typed| typed == *address))
+}
+
+/// Bytes as a person reads them.
+fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} B"),
+        1_000..1_000_000 => format!("{} kB", bytes / 1_000),
+        _ => format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000),
+    }
+}

@@ -1,0 +1,112 @@
+//! `pillarbox help`: the manual, which is in the binary.
+
+use super::Error;
+
+/// Name, what it is about, and text.
+type Topic = (&'static str, &'static str, &'static str);
+
+macro_rules! topics {
+    ($($name:literal: $about:literal;)+) => {
+        &[$(($name, $about, include_str!(concat!("../manual/", $name, ".md")))),+]
+    };
+}
+
+/// The manual.
+pub const TOPICS: &[Topic] = topics! {
+    "start": "from nothing to a mail server that runs";
+    "demo": "try it on your own machine first";
+    "accounts": "accounts, passwords and aliases";
+    "clients": "settings for mail programs and telephones";
+    "tls": "certificates, the server's own and yours";
+    "storage": "where the mail is, backups, a full disk";
+    "security": "what protects the mail, and what is up to you";
+    "limits": "every limit, and what is not there yet";
+};
+
+/// The topic of `pillarbox help [TOPIC]`, if that is what the command line says: argh
+/// keeps the word help to itself.
+pub fn asked_for(words: &[String]) -> Option<Option<&str>> {
+    match words {
+        [_, help, topic @ ..] if help == "help" => Some(topic.first().map(String::as_str)),
+        _ => None,
+    }
+}
+
+/// Prints a topic, or what there is.
+pub fn show(topic: Option<&str>) -> Result<(), Error> {
+    let Some(name) = topic else {
+        print!("{}", overview());
+        return Ok(());
+    };
+    let Some((_, _, text)) = TOPICS.iter().find(|topic| topic.0 == name) else {
+        let names: Vec<&str> = TOPICS.iter().map(|topic| topic.0).collect();
+        let names = names.join(", ");
+        return Err(format!("the manual has no topic {name}; it has {names}").into());
+    };
+    print!("{text}");
+    Ok(())
+}
+
+fn overview() -> String {
+    let mut text = String::from(
+        "pillarbox is a whole mail server in one binary: IMAP, POP3 and submission.\n\n\
+         Try it:     pillarbox demo\n\
+         Run it:     pillarbox serve\n\
+         Use it:     pillarbox account add YOU@YOUR.DOMAIN\n\
+         Options:    pillarbox --help, pillarbox serve --help\n\n\
+         The manual: pillarbox help TOPIC\n\n",
+    );
+    for (name, about, _) in TOPICS {
+        text.push_str(&format!("  {name:<10} {about}\n"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Command;
+    use argh::SubCommands;
+
+    #[test]
+    fn every_command_is_in_the_manual() {
+        let manual: String = TOPICS.iter().map(|topic| topic.2).collect();
+        for command in Command::COMMANDS {
+            let name = format!("pillarbox {}", command.name);
+            assert!(manual.contains(&name), "{name} is not in the manual");
+        }
+        for name in ["add", "list", "password", "delete"] {
+            assert!(
+                manual.contains(&format!("pillarbox account {name}")),
+                "{name}"
+            );
+        }
+        for name in ["add", "remove", "list"] {
+            assert!(
+                manual.contains(&format!("pillarbox alias {name}")),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_topic_that_is_named_exists() {
+        let everything: String = TOPICS.iter().map(|topic| topic.2).collect();
+        for named in everything.split("pillarbox help ").skip(1) {
+            let name: String = named.chars().take_while(char::is_ascii_lowercase).collect();
+            assert!(
+                name.is_empty() || TOPICS.iter().any(|it| it.0 == name),
+                "{name}"
+            );
+        }
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/src/manual");
+        assert_eq!(std::fs::read_dir(dir).unwrap().count(), TOPICS.len());
+        for (name, _, text) in TOPICS {
+            assert!(text.starts_with("# ") && text.ends_with('\n'), "{name}");
+            assert!(
+                text.lines().all(|line| line.chars().count() <= 80),
+                "{name}"
+            );
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! `pillarbox serve`.
+
+use super::{DEFAULT_DIR, Error};
+use crate::serve;
+use crate::settings::{Listen, Settings};
+use argh::FromArgs;
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::PathBuf;
+
+/// Serve the mail of a data directory until told to stop (SIGTERM or Ctrl-C).
+#[derive(FromArgs)]
+#[argh(subcommand, name = "serve")]
+pub struct Serve {
+    /// data directory, made if missing (default /var/lib/pillarbox)
+    #[argh(option, default = "PathBuf::from(DEFAULT_DIR)")]
+    dir: PathBuf,
+    /// name that the server greets with and that its certificate holds for (default: this
+    /// machine's name)
+    #[argh(option)]
+    hostname: Option<String>,
+    /// address to listen on (default [::], every address of IPv6 and IPv4)
+    #[argh(
+        option,
+        default = "IpAddr::V6(Ipv6Addr::UNSPECIFIED)",
+        from_str_fn(address)
+    )]
+    address: IpAddr,
+    /// number added to every port: with 20000, IMAP is on 20143 (default 0)
+    #[argh(option, default = "0")]
+    port_base: u16,
+    /// your own TLS certificate with its chain, PEM
+    #[argh(option)]
+    tls_certificate: Option<PathBuf>,
+    /// key of --tls-certificate, PEM
+    #[argh(option)]
+    tls_key: Option<PathBuf>,
+}
+
+impl Serve {
+    pub fn run(self) -> Result<(), Error> {
+        let settings = Settings {
+            hostname: self.hostname.unwrap_or_else(machine_name),
+            listen: listen(self.address, self.port_base)?,
+            tls_certificate: self.tls_certificate,
+            tls_key: self.tls_key,
+            ..Settings::default()
+        };
+        serve::serve(&self.dir, settings)
+    }
+}
+
+/// Every service at `address`, its port raised by `base`.
+pub fn listen(address: IpAddr, base: u16) -> Result<Vec<Listen>, Error> {
+    Listen::all(address, base)
+        .ok_or_else(|| format!("--port-base {base} is too high: ports end at 65535").into())
+}
+
+/// Accepts `[::]` too, as it is written with a port.
+fn address(text: &str) -> Result<IpAddr, String> {
+    text.trim_matches(['[', ']'])
+        .parse()
+        .map_err(|_| format!("{text} is not an IP address"))
+}
+
+fn machine_name() -> String {
+    let system = rustix::system::uname();
+    match system.nodename().to_str() {
+        Ok(name) if !name.is_empty() && name != "(none)" => name.to_lowercase(),
+        _ => "localhost".to_string(),
+    }
+}

@@ -1,0 +1,173 @@
+//! The control socket: `control.sock` in the data directory, the owner's alone. The CLI
+//! writes one [`Request`] a line; a running server answers with rows and `ok`, or `error`.
+//! With no server running the CLI does the same on the store itself.
+
+mod perform;
+mod request;
+
+pub use perform::perform;
+pub use request::{Reply, Request};
+
+use crate::net::stream::{Deadlines, Stream};
+use crate::store::{Options, Store};
+use crate::wire::{Input, Line};
+use async_io::Async;
+use request::{read_reply, write_reply};
+use std::fs::{self, Permissions};
+use std::io::{self, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Longest request, bytes: an address, a password, each byte escaped.
+const MAX_LINE: usize = 8 << 10;
+/// Connections served at once; more wait.
+const MAX_CONNECTIONS: usize = 8;
+/// How long a client of the socket may stay silent, or not read.
+const SERVER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the CLI waits for an answer.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Where the socket of a data directory is.
+pub fn socket_path(dir: &Path) -> PathBuf {
+    dir.join("control.sock")
+}
+
+/// Opens the socket. Call it with the store open: its lock says that a socket found there
+/// is a dead server's.
+pub fn bind(dir: &Path) -> io::Result<Async<UnixListener>> {
+    let path = socket_path(dir);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path)?;
+    fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+    Async::new(listener)
+}
+
+/// Serves the socket until dropped.
+pub async fn serve(listener: Async<UnixListener>, store: Store) {
+    let places = std::sync::Arc::new(async_lock::Semaphore::new(MAX_CONNECTIONS));
+    loop {
+        let place = places.acquire_arc().await;
+        match listener.accept().await {
+            Ok((socket, _)) => {
+                let store = store.clone();
+                smol::spawn(async move {
+                    converse(socket, &store).await;
+                    drop(place);
+                })
+                .detach();
+            }
+            Err(error) => {
+                log::warn!("control socket: {error}");
+                async_io::Timer::after(Duration::from_secs(1)).await;
+            }
+        }
+    }
+}
+
+async fn converse(socket: Async<UnixStream>, store: &Store) {
+    let deadlines = Deadlines {
+        handshake: SERVER_TIMEOUT,
+        write: SERVER_TIMEOUT,
+    };
+    let mut stream = Stream::unix(socket, deadlines);
+    let mut input = Input::new();
+    loop {
+        let reply = match input.line(MAX_LINE, true) {
+            Line::Complete { length, end } => {
+                let line = input.bytes().get(..length).unwrap_or_default();
+                let request = Request::read(line);
+                input.consume(end);
+                answer(store, request).await
+            }
+            Line::Partial => match stream.receive(&mut input, SERVER_TIMEOUT).await {
+                Ok(1..) => continue,
+                _ => return,
+            },
+            Line::TooLong => {
+                let reply = Err("the request is too long".to_string());
+                let _ = stream.send(&write_reply(&reply)).await;
+                return stream.close().await;
+            }
+        };
+        if stream.send(&write_reply(&reply)).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn answer(store: &Store, request: Result<Request, String>) -> Reply {
+    let request = request?;
+    let name = request.describe();
+    let reply = perform(store, request).await;
+    match &reply {
+        Ok(_) => log::info!("control: {name}"),
+        Err(error) => log::info!("control: {name}: {error}"),
+    }
+    reply
+}
+
+/// Has the running server do it, or does it on the store if none runs.
+pub fn ask(dir: &Path, request: Request) -> Reply {
+    match UnixStream::connect(socket_path(dir)) {
+        Ok(socket) => ask_server(&socket, &request)
+            .map_err(|error| format!("the server's answer: {error}"))?,
+        Err(error) if no_server(&error) => on_the_store(dir, request),
+        Err(error) => Err(format!(
+            "can't reach the server at {}: {error}",
+            socket_path(dir).display()
+        )),
+    }
+}
+
+/// No socket, or one that a dead server left.
+fn no_server(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+    )
+}
+
+fn ask_server(mut socket: &UnixStream, request: &Request) -> io::Result<Reply> {
+    socket.set_read_timeout(Some(CLIENT_TIMEOUT))?;
+    socket.set_write_timeout(Some(CLIENT_TIMEOUT))?;
+    socket.write_all(request.write().reveal())?;
+    read_reply(&mut BufReader::new(socket))
+}
+
+fn on_the_store(dir: &Path, request: Request) -> Reply {
+    check_owner(dir)?;
+    let store = Store::open(dir, Options::default()).map_err(|error| error.to_string())?;
+    smol::block_on(async {
+        let reply = perform(&store, request).await;
+        store.close().await;
+        reply
+    })
+}
+
+/// Files that root makes in the server's directory, the server could not write.
+fn check_owner(dir: &Path) -> Result<(), String> {
+    use std::os::unix::fs::MetadataExt;
+    let me = rustix::process::geteuid().as_raw();
+    match fs::metadata(dir) {
+        Ok(found) if !found.is_dir() => Err(format!("{} is no directory", dir.display())),
+        Ok(found) if found.uid() != me => Err(format!(
+            "{} belongs to user {}: run this as that user, or start the server first",
+            dir.display(),
+            found.uid()
+        )),
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!(
+            "there is no mail store in {}: {error}",
+            dir.display()
+        )),
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,132 @@
+//! Does what a [`Request`] asks, on the store.
+
+use super::{Reply, Request};
+use crate::address::Address;
+use crate::mail::Account;
+use crate::secret::{Credential, Secret};
+use crate::store::{Error, Store};
+
+/// Local parts that no account may have: they name no person, and mail programs and
+/// attackers try them (RFC 2142 names the others, which are for aliases).
+const RESERVED: [&str; 3] = ["administrator", "anonymous", "guest"];
+
+/// Errors are sentences for the owner.
+pub async fn perform(store: &Store, request: Request) -> Reply {
+    match request {
+        Request::AddAccount { address, password } => add_account(store, address, password).await,
+        Request::ListAccounts => list_accounts(store).await,
+        Request::SetPassword { address, password } => {
+            let account = account(store, &address).await?;
+            let credential = credential(password).await?;
+            let done = store.set_credential(account.id, credential).await;
+            done.map(none).map_err(|error| sentence(&error, &address))
+        }
+        Request::DeleteAccount { address } => {
+            let account = account(store, &address).await?;
+            let done = store.delete_account(account.id).await;
+            done.map(none).map_err(|error| sentence(&error, &address))
+        }
+        Request::AddAlias {
+            alias,
+            account: owner,
+        } => {
+            let owner = account(store, &owner).await?;
+            let done = store.add_alias(alias.clone(), owner.id).await;
+            done.map(none).map_err(|error| sentence(&error, &alias))
+        }
+        Request::RemoveAlias { alias } => remove_alias(store, alias).await,
+        Request::ListAliases => list_aliases(store).await,
+    }
+}
+
+async fn add_account(store: &Store, address: Address, password: Secret<String>) -> Reply {
+    let local = address.local().to_lowercase();
+    if RESERVED.contains(&local.as_str()) {
+        return Err(format!(
+            "{address}: the name {local} is reserved; choose another"
+        ));
+    }
+    let credential = credential(password).await?;
+    let made = store.create_account(address.clone(), credential).await;
+    made.map(|_| Vec::new())
+        .map_err(|error| sentence(&error, &address))
+}
+
+async fn list_accounts(store: &Store) -> Reply {
+    let rows = store.read(|snapshot| {
+        let mut rows = Vec::new();
+        for account in snapshot.accounts()? {
+            let mailboxes = snapshot.mailboxes(account.id)?;
+            let messages: u64 = mailboxes.iter().map(|it| u64::from(it.messages)).sum();
+            let bytes: u64 = mailboxes.iter().map(|it| it.size).sum();
+            rows.push(vec![
+                account.address.to_string(),
+                messages.to_string(),
+                bytes.to_string(),
+            ]);
+        }
+        Ok(rows)
+    });
+    let mut rows = rows.await.map_err(|error| error.to_string())?;
+    rows.sort();
+    Ok(rows)
+}
+
+async fn remove_alias(store: &Store, alias: Address) -> Reply {
+    let wanted = alias.clone();
+    let found = store.read(move |snapshot| snapshot.account_by_address(&wanted));
+    match found.await.map_err(|error| error.to_string())? {
+        Some(owner) if owner.address == alias => {
+            Err(format!("{alias} is an account, not an alias"))
+        }
+        Some(_) => {
+            let done = store.remove_alias(alias.clone()).await;
+            done.map(none).map_err(|error| sentence(&error, &alias))
+        }
+        None => Err(format!("there is no alias {alias}")),
+    }
+}
+
+async fn list_aliases(store: &Store) -> Reply {
+    let rows = store.read(|snapshot| {
+        let mut rows = Vec::new();
+        for account in snapshot.accounts()? {
+            for alias in &account.aliases {
+                rows.push(vec![alias.to_string(), account.address.to_string()]);
+            }
+        }
+        Ok(rows)
+    });
+    let mut rows = rows.await.map_err(|error| error.to_string())?;
+    rows.sort();
+    Ok(rows)
+}
+
+/// The account whose own address this is: an alias is not enough to delete by.
+async fn account(store: &Store, address: &Address) -> Result<Account, String> {
+    let wanted = address.clone();
+    let found = store.read(move |snapshot| snapshot.account_by_address(&wanted));
+    match found.await.map_err(|error| error.to_string())? {
+        Some(account) if account.address == *address => Ok(account),
+        Some(account) => Err(format!("{address} is an alias of {}", account.address)),
+        None => Err(format!("there is no account {address}")),
+    }
+}
+
+/// Hashing takes long: not on the executor.
+async fn credential(password: Secret<String>) -> Result<Credential, String> {
+    let made = smol::unblock(move || Credential::create(&password)).await;
+    made.map_err(|error| error.to_string())
+}
+
+fn sentence(error: &Error, address: &Address) -> String {
+    match error {
+        Error::Exists => format!("{address} exists already, as an account or an alias"),
+        Error::NoAccount => format!("there is no account {address}"),
+        error => error.to_string(),
+    }
+}
+
+fn none(_: ()) -> Vec<Vec<String>> {
+    Vec::new()
+}

@@ -1,0 +1,266 @@
+//! What is said over the control socket: one line a request, words between spaces, every
+//! byte of a word that is no printable ASCII escaped as `%XX`. Pure but for the reader.
+
+use crate::address::Address;
+use crate::secret::Secret;
+use std::io::{self, BufRead, Read};
+
+/// Longest line of an answer, bytes.
+const MAX_ROW: u64 = 64 << 10;
+/// Most rows of an answer.
+const MAX_ROWS: usize = 100_000;
+
+/// What the owner asks for.
+#[derive(Debug)]
+pub enum Request {
+    AddAccount {
+        address: Address,
+        password: Secret<String>,
+    },
+    /// Rows of address, messages, bytes.
+    ListAccounts,
+    SetPassword {
+        address: Address,
+        password: Secret<String>,
+    },
+    DeleteAccount {
+        address: Address,
+    },
+    AddAlias {
+        alias: Address,
+        account: Address,
+    },
+    RemoveAlias {
+        alias: Address,
+    },
+    /// Rows of alias, account.
+    ListAliases,
+}
+
+/// Rows of words, or a sentence that says why not.
+pub type Reply = Result<Vec<Vec<String>>, String>;
+
+impl Request {
+    /// For logs: what, and to whom, without secrets.
+    pub fn describe(&self) -> String {
+        match self {
+            Request::AddAccount { address, .. } => format!("account add {address}"),
+            Request::ListAccounts => "account list".to_string(),
+            Request::SetPassword { address, .. } => format!("account password {address}"),
+            Request::DeleteAccount { address } => format!("account delete {address}"),
+            Request::AddAlias { alias, account } => format!("alias add {alias} {account}"),
+            Request::RemoveAlias { alias } => format!("alias remove {alias}"),
+            Request::ListAliases => "alias list".to_string(),
+        }
+    }
+
+    /// The request's line.
+    pub fn write(&self) -> Secret<Vec<u8>> {
+        let mut line = Vec::new();
+        let mut put = |words: &[&str]| {
+            for word in words {
+                line.extend_from_slice(if line.is_empty() { b"" } else { b" " });
+                escape(word, &mut line);
+            }
+        };
+        match self {
+            Request::AddAccount { address, password } => {
+                put(&["account-add", &address.to_string(), password.reveal()]);
+            }
+            Request::ListAccounts => put(&["account-list"]),
+            Request::SetPassword { address, password } => {
+                put(&["account-password", &address.to_string(), password.reveal()]);
+            }
+            Request::DeleteAccount { address } => put(&["account-delete", &address.to_string()]),
+            Request::AddAlias { alias, account } => {
+                put(&["alias-add", &alias.to_string(), &account.to_string()]);
+            }
+            Request::RemoveAlias { alias } => put(&["alias-remove", &alias.to_string()]),
+            Request::ListAliases => put(&["alias-list"]),
+        }
+        line.push(b'\n');
+        Secret::new(line)
+    }
+
+    /// Reads a line without its end.
+    pub fn read(line: &[u8]) -> Result<Request, String> {
+        let words = unescape_all(line).ok_or("the request is malformed")?;
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let address = |text: &str| Address::parse(text).map_err(|error| error.to_string());
+        let secret = |text: &str| Secret::new(text.to_string());
+        Ok(match words.as_slice() {
+            ["account-add", to, password] => Request::AddAccount {
+                address: address(to)?,
+                password: secret(password),
+            },
+            ["account-list"] => Request::ListAccounts,
+            ["account-password", to, password] => Request::SetPassword {
+                address: address(to)?,
+                password: secret(password),
+            },
+            ["account-delete", who] => Request::DeleteAccount {
+                address: address(who)?,
+            },
+            ["alias-add", alias, account] => Request::AddAlias {
+                alias: address(alias)?,
+                account: address(account)?,
+            },
+            ["alias-remove", alias] => Request::RemoveAlias {
+                alias: address(alias)?,
+            },
+            ["alias-list"] => Request::ListAliases,
+            _ => return Err("the server does not know this request".to_string()),
+        })
+    }
+}
+
+/// `row WORD …` lines, then `ok` or `error TEXT`.
+pub fn write_reply(reply: &Reply) -> Vec<u8> {
+    let mut out = Vec::new();
+    match reply {
+        Ok(rows) => {
+            for row in rows {
+                out.extend_from_slice(b"row");
+                for word in row {
+                    out.push(b' ');
+                    escape(word, &mut out);
+                }
+                out.push(b'\n');
+            }
+            out.extend_from_slice(b"ok\n");
+        }
+        Err(error) => {
+            out.extend_from_slice(b"error ");
+            escape(error, &mut out);
+            out.push(b'\n');
+        }
+    }
+    out
+}
+
+/// Reads what [`write_reply`] wrote.
+pub fn read_reply(from: &mut impl BufRead) -> io::Result<Reply> {
+    let malformed = || io::Error::from(io::ErrorKind::InvalidData);
+    let mut rows = Vec::new();
+    while rows.len() < MAX_ROWS {
+        let mut line = Vec::new();
+        from.by_ref().take(MAX_ROW).read_until(b'\n', &mut line)?;
+        let line = line.strip_suffix(b"\n").ok_or_else(malformed)?;
+        let mut words = unescape_all(line).ok_or_else(malformed)?.into_iter();
+        match words.next().as_deref() {
+            Some("row") => rows.push(words.collect()),
+            Some("ok") => return Ok(Ok(rows)),
+            Some("error") => return Ok(Err(words.next().unwrap_or_default())),
+            _ => break,
+        }
+    }
+    Err(malformed())
+}
+
+fn escape(word: &str, out: &mut Vec<u8>) {
+    for &byte in word.as_bytes() {
+        if byte.is_ascii_graphic() && byte != b'%' {
+            out.push(byte);
+        } else {
+            out.extend_from_slice(format!("%{byte:02X}").as_bytes());
+        }
+    }
+}
+
+fn unescape_all(line: &[u8]) -> Option<Vec<String>> {
+    line.split(|&byte| byte == b' ').map(unescape).collect()
+}
+
+fn unescape(word: &[u8]) -> Option<String> {
+    let mut bytes = Vec::with_capacity(word.len());
+    let mut rest = word;
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        if byte == b'%' {
+            let (digits, after) = rest.split_at_checked(2)?;
+            bytes.push(u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?);
+            rest = after;
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Address {
+        Address::parse(text).unwrap()
+    }
+
+    #[test]
+    fn every_request_is_read_as_it_was_written() {
+        let password = || Secret::new("two words, 100%\n and an é".to_string());
+        let requests = [
+            Request::AddAccount {
+                address: address("\"odd one\"@example.org"),
+                password: password(),
+            },
+            Request::ListAccounts,
+            Request::SetPassword {
+                address: address("bücher@bücher.example"),
+                password: password(),
+            },
+            Request::DeleteAccount {
+                address: address("a@example.org"),
+            },
+            Request::AddAlias {
+                alias: address("b@example.org"),
+                account: address("a@example.org"),
+            },
+            Request::RemoveAlias {
+                alias: address("b@example.org"),
+            },
+            Request::ListAliases,
+        ];
+        for request in requests {
+            let line = request.write();
+            let line = line.reveal().strip_suffix(b"\n").unwrap().to_vec();
+            assert!(!line.contains(&b'\n'));
+            let again = Request::read(&line).unwrap();
+            assert_eq!(again.write().reveal(), request.write().reveal());
+            assert_eq!(again.describe(), request.describe());
+            for text in [format!("{again:?}"), again.describe()] {
+                assert!(!text.contains("two words"), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_request_is_refused() {
+        for line in [
+            "",
+            " ",
+            "account-add",
+            "account-list x",
+            "alias-add a@x%zz",
+            "%",
+        ] {
+            assert!(Request::read(line.as_bytes()).is_err(), "{line}");
+        }
+        assert!(Request::read(b"account-delete no-domain").is_err());
+        assert!(Request::read(b"\xff\xfe").is_err());
+    }
+
+    #[test]
+    fn every_reply_is_read_as_it_was_written() {
+        let rows = vec![
+            vec!["a b".to_string(), "".to_string()],
+            vec!["c%".to_string()],
+        ];
+        for reply in [Ok(rows), Ok(vec![]), Err("no, that\nis it".to_string())] {
+            let bytes = write_reply(&reply);
+            assert_eq!(read_reply(&mut bytes.as_slice()).unwrap(), reply);
+            // A server that dies half-way is an error, not an empty answer.
+            let cut = &bytes[..bytes.len() - 1];
+            assert!(read_reply(&mut &cut[..]).is_err());
+        }
+    }
+}
