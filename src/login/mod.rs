@@ -34,8 +34,6 @@ pub struct Login {
     backoff: Mutex<Backoff>,
     /// Hashes names for the back-off tables; its keys are this process's own.
     names: RandomState,
-    /// Makes SCRAM keys for names that don't exist.
-    site: [u8; 32],
 }
 
 impl Login {
@@ -48,7 +46,6 @@ impl Login {
             cache: Mutex::new(Cache::new(&random()?)),
             backoff: Mutex::default(),
             names: RandomState::new(),
-            site: random()?,
         })
     }
 
@@ -115,8 +112,13 @@ impl Login {
     async fn keys(&self, source: Source, login: &str) -> Result<Verdict, Denial> {
         self.hold(source, login).await?;
         let found = self.find(login).await?;
+        let site = self
+            .store
+            .read(|snapshot| snapshot.site_key())
+            .await
+            .map_err(unavailable)?;
         let keys = found.map_or_else(
-            || ScramKeys::nobody(&fold(login), &self.site),
+            || ScramKeys::nobody(&fold(login), site.reveal()),
             |(_, credential)| credential.scram,
         );
         Ok(Verdict::Keys(keys))
@@ -138,10 +140,7 @@ impl Login {
             let credential = snapshot.credential(account.id)?;
             Ok::<_, store::Error>(credential.map(|credential| (account, credential)))
         });
-        found.await.map_err(|error| {
-            log::error!("login: the store can't be read: {error}");
-            Denial::Unavailable
-        })
+        found.await.map_err(unavailable)
     }
 
     /// Waits as long as back-off says.
@@ -167,6 +166,11 @@ impl Login {
     fn name(&self, login: &str) -> u64 {
         self.names.hash_one(fold(login))
     }
+}
+
+fn unavailable(error: store::Error) -> Denial {
+    log::error!("login: the store can't be read: {error}");
+    Denial::Unavailable
 }
 
 fn fold(login: &str) -> String {

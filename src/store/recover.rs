@@ -6,6 +6,7 @@ use super::error::{Error, Result};
 use super::schema::*;
 use super::segment::{self, ROLL, Segments};
 use super::tx::{Position, Tables};
+use crate::secret::random;
 use redb::{Database, ReadableTable};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -50,7 +51,13 @@ pub(super) fn check_version(db: &Database) -> Result<()> {
         None => {
             drop(read);
             let txn = db.begin_write()?;
-            Tables::open(&txn)?.state.insert(STATE_VERSION, VERSION)?;
+            let mut state = Tables::open(&txn)?.state;
+            state.insert(STATE_VERSION, VERSION)?;
+            for name in STATE_SITE {
+                let word = random().map_err(|error| Error::Unusable(error.to_string()))?;
+                state.insert(name, u64::from_be_bytes(word))?;
+            }
+            drop(state);
             Ok(txn.commit()?)
         }
     }

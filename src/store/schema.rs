@@ -51,7 +51,8 @@ pub(super) const STATE_EMAIL: &str = "email";
 pub(super) const STATE_UID_VALIDITY: &str = "uid-validity";
 /// The highest mod-sequence that any deleted mailbox had: new ones begin above it.
 pub(super) const STATE_MODSEQ: &str = "modseq";
-
+/// The four words of the site key, drawn when the store is made.
+pub(super) const STATE_SITE: [&str; 4] = ["site-0", "site-1", "site-2", "site-3"];
 /// Told apart transactions on a disk with little room; see `Writer::transact`.
 pub(super) const STATE_ATTEMPT: &str = "attempt";
 

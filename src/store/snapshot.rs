@@ -10,7 +10,7 @@ use super::segment::Epoch;
 use super::shared::{Handle, Shared};
 use crate::address::{Address, Domain};
 use crate::mail::*;
-use crate::secret::Credential;
+use crate::secret::{Credential, Secret};
 use redb::{OwnedAccessGuard, OwnedRange, ReadOnlyTable, ReadTransaction, ReadableTable};
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeSet;
@@ -102,6 +102,19 @@ impl Snapshot {
             _epoch: epoch,
             _handle: handle,
         })
+    }
+
+    /// Randomness drawn when the store was made, the same ever since: what is derived from it
+    /// stays steady over restarts and can't be guessed from outside.
+    pub fn site_key(&self) -> Result<Secret<[u8; 32]>> {
+        let state = self.txn.open_table(STATE)?;
+        let mut key = [0; 32];
+        for (name, part) in STATE_SITE.into_iter().zip(key.chunks_exact_mut(8)) {
+            let word = ReadableTable::get(&state, name)?;
+            let word = word.ok_or_else(|| Error::corrupt("the site key is missing"))?;
+            part.copy_from_slice(&word.value().to_be_bytes());
+        }
+        Ok(Secret::new(key))
     }
 
     pub fn accounts(&self) -> Result<Vec<Account>> {
