@@ -35,6 +35,7 @@ mod staging;
 mod tests;
 mod transfer;
 mod tx;
+mod verify;
 mod writer;
 
 use crate::address::Address;

@@ -22,8 +22,8 @@ type Rows<K> = Lazy<K, &'static [u8]>;
 pub struct Snapshot {
     tables: Tables,
     ahead: RefCell<Option<Ahead>>,
-    txn: ReadTransaction,
-    shared: Arc<Shared>,
+    pub(super) txn: ReadTransaction,
+    pub(super) shared: Arc<Shared>,
     // Dead segments wait for it, and the supervisor for the other.
     _epoch: Epoch,
     _handle: Arc<Handle>,

@@ -32,12 +32,15 @@ const MAX_GATHER: Duration = Duration::from_millis(4);
 /// Pauses between attempts to reopen a failed database.
 const REOPEN_FIRST: Duration = Duration::from_millis(20);
 const REOPEN_LAST: Duration = Duration::from_secs(2);
+/// How long a closing store waits for its readers.
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
 /// Attempts before a closing store gives up.
 const REOPEN_AT_CLOSE: u32 = 3;
 
 pub(super) struct Writer {
     shared: Arc<Shared>,
-    handle: Arc<Handle>,
+    /// None while it can't be reopened.
+    handle: Option<Arc<Handle>>,
     /// Set by the database's backend when the disk was full.
     full: Arc<AtomicBool>,
     position: Position,
@@ -74,7 +77,7 @@ impl Writer {
     ) -> Writer {
         Writer {
             shared,
-            handle,
+            handle: Some(handle),
             full,
             position,
             active: None,
@@ -204,12 +207,16 @@ impl Writer {
         }
         self.reopen();
         match (committing, mark) {
-            (Some((position, effects)), Some(mark)) if self.has_mark(mark) => {
-                self.position = position;
-                Ok(Ended::Committed(effects))
+            (Some(effects), Some(mark)) if self.has_mark(mark) => Ok(Ended::Committed(effects)),
+            (Some(effects), None) => {
+                // It may have been made: not to be tried again, and its files are to stay if so.
+                for file in effects.kept.iter().filter_map(|data| data.file.as_ref()) {
+                    if self.may_have_segment(file.segment) {
+                        file.keep();
+                    }
+                }
+                Err(Error::Storage(error.to_string()))
             }
-            // It may have been made: not to be tried again.
-            (Some(_), None) => Err(Error::Storage(error.to_string())),
             _ => Err(error),
         }
     }
@@ -219,9 +226,9 @@ impl Writer {
         settle: bool,
         mark: Option<u64>,
         f: &mut dyn FnMut(&mut Tx<'_>) -> Result<Outcome>,
-        committing: &mut Option<(Position, Effects)>,
+        committing: &mut Option<Effects>,
     ) -> Result<Ended> {
-        let handle = self.handle.clone();
+        let handle = self.handle()?;
         let mut txn = handle.db.begin_write()?;
         txn.set_quick_repair(settle);
         let mut tx = Tx::new(&txn, &self.shared.segments, self.position)?;
@@ -238,13 +245,13 @@ impl Writer {
         let (position, mut effects) = tx.finish()?;
         let appends = std::mem::take(&mut effects.appends);
         self.write_appends(appends)?;
-        *committing = Some((position, effects));
+        *committing = Some(effects);
         txn.commit()?;
         self.position = position;
         self.shared.counters.commits.fetch_add(1, Relaxed);
         self.unsettled = (!settle).then(Instant::now);
         match committing.take() {
-            Some((_, effects)) => Ok(Ended::Committed(effects)),
+            Some(effects) => Ok(Ended::Committed(effects)),
             None => Ok(Ended::Unchanged(outcome)),
         }
     }
@@ -283,12 +290,30 @@ impl Writer {
     /// Whether the transaction that carried `mark` was committed.
     fn has_mark(&self, mark: u64) -> bool {
         let read = || -> Result<bool> {
-            let read = redb::ReadableDatabase::begin_read(&self.handle.db)?;
+            let read = redb::ReadableDatabase::begin_read(&self.handle()?.db)?;
             let state = read.open_table(STATE)?;
             let found = ReadableTable::get(&state, STATE_ATTEMPT)?;
             Ok(found.is_some_and(|row| row.value() == mark))
         };
         read().unwrap_or(false)
+    }
+
+    /// Whether a row names the segment, as far as can be told.
+    fn may_have_segment(&self, segment: u32) -> bool {
+        let read = || -> Result<bool> {
+            let read = redb::ReadableDatabase::begin_read(&self.handle()?.db)?;
+            let blobs = read.open_table(BLOBS)?;
+            let found = ReadableTable::get(&blobs, segment_key(segment))?;
+            Ok(found.is_some())
+        };
+        read().unwrap_or(true)
+    }
+
+    fn handle(&self) -> Result<Arc<Handle>> {
+        match &self.handle {
+            Some(handle) => Ok(handle.clone()),
+            None => Err(Error::Storage("the database is not open".into())),
+        }
     }
 
     /// Drops the handle and opens the database again, however long it takes.
@@ -316,25 +341,32 @@ impl Writer {
     }
 
     fn try_reopen(&mut self) -> Result<()> {
-        self.shared.swap_handle(None);
-        // Snapshots read pages that a second handle would think free: they have to end first.
-        while Arc::strong_count(&self.handle) > 1 {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        self.close_handle(None);
         let shared = &self.shared;
         if self.full.swap(false, Relaxed) {
             shared.space.drop_ballast();
         }
-        // The broken one closes when it is replaced; redb takes no lock on our backend, so
-        // both may exist, and the broken one writes nothing any more.
         let db = recover::open_database(&*shared.disk, &shared.options, &self.full)?;
         recover::check_version(&db)?;
         let recovered = recover::read_rows(&db)?;
         self.position = recovered.position(&shared.segments);
-        self.handle = Arc::new(Handle { db });
-        self.shared.swap_handle(Some(self.handle.clone()));
+        let handle = Arc::new(Handle { db });
+        self.handle = Some(handle.clone());
+        self.shared.swap_handle(Some(handle));
         self.unsettled = Some(Instant::now());
         Ok(())
+    }
+
+    /// Lets no new snapshot begin, waits for those that are (to a second handle, the pages
+    /// that they read would look free), and closes the database.
+    fn close_handle(&mut self, deadline: Option<Instant>) {
+        self.shared.swap_handle(None);
+        if let Some(handle) = self.handle.take() {
+            let late = || deadline.is_some_and(|deadline| Instant::now() > deadline);
+            while Arc::strong_count(&handle) > 1 && !late() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
     }
 
     /// When to stop waiting for jobs and look after the slow work; none if there is none.
@@ -372,7 +404,9 @@ impl Writer {
             self.purging = more;
             return;
         }
-        let handle = self.handle.clone();
+        let Ok(handle) = self.handle() else {
+            return;
+        };
         let slice = self
             .compactor
             .read(&handle.db, &self.shared.segments, &self.position);
@@ -428,17 +462,10 @@ impl Writer {
     fn end(mut self) {
         self.settle();
         self.shared.segments.sweep();
-        self.shared.swap_handle(None);
-        // Closing saves the allocator state; a snapshot that lasts longer than this leaves
-        // the saving to itself.
-        let deadline = Instant::now() + Duration::from_secs(5);
-        while Arc::strong_count(&self.handle) > 1 && Instant::now() < deadline {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        let Writer { shared, handle, .. } = self;
-        drop(handle);
-        shared.disk.unlock();
-        shared.queue.set_ended();
+        // Closing saves the allocator state; a snapshot that lasts longer leaves a repair.
+        self.close_handle(Some(Instant::now() + CLOSE_WAIT));
+        self.shared.disk.unlock();
+        self.shared.queue.set_ended();
     }
 }
 
