@@ -10,40 +10,18 @@
 //! A line may end in a bare LF, as Dovecot takes it too: no proxy in front of an IMAP
 //! server splits commands by other rules.
 
+mod limits;
+mod literal;
+#[cfg(test)]
+mod tests;
+
 use super::command::{Append, ParseError, Rejected, Request};
 use super::parse::{self, Announced};
 use crate::secret::Secret;
 use crate::wire::{Input, Line};
+use limits::{Limits, MAX_LITERALS, STRANGER, USER};
+use literal::{announced, may_begin};
 use memchr::memchr;
-
-/// What one command may take, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Limits {
-    /// One line, without literals.
-    line: usize,
-    /// One literal that is not a message.
-    literal: u64,
-    /// All of it, messages left out.
-    command: usize,
-    /// What is read only to be dropped.
-    discard: u64,
-}
-
-/// Before login: enough for any credentials, little enough for many strangers.
-const STRANGER: Limits = Limits {
-    line: 16 * 1024,
-    literal: 4 * 1024,
-    command: 24 * 1024,
-    discard: 64 * 1024,
-};
-const USER: Limits = Limits {
-    line: 64 * 1024,
-    literal: 64 * 1024,
-    command: 256 * 1024,
-    discard: 256 * 1024 * 1024,
-};
-/// Most literals of one command.
-const MAX_LITERALS: usize = 256;
 
 /// What the client wants, or what the framer needs.
 #[derive(Debug)]
@@ -277,7 +255,7 @@ impl Framer {
         let head = line.get(..before).unwrap_or_default();
         let refusal = if memchr(0, line).is_some() {
             Some(ParseError::Syntax("a command holds a NUL"))
-        } else if !may_begin_literal(head) {
+        } else if !may_begin(head) {
             Some(ParseError::Syntax("a literal is out of place"))
         } else {
             match self.append_head(head, literal) {
@@ -454,53 +432,3 @@ fn available(input: &Input, left: u64) -> usize {
     let here = input.bytes().len();
     usize::try_from(left).map_or(here, |left| left.min(here))
 }
-
-/// The literal announced at the end of `line`, and what comes before it:
-/// `["~"] "{" 1*DIGIT ["+"] "}"`.
-fn announced(line: &[u8]) -> Option<(usize, Announced)> {
-    let inside = line.strip_suffix(b"}")?;
-    let (inside, non_synchronizing) = match inside.strip_suffix(b"+") {
-        Some(inside) => (inside, true),
-        None => (inside, false),
-    };
-    let digits = inside
-        .iter()
-        .rev()
-        .take_while(|b| b.is_ascii_digit())
-        .count();
-    let (head, number) = inside.split_at(inside.len() - digits);
-    let head = head.strip_suffix(b"{")?;
-    if number.is_empty() {
-        return None;
-    }
-    let number = std::str::from_utf8(number).ok()?;
-    let (head, binary) = match head.strip_suffix(b"~") {
-        Some(head) => (head, true),
-        None => (head, false),
-    };
-    let literal = Announced {
-        size: number.parse().unwrap_or(u64::MAX),
-        non_synchronizing,
-        binary,
-    };
-    Some((head.len(), literal))
-}
-
-/// A literal is an argument, or in a list; never inside of a quoted string.
-fn may_begin_literal(head: &[u8]) -> bool {
-    let mut quoted = false;
-    let mut bytes = head.iter();
-    while let Some(b) = bytes.next() {
-        match b {
-            b'"' => quoted = !quoted,
-            b'\\' if quoted => {
-                bytes.next();
-            }
-            _ => {}
-        }
-    }
-    !quoted && matches!(head.last(), Some(b' ' | b'('))
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,30 @@
+//! What a client may send before and after login.
+
+/// What one command may take, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limits {
+    /// One line, without literals.
+    pub line: usize,
+    /// One literal that is not a message.
+    pub literal: u64,
+    /// All of it, messages left out.
+    pub command: usize,
+    /// What is read only to be dropped.
+    pub discard: u64,
+}
+
+/// Before login: enough for any credentials, little enough for many strangers.
+pub(super) const STRANGER: Limits = Limits {
+    line: 16 * 1024,
+    literal: 4 * 1024,
+    command: 24 * 1024,
+    discard: 64 * 1024,
+};
+pub(super) const USER: Limits = Limits {
+    line: 64 * 1024,
+    literal: 64 * 1024,
+    command: 256 * 1024,
+    discard: 256 * 1024 * 1024,
+};
+/// Most literals of one command.
+pub(super) const MAX_LITERALS: usize = 256;
