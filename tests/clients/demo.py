@@ -3,6 +3,8 @@
 import os
 import re
 import signal
+import smtplib
+import ssl
 import subprocess
 import tempfile
 import time
@@ -10,7 +12,7 @@ import unittest
 
 import harness
 from harness import DOMAIN, PASSWORD, Server, binary, free_port_base, message
-from wire import Imap, Smtp
+from wire import Imap, Line, Smtp
 
 BINARY_LIMIT = 8_000_000
 IDLE_LIMIT = 12_000_000
@@ -176,12 +178,47 @@ class Accounts(unittest.TestCase):
         self.check_all(switch)
 
 
+class ServeServer(Server):
+    """`pillarbox serve`: no accounts but those made by the command line."""
+
+    def command(self):
+        return [binary(), "serve", "--dir", self.directory, "--address", "127.0.0.1", "--port-base", str(self.base), "--hostname", "localhost"]
+
+
 class Serve(unittest.TestCase):
     def test_usage_is_clear_without_a_directory(self):
         done = subprocess.run([binary(), "serve", "--dir", "/nonexistent/none"], capture_output=True, text=True, timeout=10)
         self.assertNotEqual(done.returncode, 0)
         self.assertNotIn("panicked", done.stderr)
         self.assertIn("/nonexistent/none", done.stderr + done.stdout)
+
+    def test_an_empty_directory_an_account_and_its_first_message(self):
+        server = ServeServer().start()
+        try:
+            for name in ("erin@office.test", "frank@office.test"):
+                done = subprocess.run(
+                    [binary(), "account", "add", name, "--password-stdin", "--dir", server.directory],
+                    input=PASSWORD + "\n", capture_output=True, text=True, timeout=30,
+                )
+                self.assertEqual(done.returncode, 0, done.stderr)
+            imap = Line(server, "imap")
+            imap.send(b"a LOGIN erin@office.test \"%s\"\r\nb SELECT INBOX\r\nc LOGOUT\r\n" % PASSWORD.encode())
+            answer = imap.rest()
+            self.assertIn(b"b OK", answer)
+            smtp = smtplib.SMTP("127.0.0.1", server.port("submission"), timeout=20)
+            smtp.starttls(context=ssl._create_unverified_context())
+            smtp.login("erin@office.test", PASSWORD)
+            data = message(1).replace(b"bob@demo.test", b"erin@office.test", 1)
+            smtp.sendmail("erin@office.test", ["frank@office.test"], data)
+            smtp.quit()
+            server.stop()
+            server.start()
+            imap = Line(server, "imap")
+            imap.send(b"a LOGIN frank@office.test \"%s\"\r\nb STATUS INBOX (MESSAGES)\r\nc LOGOUT\r\n" % PASSWORD.encode())
+            self.assertIn(b"MESSAGES 1", imap.rest())
+        finally:
+            server.stop()
+            server.remove()
 
     def test_a_store_in_use_is_refused(self):
         server = Server().start()

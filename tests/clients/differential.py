@@ -14,6 +14,8 @@ from wire import Closed, Imap, fetched
 
 SEED = 20260117
 VARIANTS = 200
+# Sections that most messages lack.
+ABSENT = ("999", "1.999", "1.1.1.1.1.1.1", "1.HEADER", "1.TEXT", "1.1.MIME", "999.MIME")
 FIELDS = "From SUBJECT X-Missing Content-Type received"
 SHOWN = 40
 
@@ -126,7 +128,7 @@ def first_atom(structure):
 
 def sections(structure):
     """Every BODY section and BINARY of a message, partials too."""
-    found = ["HEADER", "TEXT", "", f"HEADER.FIELDS ({FIELDS})", f"HEADER.FIELDS.NOT ({FIELDS})"]
+    found = ["HEADER", "TEXT", "", *ABSENT, f"HEADER.FIELDS ({FIELDS})", f"HEADER.FIELDS.NOT ({FIELDS})"]
     paths = list(parts(structure))[:40]
     for path, kind in paths:
         found += [path, f"{path}.MIME"]
