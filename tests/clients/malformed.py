@@ -406,9 +406,12 @@ class Malformed(ServerCase):
     def test_too_many_recipients(self):
         smtp = Smtp(self.server, user="bob")
         smtp.expect(f"MAIL FROM:<{BOB}>", 250)
-        codes = [smtp.command(f"RCPT TO:<{ALICE}>")[0] for _ in range(1100)]
-        self.assertEqual(codes[0], 250)
-        self.assertEqual(codes[-1], 452)
+        taken = 0
+        while (code := smtp.command(f"RCPT TO:<{ALICE}>")[0]) == 250 and taken < 2000:
+            taken += 1
+        self.assertEqual(code, 452)
+        # RFC 5321, 4.5.3.1.8: at least 100.
+        self.assertGreaterEqual(taken, 100)
 
     def test_odd_bdat(self):
         for command in ("BDAT", "BDAT -1", "BDAT x LAST", "BDAT 99999999999999999999", "BDAT 5 FIRST"):

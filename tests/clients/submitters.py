@@ -38,7 +38,7 @@ from bob@{DOMAIN}
         info = self.msmtp("submissions", "on", "--serverinfo")
         for name in ("SIZE", "PIPELINING", "DSN", "AUTH", "PLAIN", "LOGIN", "SCRAM-SHA-256"):
             self.assertIn(name, info)
-        self.assertNotIn("PLAIN", self.msmtp("submission", "on", "--serverinfo", "--tls=off", status=None))
+        self.assertIn("STARTTLS", self.msmtp("submission", "on", "--serverinfo", "--tls=off"))
 
     def test_msmtp_refused_recipient(self):
         out = self.msmtp("submissions", "on", f"nobody@{DOMAIN}", stdin=message(1).decode(), status=(65, 67))
