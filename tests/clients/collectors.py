@@ -37,15 +37,27 @@ class Collectors(ServerCase):
     def fetchmail(self, protocol, service, options, status=(0,), uidl=""):
         tls = "ssl" if service in ("imaps", "pop3s") else "sslproto TLS1.2+"
         store = os.path.join(self.maildir, "new")
-        config = self.file("fetchmailrc", f"""
+        config = self.file(
+            "fetchmailrc",
+            f"""
 poll localhost protocol {protocol} port {self.server.port(service)} {uidl}
   user "bob" password "{PASSWORD}" {tls} sslcertck sslcertfile "{self.server.ca}"
   {options}
   mda "cat > {store}/$$.$(date +%N)"
-""", 0o700)
+""",
+            0o700,
+        )
         self.run_client(
-            "fetchmail", "-f", config, "-i", os.path.join(self.maildir, "ids"), "--pidfile",
-            os.path.join(self.work, "fetchmail.pid"), "--nobounce", status=status, timeout=60,
+            "fetchmail",
+            "-f",
+            config,
+            "-i",
+            os.path.join(self.maildir, "ids"),
+            "--pidfile",
+            os.path.join(self.work, "fetchmail.pid"),
+            "--nobounce",
+            status=status,
+            timeout=60,
         )
 
     def test_fetchmail_imap_keep_then_delete(self):
@@ -74,7 +86,9 @@ poll localhost protocol {protocol} port {self.server.port(service)} {uidl}
     def getmail(self, retriever, service, options, extra=""):
         config = os.path.join(self.work, "getmail")
         os.makedirs(config, exist_ok=True)
-        self.file("getmail/rc", f"""
+        self.file(
+            "getmail/rc",
+            f"""
 [retriever]
 type = {retriever}
 server = localhost
@@ -94,7 +108,8 @@ verbose = 1
 delivered_to = false
 received = false
 {options}
-""")
+""",
+        )
         self.run_client("getmail", "--getmaildir", config, "--rcfile", "rc", timeout=60)
 
     def test_getmail_pop3_keep_then_delete(self):
@@ -120,7 +135,9 @@ received = false
 
     def mpop(self, service, *options):
         starttls = "off" if service == "pop3s" else "on"
-        config = self.file("mpoprc", f"""
+        config = self.file(
+            "mpoprc",
+            f"""
 account default
 host localhost
 port {self.server.port(service)}
@@ -131,7 +148,8 @@ tls_starttls {starttls}
 tls_trust_file {self.server.ca}
 delivery maildir {self.maildir}
 uidls_file {self.maildir}/uidls
-""")
+""",
+        )
         return self.run_client("mpop", "-C", config, *options, timeout=60).stdout
 
     def test_mpop_keep_then_delete(self):

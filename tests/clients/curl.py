@@ -12,8 +12,19 @@ class Curl(ServerCase):
         scheme = {"submission": "smtp", "submissions": "smtps"}.get(service, service)
         need = () if service.endswith("s") or tls is None else ("--ssl-reqd",)
         return self.run_client(
-            "curl", "-sS", "--cacert", self.server.ca, *need, "--user", f"{user}:{PASSWORD}", "--max-time", 60,
-            f"{scheme}://localhost:{self.server.port(service)}/{path}", *options, status=status, text=False,
+            "curl",
+            "-sS",
+            "--cacert",
+            self.server.ca,
+            *need,
+            "--user",
+            f"{user}:{PASSWORD}",
+            "--max-time",
+            60,
+            f"{scheme}://localhost:{self.server.port(service)}/{path}",
+            *options,
+            status=status,
+            text=False,
         ).stdout
 
     def test_imap_append_fetch_search_flag(self):
@@ -25,7 +36,9 @@ class Curl(ServerCase):
         for service in ("imap", "imaps"):
             self.assertEqual(self.curl(service, "INBOX;MAILINDEX=2"), message(1))
             self.assertIn(b"* SEARCH 3", self.curl(service, "INBOX?SUBJECT%20%22Message%202%22"))
-        self.assertEqual(self.curl("imaps", "INBOX;MAILINDEX=2;SECTION=TEXT"), message(1).split(b"\r\n\r\n")[1])
+        self.assertEqual(
+            self.curl("imaps", "INBOX;MAILINDEX=2;SECTION=TEXT"), message(1).split(b"\r\n\r\n")[1]
+        )
         self.curl("imaps", "INBOX", "-X", r"STORE 1 +FLAGS (\Deleted)")
         self.curl("imaps", "INBOX", "-X", "EXPUNGE")
         self.assertEqual(self.server.bodies("alice"), [message(1), message(2)])
@@ -36,7 +49,13 @@ class Curl(ServerCase):
 
     def test_imap_wrong_password(self):
         self.run_client(
-            "curl", "-sS", "--cacert", self.server.ca, "-u", "alice:wrong", f"imaps://localhost:{self.server.port('imaps')}/",
+            "curl",
+            "-sS",
+            "--cacert",
+            self.server.ca,
+            "-u",
+            "alice:wrong",
+            f"imaps://localhost:{self.server.port('imaps')}/",
             status=(67,),
         )
 
@@ -46,7 +65,12 @@ class Curl(ServerCase):
     def test_certificate_covers_all_loopback_names(self):
         for host in ("localhost", "127.0.0.1"):
             self.run_client(
-                "curl", "-sS", "--cacert", self.server.ca, "-u", f"alice:{PASSWORD}",
+                "curl",
+                "-sS",
+                "--cacert",
+                self.server.ca,
+                "-u",
+                f"alice:{PASSWORD}",
                 f"imaps://{host}:{self.server.port('imaps')}/",
             )
 
@@ -62,16 +86,33 @@ class Curl(ServerCase):
     def test_submission(self):
         mail = self.file("s.eml", message(5).decode())
         for service in ("submission", "submissions"):
-            self.curl(service, "client.test", "--mail-from", f"bob@{DOMAIN}", "--mail-rcpt", f"alice@{DOMAIN}", "-T", mail, user="bob")
+            self.curl(
+                service,
+                "client.test",
+                "--mail-from",
+                f"bob@{DOMAIN}",
+                "--mail-rcpt",
+                f"alice@{DOMAIN}",
+                "-T",
+                mail,
+                user="bob",
+            )
         self.assertEqual(len(self.server.bodies("alice")), 2)
 
     def test_login_options(self):
         for service in ("imaps", "pop3s"):
             for mechanism in ("PLAIN", "LOGIN"):
                 done = self.run_client(
-                    "curl", "-sS", "--cacert", self.server.ca, "-u", f"alice:{PASSWORD}",
-                    "--login-options", f"AUTH={mechanism}",
-                    f"{service}://localhost:{self.server.port(service)}/", status=None,
+                    "curl",
+                    "-sS",
+                    "--cacert",
+                    self.server.ca,
+                    "-u",
+                    f"alice:{PASSWORD}",
+                    "--login-options",
+                    f"AUTH={mechanism}",
+                    f"{service}://localhost:{self.server.port(service)}/",
+                    status=None,
                 )
                 # LOGIN is obsolete and need not be offered but for submission.
                 self.assertIn(done.returncode, (0,) if mechanism == "PLAIN" else (0, 67), done.stdout)

@@ -50,7 +50,15 @@ class Demo(unittest.TestCase):
             harness.wait_for(lambda: "openssl" in server.log_text(), 5, message="no openssl line")
             text = server.log_text()
             for needed in (
-                "alice", "bob", "carol", DOMAIN, PASSWORD, server.ca, "curl", "mutt", "openssl s_client",
+                "alice",
+                "bob",
+                "carol",
+                DOMAIN,
+                PASSWORD,
+                server.ca,
+                "curl",
+                "mutt",
+                "openssl s_client",
                 *(str(server.port(service)) for service in harness.PORTS),
             ):
                 self.assertIn(needed, text)
@@ -62,10 +70,14 @@ class Demo(unittest.TestCase):
         server = Server().start()
         try:
             harness.wait_for(lambda: "openssl" in server.log_text(), 5)
-            lines = [line.strip() for line in server.log_text().splitlines() if line.strip().startswith("curl ")]
+            lines = [
+                line.strip() for line in server.log_text().splitlines() if line.strip().startswith("curl ")
+            ]
             self.assertTrue(lines)
             for line in lines:
-                done = subprocess.run(["sh", "-c", line], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+                done = subprocess.run(
+                    ["sh", "-c", line], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30
+                )
                 self.assertEqual(done.returncode, 0, (line, done.stderr))
         finally:
             server.stop()
@@ -74,8 +86,11 @@ class Demo(unittest.TestCase):
     def test_interrupt_cleans_a_temporary_store(self):
         home = tempfile.mkdtemp(prefix="demo-tmp-")
         process = subprocess.Popen(
-            [binary(), "demo", "--port-base", str(free_port_base())], env={**os.environ, "TMPDIR": home},
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            [binary(), "demo", "--port-base", str(free_port_base())],
+            env={**os.environ, "TMPDIR": home},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
         try:
             harness.wait_for(lambda: os.listdir(home), 10)
@@ -100,7 +115,9 @@ class Demo(unittest.TestCase):
             time.sleep(2)
             again = idle_memory(server.process.pid)
             size = os.path.getsize(binary())
-            print(f"    idle {again / 1e6:.1f} MB (after the first delivery {idle / 1e6:.1f}), binary {size / 1e6:.1f} MB")
+            print(
+                f"    idle {again / 1e6:.1f} MB (after the first delivery {idle / 1e6:.1f}), binary {size / 1e6:.1f} MB"
+            )
             self.assertLess(again, IDLE_LIMIT)
             self.assertLess(size, BINARY_LIMIT)
         finally:
@@ -113,7 +130,9 @@ class Demo(unittest.TestCase):
         for word in ("demo", "serve", "account"):
             self.assertIn(word, done.stdout)
         self.assertEqual(subprocess.run([binary(), "--help"], capture_output=True, timeout=10).returncode, 0)
-        self.assertNotEqual(subprocess.run([binary(), "nonsense"], capture_output=True, timeout=10).returncode, 0)
+        self.assertNotEqual(
+            subprocess.run([binary(), "nonsense"], capture_output=True, timeout=10).returncode, 0
+        )
 
 
 class Accounts(unittest.TestCase):
@@ -130,7 +149,10 @@ class Accounts(unittest.TestCase):
         options = ["--password-stdin"] if password else []
         done = subprocess.run(
             [binary(), "account", *words, *options, "--dir", self.server.directory],
-            input=f"{password}\n" if password else "", capture_output=True, text=True, timeout=30,
+            input=f"{password}\n" if password else "",
+            capture_output=True,
+            text=True,
+            timeout=30,
         )
         return done.returncode, done.stdout + done.stderr
 
@@ -182,12 +204,25 @@ class ServeServer(Server):
     """`pillarbox serve`: no accounts but those made by the command line."""
 
     def command(self):
-        return [binary(), "serve", "--dir", self.directory, "--address", "127.0.0.1", "--port-base", str(self.base), "--hostname", "localhost"]
+        return [
+            binary(),
+            "serve",
+            "--dir",
+            self.directory,
+            "--address",
+            "127.0.0.1",
+            "--port-base",
+            str(self.base),
+            "--hostname",
+            "localhost",
+        ]
 
 
 class Serve(unittest.TestCase):
     def test_usage_is_clear_without_a_directory(self):
-        done = subprocess.run([binary(), "serve", "--dir", "/nonexistent/none"], capture_output=True, text=True, timeout=10)
+        done = subprocess.run(
+            [binary(), "serve", "--dir", "/nonexistent/none"], capture_output=True, text=True, timeout=10
+        )
         self.assertNotEqual(done.returncode, 0)
         self.assertNotIn("panicked", done.stderr)
         self.assertIn("/nonexistent/none", done.stderr + done.stdout)
@@ -198,11 +233,14 @@ class Serve(unittest.TestCase):
             for name in ("erin@office.test", "frank@office.test"):
                 done = subprocess.run(
                     [binary(), "account", "add", name, "--password-stdin", "--dir", server.directory],
-                    input=PASSWORD + "\n", capture_output=True, text=True, timeout=30,
+                    input=PASSWORD + "\n",
+                    capture_output=True,
+                    text=True,
+                    timeout=30,
                 )
                 self.assertEqual(done.returncode, 0, done.stderr)
             imap = Line(server, "imap")
-            imap.send(b"a LOGIN erin@office.test \"%s\"\r\nb SELECT INBOX\r\nc LOGOUT\r\n" % PASSWORD.encode())
+            imap.send(b'a LOGIN erin@office.test "%s"\r\nb SELECT INBOX\r\nc LOGOUT\r\n' % PASSWORD.encode())
             answer = imap.rest()
             self.assertIn(b"b OK", answer)
             smtp = smtplib.SMTP("127.0.0.1", server.port("submission"), timeout=20)
@@ -214,7 +252,10 @@ class Serve(unittest.TestCase):
             server.stop()
             server.start()
             imap = Line(server, "imap")
-            imap.send(b"a LOGIN frank@office.test \"%s\"\r\nb STATUS INBOX (MESSAGES)\r\nc LOGOUT\r\n" % PASSWORD.encode())
+            imap.send(
+                b'a LOGIN frank@office.test "%s"\r\nb STATUS INBOX (MESSAGES)\r\nc LOGOUT\r\n'
+                % PASSWORD.encode()
+            )
             self.assertIn(b"MESSAGES 1", imap.rest())
         finally:
             server.stop()
@@ -225,7 +266,10 @@ class Serve(unittest.TestCase):
         try:
             done = subprocess.run(
                 [binary(), "demo", "--dir", server.directory, "--port-base", str(free_port_base())],
-                stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=15,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=15,
             )
             self.assertNotEqual(done.returncode, 0)
             self.assertIn("use", done.stderr + done.stdout)

@@ -44,13 +44,18 @@ def has_empty_type(structure):
 
 ACCEPTED = [
     Accepted(
-        r"BODY|BODYSTRUCTURE", r"^(parameters-odd$|variant-(54|84|88|94|127|198)-)",
+        r"BODY|BODYSTRUCTURE",
+        r"^(parameters-odd$|variant-(54|84|88|94|127|198)-)",
         "a Content-Type that is none: RFC 2045, 5.2 asks to take it as text/plain; charset=us-ascii, Dovecot gives "
-        "an empty type; and a parameter without a name is kept where Dovecot stops", lambda ours, theirs: has_empty_type(theirs),
+        "an empty type; and a parameter without a name is kept where Dovecot stops",
+        lambda ours, theirs: has_empty_type(theirs),
     ),
     Accepted(
-        r"BINARY.* status", r"", "Dovecot ends the session where an encoded part is broken; RFC 3516, 4.3 leaves "
-        "a server to answer NO or to decode what it can", lambda ours, theirs: theirs == b"closed" and ours in (b"OK", b"UNKNOWN-CTE", b"PARSE"),
+        r"BINARY.* status",
+        r"",
+        "Dovecot ends the session where an encoded part is broken; RFC 3516, 4.3 leaves "
+        "a server to answer NO or to decode what it can",
+        lambda ours, theirs: theirs == b"closed" and ours in (b"OK", b"UNKNOWN-CTE", b"PARSE"),
     ),
 ]
 
@@ -79,7 +84,7 @@ def mutate(data, rng):
         elif kind == 1:
             data[at:at] = data[at : at + span]
         elif kind == 2:
-            data[at : at + 1] = bytes([rng.choice(b'"();:,<>@=?\\[] \t-.*\'%xA9/\xe9')])
+            data[at : at + 1] = bytes([rng.choice(b"\"();:,<>@=?\\[] \t-.*'%xA9/\xe9")])
         elif kind == 3:
             lines = data.split(b"\r\n")
             a, b = rng.randrange(len(lines)), rng.randrange(len(lines))
@@ -133,7 +138,12 @@ def sections(structure):
     for path, kind in paths:
         found += [path, f"{path}.MIME"]
         if kind == b"message/rfc822":
-            found += [f"{path}.HEADER", f"{path}.TEXT", f"{path}.HEADER.FIELDS (Subject)", f"{path}.HEADER.FIELDS.NOT (Subject)"]
+            found += [
+                f"{path}.HEADER",
+                f"{path}.TEXT",
+                f"{path}.HEADER.FIELDS (Subject)",
+                f"{path}.HEADER.FIELDS.NOT (Subject)",
+            ]
     items = [f"BODY.PEEK[{it}]" for it in found]
     items += [f"BODY.PEEK[]<{at}>" for at in ("0.10", "7.100", "100.65536", "1000000.5")]
     items += [f"BODY.PEEK[{path}]<3.9>" for path, _ in paths[:5]]
@@ -156,7 +166,12 @@ def upper_names(part):
         return part
     at = first_atom(part)
     if at:
-        return [upper_names(it) for it in part[:at]] + [upper(part[at])] + [pairs(it) for it in part[at + 1 : at + 2]] + extension(part[at + 2 :])
+        return (
+            [upper_names(it) for it in part[:at]]
+            + [upper(part[at])]
+            + [pairs(it) for it in part[at + 1 : at + 2]]
+            + extension(part[at + 2 :])
+        )
     kind = [upper(it) for it in part[:2]]
     common = kind + [pairs(part[2]), *part[3:5], upper(part[5]), part[6]]
     if kind == [b"MESSAGE", b"RFC822"] and len(part) > 9:
@@ -221,7 +236,9 @@ class Differential(unittest.TestCase):
         for imap in self.pair:
             imap.close()
         if self.found:
-            raise AssertionError(f"{len(self.found)} unlisted differences:\n    " + "\n    ".join(self.found[:SHOWN]))
+            raise AssertionError(
+                f"{len(self.found)} unlisted differences:\n    " + "\n    ".join(self.found[:SHOWN])
+            )
 
     def both(self, command):
         return [imap.command(command) for imap in self.pair]
@@ -252,7 +269,12 @@ class Differential(unittest.TestCase):
             untagged, tagged = self.fetch(side, f"FETCH {n} ({' '.join(items)})")
             code = re.match(rb"NO \[([A-Z-]+)", tagged)
             status = code.group(1) if code else tagged.split(b" ")[0]
-            got.append((status, {k: v for k, v in fetched(untagged).get(n, {}).items() if k not in (b"FLAGS", b"MODSEQ")}))
+            got.append(
+                (
+                    status,
+                    {k: v for k, v in fetched(untagged).get(n, {}).items() if k not in (b"FLAGS", b"MODSEQ")},
+                )
+            )
         (our_status, ours), (their_status, theirs) = got
         label = items[0] if len(items) == 1 else "FETCH"
         self.compare(name, label + " status", our_status, their_status)
@@ -292,7 +314,10 @@ class Differential(unittest.TestCase):
             self.compare("list", command, listed(ours), listed(theirs))
         for mailbox in ("Diff", "L", "INBOX", "L/none"):
             ours, theirs = self.both(f"STATUS {mailbox} (MESSAGES UNSEEN UIDNEXT RECENT SIZE)")
-            ours, theirs = ((answer[0].split(b" ")[0], [it[2] for it in untagged if it[0] == b"STATUS"]) for untagged, *answer in (ours, theirs))
+            ours, theirs = (
+                (answer[0].split(b" ")[0], [it[2] for it in untagged if it[0] == b"STATUS"])
+                for untagged, *answer in (ours, theirs)
+            )
             if mailbox != "INBOX":
                 self.compare("status", mailbox, ours, theirs)
 
@@ -312,8 +337,18 @@ class Differential(unittest.TestCase):
             self.compare(f"step {step}", command, changes(ours), changes(theirs))
             if step % 7 == 0:
                 ours, theirs = ((imap.command("NOOP")) for imap in second)
-                self.compare(f"step {step}", f"NOOP of another after {command}", changes(ours), changes(theirs))
-            ours, theirs = ([sorted((n, normal("FLAGS", it[b"FLAGS"]), it[b"UID"]) for n, it in fetched(imap.ok("UID FETCH 1:* (FLAGS)")).items())] for imap in self.pair)
+                self.compare(
+                    f"step {step}", f"NOOP of another after {command}", changes(ours), changes(theirs)
+                )
+            ours, theirs = (
+                [
+                    sorted(
+                        (n, normal("FLAGS", it[b"FLAGS"]), it[b"UID"])
+                        for n, it in fetched(imap.ok("UID FETCH 1:* (FLAGS)")).items()
+                    )
+                ]
+                for imap in self.pair
+            )
             self.compare(f"step {step}", f"state after {command}", ours, theirs)
             if self.found:
                 break
@@ -342,8 +377,23 @@ def sorted_search(untagged):
 
 def listed(answer):
     untagged, tagged = answer
-    kept = (b"\\haschildren", b"\\hasnochildren", b"\\noselect", b"\\nonexistent", b"\\subscribed", b"\\sent", b"\\trash", b"\\junk", b"\\drafts", b"\\archive")
-    found = sorted((bytes(it[3]), sorted(a.lower() for a in it[1] if a.lower() in kept), it[2]) for it in untagged if it[0] in (b"LIST", b"LSUB"))
+    kept = (
+        b"\\haschildren",
+        b"\\hasnochildren",
+        b"\\noselect",
+        b"\\nonexistent",
+        b"\\subscribed",
+        b"\\sent",
+        b"\\trash",
+        b"\\junk",
+        b"\\drafts",
+        b"\\archive",
+    )
+    found = sorted(
+        (bytes(it[3]), sorted(a.lower() for a in it[1] if a.lower() in kept), it[2])
+        for it in untagged
+        if it[0] in (b"LIST", b"LSUB")
+    )
     return tagged.split(b" ")[0], found
 
 
@@ -351,13 +401,36 @@ def change(rng):
     """One changing command of a seeded random session."""
     low, high = sorted((rng.randint(1, 12), rng.randint(1, 12)))
     numbers = rng.choice((f"{low}", f"{low}:{high}", f"{high}:{low}", f"{low},{high},{low}", "1:*", "*"))
-    flags = rng.choice((r"(\Seen)", r"(\Deleted)", r"(\Flagged Label1)", r"(\Answered \Deleted)", "()", r"\Draft", "(label1 $Work)"))
-    return rng.choice((
-        f"STORE {numbers} +FLAGS {flags}", f"STORE {numbers} -FLAGS {flags}", f"STORE {numbers} FLAGS {flags}",
-        f"STORE {numbers} +FLAGS.SILENT {flags}", f"UID STORE {numbers} +FLAGS {flags}", "EXPUNGE",
-        f"UID EXPUNGE {numbers}", f"COPY {numbers} Copies", f"COPY {numbers} Play", f"MOVE {numbers} Play",
-        f"UID MOVE {low} Copies", "NOOP", "CHECK", f"FETCH {numbers} (BODY[TEXT]<0.5>)", f"COPY {numbers} None",
-    ))
+    flags = rng.choice(
+        (
+            r"(\Seen)",
+            r"(\Deleted)",
+            r"(\Flagged Label1)",
+            r"(\Answered \Deleted)",
+            "()",
+            r"\Draft",
+            "(label1 $Work)",
+        )
+    )
+    return rng.choice(
+        (
+            f"STORE {numbers} +FLAGS {flags}",
+            f"STORE {numbers} -FLAGS {flags}",
+            f"STORE {numbers} FLAGS {flags}",
+            f"STORE {numbers} +FLAGS.SILENT {flags}",
+            f"UID STORE {numbers} +FLAGS {flags}",
+            "EXPUNGE",
+            f"UID EXPUNGE {numbers}",
+            f"COPY {numbers} Copies",
+            f"COPY {numbers} Play",
+            f"MOVE {numbers} Play",
+            f"UID MOVE {low} Copies",
+            "NOOP",
+            "CHECK",
+            f"FETCH {numbers} (BODY[TEXT]<0.5>)",
+            f"COPY {numbers} None",
+        )
+    )
 
 
 def changes(answer):
@@ -390,30 +463,135 @@ def literal(text, charset="utf-8"):
 
 
 SEARCHES = [
-    b"ALL", b"SEEN", b"UNSEEN", b"FLAGGED", b"UNFLAGGED", b"ANSWERED", b"UNANSWERED", b"DRAFT", b"UNDRAFT", b"DELETED",
-    b"UNDELETED", b"KEYWORD Label", b"UNKEYWORD label", b"KEYWORD Nothing", b"1:5", b"*", b"5:*", b"NOT 1:100", b"UID 3:7",
-    b"UID *", b"LARGER 1000", b"SMALLER 500", b"LARGER 0", b"NOT LARGER 1000", b"OR LARGER 9000 SMALLER 100",
-    b"BEFORE 10-Jan-2026", b"ON 10-Jan-2026", b"SINCE 10-Jan-2026", b"NOT SINCE 20-Jan-2026", b'ON "1-Jan-2026"',
-    b"SENTBEFORE 2-Feb-2026", b"SENTON 2-Feb-2026", b"SENTSINCE 2-Feb-2026", b"SENTON 31-Jan-2026", b"SENTSINCE 5-Feb-2026",
-    b"SUBJECT tuesday", b"SUBJECT \"TUESDAY works\"", b"SUBJECT e", b'SUBJECT ""', b"FROM jane", b"FROM shop.example", b"TO alice", b"TO member042",
-    b"CC carol", b"BCC hidden", b"HEADER Message-ID shop.example", b'HEADER X-Mailer ""', b'HEADER X-Nothing ""', b"HEADER List-Id gardeners",
-    b"HEADER References thread.example", b"BODY hello", b'BODY "signed by"', b"BODY xxxxxxxxxx", b"TEXT jane", b"TEXT boundary", b"BODY boundary",
-    b"TEXT works", b"NOT TEXT the", b"OR BODY frost BODY dahlias", b"(OR SUBJECT fwd SUBJECT re) UNSEEN", b"NOT (SEEN FLAGGED)", b"OR NOT SEEN (FLAGGED 1:50)",
-    b"BODY \"soft\"", b"BODY softbreak", b"BODY \"soft break\"", b"BODY \"Gru\"", b"TEXT inner@far.example", b"BODY Innermost", b"BODY \"Content-Type\"",
-    b"CHARSET US-ASCII SUBJECT re", b"CHARSET UTF-8 BODY " + literal("Grüße"), b"CHARSET UTF-8 BODY " + literal("GRÜSSE"), b"CHARSET UTF-8 BODY " + literal("счёт"),
-    b"CHARSET UTF-8 SUBJECT " + literal("Счёт"), b"CHARSET KOI8-R SUBJECT " + literal("счёт", "koi8-r"), b"CHARSET UTF-8 BODY " + literal("会議"),
-    b"CHARSET ISO-2022-JP BODY " + literal("会議", "iso-2022-jp"), b"CHARSET UTF-8 SUBJECT " + literal("报价"), b"CHARSET UTF-8 BODY " + literal("发出"),
-    b"CHARSET GB2312 BODY " + literal("报价", "gb2312"), b"CHARSET UTF-8 FROM " + literal("Dupré"), b"CHARSET UTF-8 SUBJECT " + literal("Übergänge"),
-    b"CHARSET UTF-8 TEXT " + literal("訂單"), b"CHARSET UTF-8 BODY " + literal("Žluťoučký"), b"CHARSET ISO-8859-1 BODY " + literal("Grüße", "latin1"),
-    b"CHARSET UTF-8 SUBJECT " + literal("שלום"), b"CHARSET UTF-8 TEXT " + literal("مرحبا"), b"CHARSET UTF-8 BODY " + literal("👍"), b"CHARSET X-NONE SUBJECT a",
-    b"CHARSET UTF-8 TO " + literal("Łukasz"), b"CHARSET UTF-8 HEADER Subject " + literal("spring sale —"), b"SUBJECT {3+}\r\nthe", b"YOUNGER 100000", b"OLDER 1",
+    b"ALL",
+    b"SEEN",
+    b"UNSEEN",
+    b"FLAGGED",
+    b"UNFLAGGED",
+    b"ANSWERED",
+    b"UNANSWERED",
+    b"DRAFT",
+    b"UNDRAFT",
+    b"DELETED",
+    b"UNDELETED",
+    b"KEYWORD Label",
+    b"UNKEYWORD label",
+    b"KEYWORD Nothing",
+    b"1:5",
+    b"*",
+    b"5:*",
+    b"NOT 1:100",
+    b"UID 3:7",
+    b"UID *",
+    b"LARGER 1000",
+    b"SMALLER 500",
+    b"LARGER 0",
+    b"NOT LARGER 1000",
+    b"OR LARGER 9000 SMALLER 100",
+    b"BEFORE 10-Jan-2026",
+    b"ON 10-Jan-2026",
+    b"SINCE 10-Jan-2026",
+    b"NOT SINCE 20-Jan-2026",
+    b'ON "1-Jan-2026"',
+    b"SENTBEFORE 2-Feb-2026",
+    b"SENTON 2-Feb-2026",
+    b"SENTSINCE 2-Feb-2026",
+    b"SENTON 31-Jan-2026",
+    b"SENTSINCE 5-Feb-2026",
+    b"SUBJECT tuesday",
+    b'SUBJECT "TUESDAY works"',
+    b"SUBJECT e",
+    b'SUBJECT ""',
+    b"FROM jane",
+    b"FROM shop.example",
+    b"TO alice",
+    b"TO member042",
+    b"CC carol",
+    b"BCC hidden",
+    b"HEADER Message-ID shop.example",
+    b'HEADER X-Mailer ""',
+    b'HEADER X-Nothing ""',
+    b"HEADER List-Id gardeners",
+    b"HEADER References thread.example",
+    b"BODY hello",
+    b'BODY "signed by"',
+    b"BODY xxxxxxxxxx",
+    b"TEXT jane",
+    b"TEXT boundary",
+    b"BODY boundary",
+    b"TEXT works",
+    b"NOT TEXT the",
+    b"OR BODY frost BODY dahlias",
+    b"(OR SUBJECT fwd SUBJECT re) UNSEEN",
+    b"NOT (SEEN FLAGGED)",
+    b"OR NOT SEEN (FLAGGED 1:50)",
+    b'BODY "soft"',
+    b"BODY softbreak",
+    b'BODY "soft break"',
+    b'BODY "Gru"',
+    b"TEXT inner@far.example",
+    b"BODY Innermost",
+    b'BODY "Content-Type"',
+    b"CHARSET US-ASCII SUBJECT re",
+    b"CHARSET UTF-8 BODY " + literal("Grüße"),
+    b"CHARSET UTF-8 BODY " + literal("GRÜSSE"),
+    b"CHARSET UTF-8 BODY " + literal("счёт"),
+    b"CHARSET UTF-8 SUBJECT " + literal("Счёт"),
+    b"CHARSET KOI8-R SUBJECT " + literal("счёт", "koi8-r"),
+    b"CHARSET UTF-8 BODY " + literal("会議"),
+    b"CHARSET ISO-2022-JP BODY " + literal("会議", "iso-2022-jp"),
+    b"CHARSET UTF-8 SUBJECT " + literal("报价"),
+    b"CHARSET UTF-8 BODY " + literal("发出"),
+    b"CHARSET GB2312 BODY " + literal("报价", "gb2312"),
+    b"CHARSET UTF-8 FROM " + literal("Dupré"),
+    b"CHARSET UTF-8 SUBJECT " + literal("Übergänge"),
+    b"CHARSET UTF-8 TEXT " + literal("訂單"),
+    b"CHARSET UTF-8 BODY " + literal("Žluťoučký"),
+    b"CHARSET ISO-8859-1 BODY " + literal("Grüße", "latin1"),
+    b"CHARSET UTF-8 SUBJECT " + literal("שלום"),
+    b"CHARSET UTF-8 TEXT " + literal("مرحبا"),
+    b"CHARSET UTF-8 BODY " + literal("👍"),
+    b"CHARSET X-NONE SUBJECT a",
+    b"CHARSET UTF-8 TO " + literal("Łukasz"),
+    b"CHARSET UTF-8 HEADER Subject " + literal("spring sale —"),
+    b"SUBJECT {3+}\r\nthe",
+    b"YOUNGER 100000",
+    b"OLDER 1",
 ]
 
 LISTS = [
-    'LIST "" "*"', 'LIST "" "%"', 'LIST "" "L%"', 'LIST "" "L/%"', 'LIST "" "L*"', 'LIST "" "L/*"', 'LIST "" "%/%"', 'LIST "" "%/%/%"', 'LIST "" "*two"', 'LIST "" "%o%"',
-    'LIST "" inbox', 'LIST "" InBoX', 'LIST "" "I*"', 'LIST "L/" "%"', 'LIST "L/" "*"', 'LIST "L" "/%"', 'LIST "" "L/one"', 'LIST "" "L/&U,BTFw-"', 'LIST "" "L/one/&U,BTFw-"',
-    'LIST "" "l*"', 'LIST "" "*/one/*"', 'LIST "" ""', 'LIST "L" ""', 'LIST "" none', 'LSUB "" "*"', 'LSUB "" "L/%"', 'LSUB "" "%"',
-    'LIST (SUBSCRIBED) "" "*"', 'LIST (SPECIAL-USE) "" "*"', 'LIST "" ("L%" "Sent") RETURN (CHILDREN)', 'LIST "" "*" RETURN (SUBSCRIBED CHILDREN)', 'LIST "" "L" RETURN (SPECIAL-USE)',
+    'LIST "" "*"',
+    'LIST "" "%"',
+    'LIST "" "L%"',
+    'LIST "" "L/%"',
+    'LIST "" "L*"',
+    'LIST "" "L/*"',
+    'LIST "" "%/%"',
+    'LIST "" "%/%/%"',
+    'LIST "" "*two"',
+    'LIST "" "%o%"',
+    'LIST "" inbox',
+    'LIST "" InBoX',
+    'LIST "" "I*"',
+    'LIST "L/" "%"',
+    'LIST "L/" "*"',
+    'LIST "L" "/%"',
+    'LIST "" "L/one"',
+    'LIST "" "L/&U,BTFw-"',
+    'LIST "" "L/one/&U,BTFw-"',
+    'LIST "" "l*"',
+    'LIST "" "*/one/*"',
+    'LIST "" ""',
+    'LIST "L" ""',
+    'LIST "" none',
+    'LSUB "" "*"',
+    'LSUB "" "L/%"',
+    'LSUB "" "%"',
+    'LIST (SUBSCRIBED) "" "*"',
+    'LIST (SPECIAL-USE) "" "*"',
+    'LIST "" ("L%" "Sent") RETURN (CHILDREN)',
+    'LIST "" "*" RETURN (SUBSCRIBED CHILDREN)',
+    'LIST "" "L" RETURN (SPECIAL-USE)',
 ]
 
 

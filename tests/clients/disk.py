@@ -20,7 +20,9 @@ MESSAGE = 700_000
 def noise(n):
     """Message `n`, incompressible."""
     rng = random.Random(n)
-    table = bytes(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[n % 64] for n in range(256))
+    table = bytes(
+        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[n % 64] for n in range(256)
+    )
     data = rng.randbytes(MESSAGE).translate(table)
     return message(n, body="") + b"\r\n".join(data[at : at + 76] for at in range(0, len(data), 76)) + b"\r\n"
 
@@ -34,8 +36,13 @@ class Disk(unittest.TestCase):
         os.mkdir(self.mount)
         sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
         owner = f"uid={os.geteuid()},gid={os.getegid()},mode=700"
-        subprocess.run([*sudo, "mount", "-t", "tmpfs", "-o", f"size={SIZE_MB}m,{owner}", "pillarbox-test", self.mount], check=True)
-        self.addCleanup(lambda: subprocess.run([*sudo, "umount", "-l", self.mount]) and shutil.rmtree(self.top))
+        subprocess.run(
+            [*sudo, "mount", "-t", "tmpfs", "-o", f"size={SIZE_MB}m,{owner}", "pillarbox-test", self.mount],
+            check=True,
+        )
+        self.addCleanup(
+            lambda: subprocess.run([*sudo, "umount", "-l", self.mount]) and shutil.rmtree(self.top)
+        )
         self.server = Server(directory=os.path.join(self.mount, "store")).start()
         self.addCleanup(self.server.remove)
         self.addCleanup(self.server.stop)
@@ -91,7 +98,9 @@ class Disk(unittest.TestCase):
 
     def test_full_disk(self):
         taken, smtp_refusal, imap_refusal = self.fill()
-        print(f"    {len(taken)} messages of {MESSAGE} bytes taken, {self.free()} bytes free; {smtp_refusal[:2]}; {imap_refusal}")
+        print(
+            f"    {len(taken)} messages of {MESSAGE} bytes taken, {self.free()} bytes free; {smtp_refusal[:2]}; {imap_refusal}"
+        )
         self.assertGreater(len(taken), 25)
         self.assertEqual(smtp_refusal[0], 452)
         self.assertTrue(smtp_refusal[1].startswith(b"4.3.1"), smtp_refusal)
@@ -149,7 +158,12 @@ class Disk(unittest.TestCase):
         for _ in range(8):
             for _ in range(30):
                 n += 1
-                answer = wait_for(lambda: (lambda a: a if a.startswith(b"OK") else None)(self.append(n)), 30, every=0.3, message="no room though all was deleted")
+                answer = wait_for(
+                    lambda: (lambda a: a if a.startswith(b"OK") else None)(self.append(n)),
+                    30,
+                    every=0.3,
+                    message="no room though all was deleted",
+                )
                 self.assertTrue(answer.startswith(b"OK"))
             self.server.empty("alice")
 

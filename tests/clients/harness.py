@@ -125,8 +125,14 @@ class Server:
 
     def command(self):
         return [
-            binary(), "demo", "--dir", self.directory,
-            "--port-base", str(self.base), "--password", self.password,
+            binary(),
+            "demo",
+            "--dir",
+            self.directory,
+            "--port-base",
+            str(self.base),
+            "--password",
+            self.password,
         ]
 
     def start(self):
@@ -280,10 +286,15 @@ class ServerCase(unittest.TestCase):
     def run_client(self, *command, status=(0,), timeout=120, stdin=None, env=None, text=True):
         """Runs a client to its end; fails with its output unless it ends with one of `status`."""
         done = subprocess.run(
-            [str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            input=stdin, stdin=subprocess.DEVNULL if stdin is None else None, timeout=timeout,
+            [str(word) for word in command],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            timeout=timeout,
             env={**os.environ, "HOME": self.work, "LC_ALL": "C.UTF-8", **(env or {})},
-            text=text, errors="replace" if text else None,
+            text=text,
+            errors="replace" if text else None,
         )
         if status is not None and done.returncode not in status:
             self.fail(f"{command[0]} ended with {done.returncode}:\n{done.stdout[-4000:]}")

@@ -19,9 +19,16 @@ def large():
     """50 MB with a real-looking head: half base64-like noise, half repetitive text, dots too."""
     rng = random.Random(7)
     head = b"From: bob@demo.test\r\nTo: alice@demo.test\r\nSubject: The film\r\nDate: Mon, 2 Feb 2026 10:00:00 +0000\r\nMessage-ID: <film@demo.test>\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=film\r\n\r\n--film\r\nContent-Type: text/plain\r\n\r\n"
-    text = b"".join(b".%d lines of text that compress well\r\n" % n for n in range(600_000))[: SIZE // 2].rsplit(b"\r\n", 1)[0] + b"\r\n"
+    text = (
+        b"".join(b".%d lines of text that compress well\r\n" % n for n in range(600_000))[: SIZE // 2].rsplit(
+            b"\r\n", 1
+        )[0]
+        + b"\r\n"
+    )
     part = b"--film\r\nContent-Type: video/mp4\r\nContent-Transfer-Encoding: base64\r\n\r\n"
-    table = bytes(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[n % 64] for n in range(256))
+    table = bytes(
+        b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[n % 64] for n in range(256)
+    )
     pieces = [head, text, part]
     have = sum(map(len, pieces))
     while have < SIZE - 10:

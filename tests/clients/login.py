@@ -104,7 +104,9 @@ class Login(ServerCase):
             client = Smtp(self.server)
             client.expect("EHLO x.test", 250)
             began = time.monotonic()
-            answer = client.command("AUTH PLAIN " + base64.b64encode(f"\0{user}\0wrong".encode()).decode())[:2]
+            answer = client.command("AUTH PLAIN " + base64.b64encode(f"\0{user}\0wrong".encode()).decode())[
+                :2
+            ]
         client.close()
         return time.monotonic() - began, answer
 
@@ -123,7 +125,9 @@ class Login(ServerCase):
             self.assertEqual(len(texts), 1, texts)
             known, unknown = (statistics.median(it) for it in times.values())
             print(f"    {service}: known {known * 1000:.1f} ms, unknown {unknown * 1000:.1f} ms")
-            self.assertLess(abs(known - unknown), 0.35 * max(known, unknown) + 0.003, f"{service}: told apart by time")
+            self.assertLess(
+                abs(known - unknown), 0.35 * max(known, unknown) + 0.003, f"{service}: told apart by time"
+            )
 
     def test_backoff_slows_guessing_and_lets_the_owner_in(self):
         self.fresh()
@@ -167,7 +171,13 @@ class Login(ServerCase):
 
     def test_malformed_exchanges(self):
         self.fresh()
-        for given in (b"AUTHENTICATE PLAIN !!!!", b"AUTHENTICATE PLAIN AAAA", b"AUTHENTICATE SCRAM-SHA-256 eCx4", b"AUTHENTICATE NOPE", b"AUTHENTICATE PLAIN ="):
+        for given in (
+            b"AUTHENTICATE PLAIN !!!!",
+            b"AUTHENTICATE PLAIN AAAA",
+            b"AUTHENTICATE SCRAM-SHA-256 eCx4",
+            b"AUTHENTICATE NOPE",
+            b"AUTHENTICATE PLAIN =",
+        ):
             imap = Imap(self.server)
             answer = imap.command(given)[1]
             self.assertRegex(answer, rb"^(NO|BAD)", given)

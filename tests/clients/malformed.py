@@ -95,7 +95,18 @@ class Malformed(ServerCase):
     # Literals
 
     def test_literals_that_are_none(self):
-        for given in (b"{", b"{5", b"{}", b"{-1}", b"{5+", b"{x}", b"{99999999999999999999}", b"{4294967296}", b"{18446744073709551616+}", b"{5}x"):
+        for given in (
+            b"{",
+            b"{5",
+            b"{}",
+            b"{-1}",
+            b"{5+",
+            b"{x}",
+            b"{99999999999999999999}",
+            b"{4294967296}",
+            b"{18446744073709551616+}",
+            b"{5}x",
+        ):
             client = self.imap()
             answer = self.try_command(client, b"SELECT " + given)
             self.assertRegex(answer, rb"^(NO|BAD|BYE|closed)", given)
@@ -107,7 +118,12 @@ class Malformed(ServerCase):
             return b"closed"
 
     def test_giant_literals_are_refused_before_a_byte_is_taken(self):
-        for command in (b"LOGIN {1000000000}", b"APPEND INBOX {4000000000}", b"SELECT {500000000}", b"SEARCH SUBJECT {500000000}"):
+        for command in (
+            b"LOGIN {1000000000}",
+            b"APPEND INBOX {4000000000}",
+            b"SELECT {500000000}",
+            b"SEARCH SUBJECT {500000000}",
+        ):
             client = Imap(self.server) if command.startswith(b"LOGIN") else self.imap()
             answer = self.try_command(client, command)
             self.assertRegex(answer, rb"^(NO|BAD|BYE|closed)", command)
@@ -132,10 +148,17 @@ class Malformed(ServerCase):
 
     def test_nested_parentheses(self):
         for command in (
-            b"SEARCH " + b"(" * 10_000 + b"ALL" + b")" * 10_000, b"SEARCH " + b"(" * 60_000, b"SEARCH " + b"NOT " * 10_000 + b"ALL",
-            b"SEARCH " + b"OR " * 10_000 + b"ALL " * 10_001, b"FETCH 1 " + b"(" * 10_000 + b"FLAGS" + b")" * 10_000,
-            b"STORE 1 FLAGS " + b"(" * 10_000 + b")" * 10_000, b"LIST (" + b"(" * 10_000 + b'"" *', b"ID (" * 10_000, b"NOOP )))",
-            b"FETCH 1 BODY[" + b"1." * 10_000 + b"1]", b"FETCH 1 BODY[HEADER.FIELDS (" + b"(" * 10_000,
+            b"SEARCH " + b"(" * 10_000 + b"ALL" + b")" * 10_000,
+            b"SEARCH " + b"(" * 60_000,
+            b"SEARCH " + b"NOT " * 10_000 + b"ALL",
+            b"SEARCH " + b"OR " * 10_000 + b"ALL " * 10_001,
+            b"FETCH 1 " + b"(" * 10_000 + b"FLAGS" + b")" * 10_000,
+            b"STORE 1 FLAGS " + b"(" * 10_000 + b")" * 10_000,
+            b"LIST (" + b"(" * 10_000 + b'"" *',
+            b"ID (" * 10_000,
+            b"NOOP )))",
+            b"FETCH 1 BODY[" + b"1." * 10_000 + b"1]",
+            b"FETCH 1 BODY[HEADER.FIELDS (" + b"(" * 10_000,
         ):
             client = self.imap()
             client.ok("SELECT INBOX")
@@ -144,9 +167,15 @@ class Malformed(ServerCase):
 
     def test_nested_parts(self):
         head = b"From: a@b.example\r\nSubject: deep\r\nMIME-Version: 1.0\r\n"
-        multiparts = b"".join(b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (n, n) for n in range(10_000))
+        multiparts = b"".join(
+            b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (n, n) for n in range(10_000)
+        )
         messages = b"Content-Type: message/rfc822\r\n\r\n" * 10_000
-        many = b"Content-Type: multipart/mixed; boundary=m\r\n\r\n" + b"--m\r\n\r\nx\r\n" * 100_000 + b"--m--\r\n"
+        many = (
+            b"Content-Type: multipart/mixed; boundary=m\r\n\r\n"
+            + b"--m\r\n\r\nx\r\n" * 100_000
+            + b"--m--\r\n"
+        )
         same = b"Content-Type: multipart/mixed; boundary=s\r\n\r\n--s\r\n" * 10_000
         client = self.imap()
         for data in (multiparts, messages, many, same):
@@ -163,17 +192,27 @@ class Malformed(ServerCase):
     def test_headers_that_explode(self):
         client = self.imap()
         for data in (
-            b"To: " + b"a@b.example, " * 100_000 + b"\r\n\r\n", b"To: " + b"(" * 200_000 + b"\r\n\r\n", b"To: " + b"g:" * 100_000 + b";\r\n\r\n",
-            b"Subject: " + b"=?utf-8?Q?x?= " * 100_000 + b"\r\n\r\n", b"Subject: x\r\n" * 100_000 + b"\r\n", b"X:" + b"\r\n " * 300_000 + b"\r\n\r\n",
-            b"Content-Type: text/plain" + b"; a=b" * 100_000 + b"\r\n\r\n", b'Content-Type: text/plain; name="' + b"\\" * 500_000 + b'"\r\n\r\n',
-            b"From: " + b"<" * 100_000 + b"\r\n\r\n", b"References: " + b"<a@b> " * 100_000 + b"\r\n\r\n", b"A" * 1_000_000 + b":\r\n\r\n", b"a" * 3_000_000,
+            b"To: " + b"a@b.example, " * 100_000 + b"\r\n\r\n",
+            b"To: " + b"(" * 200_000 + b"\r\n\r\n",
+            b"To: " + b"g:" * 100_000 + b";\r\n\r\n",
+            b"Subject: " + b"=?utf-8?Q?x?= " * 100_000 + b"\r\n\r\n",
+            b"Subject: x\r\n" * 100_000 + b"\r\n",
+            b"X:" + b"\r\n " * 300_000 + b"\r\n\r\n",
+            b"Content-Type: text/plain" + b"; a=b" * 100_000 + b"\r\n\r\n",
+            b'Content-Type: text/plain; name="' + b"\\" * 500_000 + b'"\r\n\r\n',
+            b"From: " + b"<" * 100_000 + b"\r\n\r\n",
+            b"References: " + b"<a@b> " * 100_000 + b"\r\n\r\n",
+            b"A" * 1_000_000 + b":\r\n\r\n",
+            b"a" * 3_000_000,
         ):
             began = time.monotonic()
             self.assertTrue(client.append("INBOX", data).startswith(b"OK"))
             self.assertLess(time.monotonic() - began, 5, data[:40])
         client.ok("SELECT INBOX")
         began = time.monotonic()
-        self.assertEqual(len(fetched(client.ok("FETCH 1:* (ENVELOPE BODYSTRUCTURE BODY.PEEK[HEADER.FIELDS (To)])"))), 12)
+        self.assertEqual(
+            len(fetched(client.ok("FETCH 1:* (ENVELOPE BODYSTRUCTURE BODY.PEEK[HEADER.FIELDS (To)])"))), 12
+        )
         client.ok("SEARCH SUBJECT nothing TO nobody")
         self.assertLess(time.monotonic() - began, 10)
 
@@ -204,7 +243,15 @@ class Malformed(ServerCase):
 
     def test_nul_and_control_bytes(self):
         for service in PLAIN:
-            for data in (b"\0" * 100 + b"\r\n", b"a NO\0OP\r\n", b"USER a\0b\r\n", b"EHLO a\0b\r\n", b"\r\n" * 100, b"\x01\x02\x7f\xff\r\n", b"\n\n\n"):
+            for data in (
+                b"\0" * 100 + b"\r\n",
+                b"a NO\0OP\r\n",
+                b"USER a\0b\r\n",
+                b"EHLO a\0b\r\n",
+                b"\r\n" * 100,
+                b"\x01\x02\x7f\xff\r\n",
+                b"\n\n\n",
+            ):
                 self.hostile_is_answered(service, data)
         client = self.imap()
         self.refused(client, b"SELECT IN\0BOX")
@@ -229,17 +276,37 @@ class Malformed(ServerCase):
     # Smuggling
 
     def test_smuggling_ends_of_data(self):
-        for end in (b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r\n.\r", b"\r.\r\n", b"\n\n.\r\n", b"\r\n.\0\r\n", b"\r\n\0.\r\n", b"\r\n.\r\r\n", b"\r\n . \r\n"):
+        for end in (
+            b"\n.\n",
+            b"\n.\r\n",
+            b"\r\n.\n",
+            b"\r.\r",
+            b"\r\n.\r",
+            b"\r.\r\n",
+            b"\n\n.\r\n",
+            b"\r\n.\0\r\n",
+            b"\r\n\0.\r\n",
+            b"\r\n.\r\r\n",
+            b"\r\n . \r\n",
+        ):
             self.server.empty("alice")
             smtp = Smtp(self.server, user="bob")
             smtp.expect(f"MAIL FROM:<{BOB}>", 250)
             smtp.expect(f"RCPT TO:<{ALICE}>", 250)
             smtp.expect("DATA", 354)
-            inner = b"MAIL FROM:<%s>\r\nRCPT TO:<%s>\r\nDATA\r\n%s" % (BOB.encode(), ALICE.encode(), message(2, subject="Smuggled"))
+            inner = b"MAIL FROM:<%s>\r\nRCPT TO:<%s>\r\nDATA\r\n%s" % (
+                BOB.encode(),
+                ALICE.encode(),
+                message(2, subject="Smuggled"),
+            )
             smtp.send(message(1, subject="Outer") + b"text" + end + inner + b"\r\n.\r\nQUIT\r\n")
             replies = [line[:3] for line in smtp.rest().split(b"\r\n") if line]
             smtp.close()
-            self.assertIn(replies[:1], ([b"250"], [b"500"], [b"550"], [b"552"], [b"554"], [b"521"], [b"421"]), (end, replies))
+            self.assertIn(
+                replies[:1],
+                ([b"250"], [b"500"], [b"550"], [b"552"], [b"554"], [b"521"], [b"421"]),
+                (end, replies),
+            )
             self.assertIn(replies[1:], ([b"221"], []), (end, replies))
             got = self.server.bodies("alice")
             self.assertLessEqual(len(got), 1, end)
@@ -298,8 +365,42 @@ class Malformed(ServerCase):
             self.hostile_quick(service, b"\x16\x03\x01\x00\x05\x01\xff\xff\xff\xff", False)
 
     def test_seeded_garbage_commands(self):
-        words = [b"FETCH", b"1:*", b"BODY[", b"]", b"(", b")", b"{3}", b"{3+}\r\nabc", b'"', b"\\", b"<0.1>", b"UID", b"STORE", b"+FLAGS", b"SEARCH", b"OR", b"NOT",
-                 b"CHARSET", b"LIST", b"%", b"*", b"SELECT", b"INBOX", b"APPEND", b"\xff", b"&", b"&-", b"NIL", b"4294967295", b"HEADER.FIELDS", b"ENABLE", b"ID", b"COPY", b"~{2}"]
+        words = [
+            b"FETCH",
+            b"1:*",
+            b"BODY[",
+            b"]",
+            b"(",
+            b")",
+            b"{3}",
+            b"{3+}\r\nabc",
+            b'"',
+            b"\\",
+            b"<0.1>",
+            b"UID",
+            b"STORE",
+            b"+FLAGS",
+            b"SEARCH",
+            b"OR",
+            b"NOT",
+            b"CHARSET",
+            b"LIST",
+            b"%",
+            b"*",
+            b"SELECT",
+            b"INBOX",
+            b"APPEND",
+            b"\xff",
+            b"&",
+            b"&-",
+            b"NIL",
+            b"4294967295",
+            b"HEADER.FIELDS",
+            b"ENABLE",
+            b"ID",
+            b"COPY",
+            b"~{2}",
+        ]
         for _ in range(40):
             client = self.imap()
             lines = []
@@ -390,9 +491,20 @@ class Malformed(ServerCase):
         client.ok("SELECT INBOX")
         client.ok("UID FETCH 1:4294967295 (FLAGS)")
         client.ok("UID FETCH " + ",".join(["1:*"] * 1000) + " (FLAGS)")
-        self.assertRegex(client.command("STORE 1 +FLAGS (" + " ".join(f"k{n}" for n in range(500)) + ")")[1], rb"^(NO|BAD|OK)")
-        for command in ("CREATE " + "/".join(["d"] * 3000), "CREATE " + "x" * 5000, "FETCH 4294967296 FLAGS", "STORE 1 +FLAGS (" + "k" * 5000 + ")",
-                        "FETCH 1 BODY[]<4294967296.1>", "FETCH 1 BODY[]<0.0>", "SEARCH LARGER 99999999999999999999", "SEARCH BEFORE 99-Jan-2026"):
+        self.assertRegex(
+            client.command("STORE 1 +FLAGS (" + " ".join(f"k{n}" for n in range(500)) + ")")[1],
+            rb"^(NO|BAD|OK)",
+        )
+        for command in (
+            "CREATE " + "/".join(["d"] * 3000),
+            "CREATE " + "x" * 5000,
+            "FETCH 4294967296 FLAGS",
+            "STORE 1 +FLAGS (" + "k" * 5000 + ")",
+            "FETCH 1 BODY[]<4294967296.1>",
+            "FETCH 1 BODY[]<0.0>",
+            "SEARCH LARGER 99999999999999999999",
+            "SEARCH BEFORE 99-Jan-2026",
+        ):
             self.refused(client, command.encode())
         for pattern in ("*" * 2000, "%" * 2000, "*a" * 500, "%/" * 500):
             began = time.monotonic()
@@ -428,7 +540,11 @@ class Malformed(ServerCase):
         self.assertEqual(smtp.reply()[0], 250)
 
     def test_sasl_answers_without_measure(self):
-        for service, start in (("imaps", b"a AUTHENTICATE PLAIN\r\n"), ("submissions", b"EHLO x\r\nAUTH PLAIN\r\n"), ("pop3s", b"AUTH PLAIN\r\n")):
+        for service, start in (
+            ("imaps", b"a AUTHENTICATE PLAIN\r\n"),
+            ("submissions", b"EHLO x\r\nAUTH PLAIN\r\n"),
+            ("pop3s", b"AUTH PLAIN\r\n"),
+        ):
             answer = self.hostile(service, [start, b"QUFB" * 100_000 + b"\r\n"])
             self.assertRegex(answer, rb"(?m)^(a (NO|BAD)|\* BYE|5\d\d|-ERR)", service)
 

@@ -17,7 +17,9 @@ class Mbsync(ServerCase):
     def config(self, tls):
         service, kind = ("imaps", "IMAPS") if tls == "imaps" else ("imap", "STARTTLS")
         os.makedirs(os.path.join(self.work, "mail"), exist_ok=True)
-        return self.file("mbsyncrc", f"""
+        return self.file(
+            "mbsyncrc",
+            f"""
 IMAPAccount server
 Host localhost
 Port {self.server.port(service)}
@@ -45,7 +47,8 @@ Remove Both
 Expunge Both
 CopyArrivalDate yes
 SyncState *
-""")
+""",
+        )
 
     def sync(self, tls="imaps"):
         return self.run_client("mbsync", "-c", self.config(tls), "-V", "all", timeout=400).stdout
@@ -57,17 +60,29 @@ SyncState *
             path = os.path.join(self.work, "mail", folder, sub)
             if os.path.isdir(path):
                 found += [os.path.join(path, name) for name in os.listdir(path)]
-        return sorted(found, key=lambda path: int(re.search(r",U=(\d+)", path).group(1)) if ",U=" in path else 0)
+        return sorted(
+            found, key=lambda path: int(re.search(r",U=(\d+)", path).group(1)) if ",U=" in path else 0
+        )
 
     def state(self):
         """All of both sides that a sync might change."""
-        near = sorted(path for top, _, names in os.walk(os.path.join(self.work, "mail")) for path in (os.path.join(top, n) for n in names) if "mbsyncstate" not in path)
+        near = sorted(
+            path
+            for top, _, names in os.walk(os.path.join(self.work, "mail"))
+            for path in (os.path.join(top, n) for n in names)
+            if "mbsyncstate" not in path
+        )
         client = self.server.imap("alice")
         far = []
         for line in client.list()[1]:
             name = line.decode().split(' "/" ')[1].strip('"')
             client.select(f'"{name}"', readonly=True)
-            far.append((name, [re.sub(rb"\\Recent ?", b"", f) for f in client.uid("FETCH", "1:*", "(FLAGS)")[1] if f]))
+            far.append(
+                (
+                    name,
+                    [re.sub(rb"\\Recent ?", b"", f) for f in client.uid("FETCH", "1:*", "(FLAGS)")[1] if f],
+                )
+            )
         client.logout()
         return near, sorted(far)
 
@@ -79,7 +94,8 @@ SyncState *
         tags = 0
         for start in range(0, COUNT, 100):
             block = b"".join(
-                b"A%d APPEND INBOX {%d+}\r\n%s\r\n" % (n, len(big[n]), big[n]) for n in range(start, start + 100)
+                b"A%d APPEND INBOX {%d+}\r\n%s\r\n" % (n, len(big[n]), big[n])
+                for n in range(start, start + 100)
             )
             client.sock.sendall(block)
             while tags < start + 100:
@@ -115,7 +131,9 @@ SyncState *
             os.unlink(path)
         for sub in ("cur", "new", "tmp"):
             os.makedirs(os.path.join(self.work, "mail", CHINESE, sub))
-        with open(os.path.join(self.work, "mail", CHINESE, "cur", f"1.1_1.{socket.gethostname()}:2,S"), "wb") as f:
+        with open(
+            os.path.join(self.work, "mail", CHINESE, "cur", f"1.1_1.{socket.gethostname()}:2,S"), "wb"
+        ) as f:
             f.write(message(77).replace(b"\r\n", b"\n"))
 
         self.sync("starttls")

@@ -13,15 +13,37 @@ class Mutt(ServerCase):
     def config(self, *lines, user="alice"):
         cache = os.path.join(self.work, f"cache-{self.id()}")
         os.makedirs(cache, exist_ok=True)
-        return self.file("muttrc", "\n".join((
-            f'set certificate_file="{self.server.ca}"', "set ssl_starttls=yes", "set ssl_force_tls=yes",
-            f'set imap_user={user} imap_pass="{PASSWORD}"',
-            f'set pop_user={user} pop_pass="{PASSWORD}"', f'set smtp_pass="{PASSWORD}"',
-            f'set from={user}@{DOMAIN} realname="The {user}"', "set use_domain=no", "set quit=yes", "set move=no",
-            "set delete=yes", "set confirmappend=no confirmcreate=no", "set resolve=no", "set wait_key=no",
-            "set timeout=5", f'set header_cache="{cache}"', "set copy=no", "set beep=no", "set auto_tag=no",
-            f"set tmpdir={self.work}", 'set pager="cat >/dev/null; true"', "set prompt_after=no", *lines,
-        )) + "\n")
+        return self.file(
+            "muttrc",
+            "\n".join(
+                (
+                    f'set certificate_file="{self.server.ca}"',
+                    "set ssl_starttls=yes",
+                    "set ssl_force_tls=yes",
+                    f'set imap_user={user} imap_pass="{PASSWORD}"',
+                    f'set pop_user={user} pop_pass="{PASSWORD}"',
+                    f'set smtp_pass="{PASSWORD}"',
+                    f'set from={user}@{DOMAIN} realname="The {user}"',
+                    "set use_domain=no",
+                    "set quit=yes",
+                    "set move=no",
+                    "set delete=yes",
+                    "set confirmappend=no confirmcreate=no",
+                    "set resolve=no",
+                    "set wait_key=no",
+                    "set timeout=5",
+                    f'set header_cache="{cache}"',
+                    "set copy=no",
+                    "set beep=no",
+                    "set auto_tag=no",
+                    f"set tmpdir={self.work}",
+                    'set pager="cat >/dev/null; true"',
+                    "set prompt_after=no",
+                    *lines,
+                )
+            )
+            + "\n",
+        )
 
     def drive(self, url, keys, *lines):
         """Opens a mailbox, types `keys` (mutt's own syntax) and ends."""
@@ -36,7 +58,11 @@ class Mutt(ServerCase):
     def flags(self, folder="INBOX"):
         client = self.server.imap("alice")
         client.select(folder, readonly=True)
-        found = [set(harness.imaplib.ParseFlags(it)) - {b"\\Recent"} for it in client.fetch("1:*", "(FLAGS)")[1] if it]
+        found = [
+            set(harness.imaplib.ParseFlags(it)) - {b"\\Recent"}
+            for it in client.fetch("1:*", "(FLAGS)")[1]
+            if it
+        ]
         client.logout()
         return found
 
@@ -64,16 +90,31 @@ class Mutt(ServerCase):
         self.server.append("alice", "INBOX", [message(n) for n in range(4)])
         for service in ("pops", "pop"):
             port = self.server.port("pop3s" if service == "pops" else "pop3")
-            self.drive(f"{service}://alice@localhost:{port}/", "1<enter><display-message><delete-message>", "set pop_delete=yes")
+            self.drive(
+                f"{service}://alice@localhost:{port}/",
+                "1<enter><display-message><delete-message>",
+                "set pop_delete=yes",
+            )
         self.assertEqual(self.server.bodies("alice"), [message(2), message(3)])
 
     def test_send_by_smtp_with_attachment(self):
         attachment = self.file("figures.csv", "a,b\n1,2\n")
         for scheme, service in (("smtp", "submission"), ("smtps", "submissions")):
-            config = self.config(f'set smtp_url="{scheme}://bob@localhost:{self.server.port(service)}/"', user="bob")
+            config = self.config(
+                f'set smtp_url="{scheme}://bob@localhost:{self.server.port(service)}/"', user="bob"
+            )
             self.run_client(
-                "mutt", "-F", config, "-s", "Grüße von mutt", "-a", attachment, "--", f"alice@{DOMAIN}",
-                stdin="Schöne Grüße.\n", timeout=60,
+                "mutt",
+                "-F",
+                config,
+                "-s",
+                "Grüße von mutt",
+                "-a",
+                attachment,
+                "--",
+                f"alice@{DOMAIN}",
+                stdin="Schöne Grüße.\n",
+                timeout=60,
             )
         got = self.server.bodies("alice")
         self.assertEqual(len(got), 2)

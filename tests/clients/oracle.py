@@ -104,7 +104,9 @@ class Dovecot(Server):
         # -F keeps it in the foreground, so that it ends with the test.
         self.process = subprocess.Popen(
             ["/usr/sbin/dovecot", "-F", "-c", os.path.join(self.directory, "dovecot.conf")],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         self.wait_ready()
         return self
@@ -130,17 +132,41 @@ class Dovecot(Server):
                 f.write(f"{name}:{{PLAIN}}{self.password}\n")
         ports = {name: self.port(name) for name in ("imap", "imaps", "pop3", "pop3s")}
         with open(os.path.join(self.directory, "dovecot.conf"), "w") as f:
-            f.write(CONFIG.format(
-                dir=self.directory, user=user.pw_uid, group=user.pw_gid, format=self.format, **ports,
-            ))
+            f.write(
+                CONFIG.format(
+                    dir=self.directory,
+                    user=user.pw_uid,
+                    group=user.pw_gid,
+                    format=self.format,
+                    **ports,
+                )
+            )
 
     def make_certificate(self):
         key = os.path.join(self.directory, "server.key")
         subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-             "-keyout", key, "-out", self.ca, "-days", "2", "-subj", f"/CN={DOMAIN}",
-             "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
-            check=True, capture_output=True,
+            [
+                "openssl",
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:P-256",
+                "-nodes",
+                "-keyout",
+                key,
+                "-out",
+                self.ca,
+                "-days",
+                "2",
+                "-subj",
+                f"/CN={DOMAIN}",
+                "-addext",
+                "subjectAltName=DNS:localhost,IP:127.0.0.1",
+            ],
+            check=True,
+            capture_output=True,
         )
         shutil.copy(self.ca, os.path.join(self.directory, "server.pem"))
 

@@ -22,14 +22,25 @@ BROKEN = (OSError, Closed, ssl.SSLError, AssertionError)
 
 def labelled(label, rng):
     """A message that names itself in its first and last line."""
-    noise = bytes(rng.choice(b"abcdefghij klmnop\n") for _ in range(rng.randint(10, BODY))).replace(b"\n", b"\r\n")
-    return message(0, "bob", "alice", subject=label, body="").rstrip(b"\r\n") + b"\r\n\r\n" + noise + b"\r\nEND %s\r\n" % label.encode()
+    noise = bytes(rng.choice(b"abcdefghij klmnop\n") for _ in range(rng.randint(10, BODY))).replace(
+        b"\n", b"\r\n"
+    )
+    return (
+        message(0, "bob", "alice", subject=label, body="").rstrip(b"\r\n")
+        + b"\r\n\r\n"
+        + noise
+        + b"\r\nEND %s\r\n" % label.encode()
+    )
 
 
 def label_of(data):
     """The label of a whole message; AssertionError if any of it is missing."""
     label = re.search(rb"(?m)^Subject: (\S+)\r$", data)
-    assert label and data.endswith(b"\r\nEND %s\r\n" % label.group(1)), ("a damaged message", data[:300], data[-100:])
+    assert label and data.endswith(b"\r\nEND %s\r\n" % label.group(1)), (
+        "a damaged message",
+        data[:300],
+        data[-100:],
+    )
     return label.group(1).decode()
 
 
@@ -66,7 +77,9 @@ class Submit(Load):
         while True:
             n += 1
             self.open = f"{self.label}-{self.round}-{n}"
-            reply = smtp.submit(f"bob@{DOMAIN}", [f"alice@{DOMAIN}", f"carol@{DOMAIN}"], labelled(self.open, self.rng))
+            reply = smtp.submit(
+                f"bob@{DOMAIN}", [f"alice@{DOMAIN}", f"carol@{DOMAIN}"], labelled(self.open, self.rng)
+            )
             assert reply[0] == 250, reply
             self.acknowledged.add(self.open)
             self.open = None
@@ -118,7 +131,11 @@ class Change(Load):
                 imap.ok(f"UID EXPUNGE {uid}")
                 self.model.gone.add(self.model.work.pop(uid)[0])
             else:
-                sign, flag = {"flag": ("+", "\\Flagged"), "unflag": ("-", "\\Flagged"), "label": ("+", "Label")}[kind]
+                sign, flag = {
+                    "flag": ("+", "\\Flagged"),
+                    "unflag": ("-", "\\Flagged"),
+                    "label": ("+", "Label"),
+                }[kind]
                 imap.ok(f"UID STORE {uid} {sign}FLAGS.SILENT ({flag})")
                 change = self.model.work[uid][1]
                 (change.add if sign == "+" else change.discard)(flag.lower().encode())
@@ -188,7 +205,12 @@ class Power(unittest.TestCase):
         acknowledged = 0
         slowest = 0.0
         for n in range(KILLS):
-            loads = [Submit(self.server, n, "one"), Submit(self.server, n, "two"), Append(self.server, n), Change(self.server, n, self.model)]
+            loads = [
+                Submit(self.server, n, "one"),
+                Submit(self.server, n, "two"),
+                Append(self.server, n),
+                Change(self.server, n, self.model),
+            ]
             for load in loads:
                 load.start()
             time.sleep(self.rng.uniform(0.15, 0.7))
@@ -205,7 +227,9 @@ class Power(unittest.TestCase):
             alice = [label for _, label, _ in self.messages("alice", "INBOX")]
             carol = [label for _, label, _ in self.messages("carol", "INBOX")]
             self.once(alice, submitted, possible, f"alice's INBOX after kill {n}")
-            self.assertEqual(sorted(alice), sorted(carol), f"one transaction reached one recipient alone after kill {n}")
+            self.assertEqual(
+                sorted(alice), sorted(carol), f"one transaction reached one recipient alone after kill {n}"
+            )
             submitted |= set(alice)
 
             appended |= loads[2].acknowledged
@@ -218,12 +242,19 @@ class Power(unittest.TestCase):
             self.refill(n + 1)
             if n % 10 == 9:
                 # Emptied now and then, so that reading it all stays quick.
-                for user, mailbox in (("alice", "INBOX"), ("carol", "INBOX"), ("alice", "Appended"), ("bob", "Moved")):
+                for user, mailbox in (
+                    ("alice", "INBOX"),
+                    ("carol", "INBOX"),
+                    ("alice", "Appended"),
+                    ("bob", "Moved"),
+                ):
                     self.server.empty(user, mailbox)
                 acknowledged += len(submitted) + len(appended)
                 submitted, appended, self.model.moved = set(), set(), set()
         acknowledged += self.model.changes
-        print(f"    {KILLS} kills, {acknowledged} acknowledged changes, slowest restart {slowest:.2f} s, peak {self.server.peak >> 20} MiB")
+        print(
+            f"    {KILLS} kills, {acknowledged} acknowledged changes, slowest restart {slowest:.2f} s, peak {self.server.peak >> 20} MiB"
+        )
         self.assertGreater(acknowledged, 20 * KILLS, "too little load to prove anything")
 
     def check_changes(self, open_change, n):

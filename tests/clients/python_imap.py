@@ -113,15 +113,27 @@ class PythonImap(ServerCase):
 
     def test_search(self):
         self.folder("Search", 0)
-        for n, (subject, body) in enumerate([("Apples", "red\r\n"), ("Pears", "green\r\n"), ("apple pie", "GREEN apples\r\n")]):
+        for n, (subject, body) in enumerate(
+            [("Apples", "red\r\n"), ("Pears", "green\r\n"), ("apple pie", "GREEN apples\r\n")]
+        ):
             self.ok(self.imap.append("Search", None, None, message(n, subject=subject, body=body)))
         self.ok(self.imap.select("Search"))
         for key, expected in [
-            ('SUBJECT "apple"', b"1 3"), ('BODY "green"', b"2 3"), ('TEXT "pears"', b"2"),
-            ('NOT SUBJECT "apple"', b"2"), ('OR SUBJECT "pears" BODY "red"', b"1 2"),
-            ("2:3 SUBJECT apple", b"3"), ("SENTON 2-Feb-2026", b"1 2 3"), ("SENTBEFORE 2-Feb-2026", b""),
-            ('HEADER Message-ID "n1."', b"2"), ("LARGER 100000", b""), ("SMALLER 100000 UNSEEN", b"1 2 3"),
-            ('FROM bob TO alice', b"1 2 3"), ("(OR 1 2) 2:*", b"2"), ("UID 1:2", b"1 2"), ("SINCE 1-Jan-2020", b"1 2 3"),
+            ('SUBJECT "apple"', b"1 3"),
+            ('BODY "green"', b"2 3"),
+            ('TEXT "pears"', b"2"),
+            ('NOT SUBJECT "apple"', b"2"),
+            ('OR SUBJECT "pears" BODY "red"', b"1 2"),
+            ("2:3 SUBJECT apple", b"3"),
+            ("SENTON 2-Feb-2026", b"1 2 3"),
+            ("SENTBEFORE 2-Feb-2026", b""),
+            ('HEADER Message-ID "n1."', b"2"),
+            ("LARGER 100000", b""),
+            ("SMALLER 100000 UNSEEN", b"1 2 3"),
+            ("FROM bob TO alice", b"1 2 3"),
+            ("(OR 1 2) 2:*", b"2"),
+            ("UID 1:2", b"1 2"),
+            ("SINCE 1-Jan-2020", b"1 2 3"),
         ]:
             with self.subTest(key):
                 self.assertEqual(self.ok(self.imap.search(None, key)), [expected])
@@ -134,7 +146,9 @@ class PythonImap(ServerCase):
         for name in ("A/B/C", "A/B", "A", "Renamed/B/C", "Renamed/B", "Renamed"):
             self.imap.delete(name)
         self.ok(self.imap.create("A/B/C"))
-        listed = lambda pattern: sorted(it.split(b'"/" ')[1] for it in self.ok(self.imap.list('""', pattern)) if it)
+        listed = lambda pattern: sorted(
+            it.split(b'"/" ')[1] for it in self.ok(self.imap.list('""', pattern)) if it
+        )
         self.assertEqual(listed("A/%"), [b"A/B"])
         self.assertEqual(listed("A/*"), [b"A/B", b"A/B/C"])
         self.assertEqual(listed("inbox"), [b"INBOX"])
@@ -146,7 +160,9 @@ class PythonImap(ServerCase):
         self.ok(self.imap.subscribe("Renamed/B"))
         self.assertTrue([it for it in self.ok(self.imap.lsub('""', "*")) if it.endswith(b"Renamed/B")])
         self.ok(self.imap.unsubscribe("Renamed/B"))
-        self.assertFalse([it for it in self.ok(self.imap.lsub('""', "*")) if it and it.endswith(b"Renamed/B")])
+        self.assertFalse(
+            [it for it in self.ok(self.imap.lsub('""', "*")) if it and it.endswith(b"Renamed/B")]
+        )
         self.ok(self.imap.namespace())
 
     def test_modified_utf7_names(self):
@@ -164,6 +180,7 @@ class PythonImap(ServerCase):
         idle.ok("SELECT Idle")
         tag = idle.begin("IDLE")
         self.assertTrue(idle.line().startswith(b"+"))
+
         def hear(text):
             while text not in (line := idle.line()):
                 self.assertTrue(line.startswith(b"* "), line)
@@ -193,7 +210,10 @@ class PythonImap(ServerCase):
         self.folder("Pipe", 2)
         raw = Imap(self.server, user="alice")
         self.addCleanup(raw.close)
-        tags = [raw.begin(c) for c in ("SELECT Pipe", "FETCH 1:* (FLAGS)", "STORE 1 +FLAGS (x)", "SEARCH ALL", "NOOP")]
+        tags = [
+            raw.begin(c)
+            for c in ("SELECT Pipe", "FETCH 1:* (FLAGS)", "STORE 1 +FLAGS (x)", "SEARCH ALL", "NOOP")
+        ]
         for tag in tags:
             self.assertTrue(raw.finish(tag)[1].startswith(b"OK"))
 
@@ -212,10 +232,27 @@ class PythonImap(ServerCase):
     def test_bad_commands_leave_the_session_usable(self):
         raw = Imap(self.server, user="alice")
         self.addCleanup(raw.close)
-        for bad in ("FETCH 1 FLAGS", "NONSENSE", "SELECT", "LIST", 'SEARCH RETURN', "STORE", "UID", "SELECT \"unclosed"):
+        for bad in (
+            "FETCH 1 FLAGS",
+            "NONSENSE",
+            "SELECT",
+            "LIST",
+            "SEARCH RETURN",
+            "STORE",
+            "UID",
+            'SELECT "unclosed',
+        ):
             self.assertTrue(raw.command(bad)[1].startswith(b"BAD"), bad)
         raw.ok("SELECT INBOX")
-        for bad in ("FETCH 0 FLAGS", "FETCH 1 (NOPE)", "FETCH a FLAGS", "SEARCH WHAT", "STORE 1 FLAGS", "FETCH 1 BODY[", "UID EXPUNGE"):
+        for bad in (
+            "FETCH 0 FLAGS",
+            "FETCH 1 (NOPE)",
+            "FETCH a FLAGS",
+            "SEARCH WHAT",
+            "STORE 1 FLAGS",
+            "FETCH 1 BODY[",
+            "UID EXPUNGE",
+        ):
             self.assertTrue(raw.command(bad)[1].startswith(b"BAD"), bad)
         raw.ok("NOOP")
 

@@ -8,7 +8,8 @@ from harness import PASSWORD, ServerCase, corpus, message
 from wire import Pop, Scram
 
 CORPUS = [
-    (name, data) for name, data in corpus()
+    (name, data)
+    for name, data in corpus()
     # A server may mend line ends and NULs, which POP3 can't carry (RFC 1939, 3).
     if b"\0" not in data and data.count(b"\n") == data.count(b"\r\n") == data.count(b"\r") and data
 ]
@@ -22,7 +23,9 @@ class PythonPop(ServerCase):
         self.server.append("carol", "INBOX", [message(n) for n in range(count)])
 
     def pop(self, login=True):
-        client = poplib.POP3_SSL("localhost", self.server.port("pop3s"), context=self.server.tls(), timeout=30)
+        client = poplib.POP3_SSL(
+            "localhost", self.server.port("pop3s"), context=self.server.tls(), timeout=30
+        )
         if login:
             client.user("carol")
             client.pass_(PASSWORD)
@@ -147,7 +150,19 @@ class PythonPop(ServerCase):
     def test_bad_commands(self):
         self.fill(1)
         raw = Pop(self.server, user="carol")
-        for bad in ("RETR", "RETR 0", "RETR 2", "RETR x", "DELE 99999999999999999999", "TOP 1", "TOP 1 -1", "NOPE", "UIDL 0", "LIST 7", "USER carol"):
+        for bad in (
+            "RETR",
+            "RETR 0",
+            "RETR 2",
+            "RETR x",
+            "DELE 99999999999999999999",
+            "TOP 1",
+            "TOP 1 -1",
+            "NOPE",
+            "UIDL 0",
+            "LIST 7",
+            "USER carol",
+        ):
             self.assertTrue(raw.command(bad).startswith(b"-ERR"), bad)
         raw.ok("NOOP")
         raw.ok("QUIT")

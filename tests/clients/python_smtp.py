@@ -22,7 +22,9 @@ class PythonSmtp(ServerCase):
             self.server.empty(user)
 
     def client(self, login=True):
-        client = smtplib.SMTP_SSL("localhost", self.server.port("submissions"), context=self.server.tls(), timeout=30)
+        client = smtplib.SMTP_SSL(
+            "localhost", self.server.port("submissions"), context=self.server.tls(), timeout=30
+        )
         if login:
             client.login(BOB, PASSWORD)
         return client
@@ -164,7 +166,10 @@ class PythonSmtp(ServerCase):
     def test_smtputf8(self):
         with self.client() as client:
             client.ehlo()
-            data = "From: Bób <bob@demo.test>\r\nTo: alice@demo.test\r\nSubject: Привет 你好\r\n".encode() + message(11).split(b"\r\n", 3)[3]
+            data = (
+                "From: Bób <bob@demo.test>\r\nTo: alice@demo.test\r\nSubject: Привет 你好\r\n".encode()
+                + message(11).split(b"\r\n", 3)[3]
+            )
             client.sendmail(BOB, [ALICE], data, mail_options=["SMTPUTF8", "BODY=8BITMIME"])
         self.assertIn("Subject: Привет 你好\r\n".encode(), self.server.bodies("alice")[0])
 

@@ -56,7 +56,9 @@ class Replayed(ServerCase):
 
     def test_apple_mail(self):
         imap = self.imap
-        imap.ok('ID ("name" "Mac OS X Mail" "version" "16.0 (3826)" "os" "Mac OS X" "os-version" "15.0" "vendor" "Apple Inc.")')
+        imap.ok(
+            'ID ("name" "Mac OS X Mail" "version" "16.0 (3826)" "os" "Mac OS X" "os-version" "15.0" "vendor" "Apple Inc.")'
+        )
         imap.ok(f'LOGIN "alice@demo.test" "{PASSWORD}"')
         imap.ok("CAPABILITY")
         imap.ok("ENABLE CONDSTORE")
@@ -67,7 +69,11 @@ class Replayed(ServerCase):
         imap.ok("SELECT INBOX (CONDSTORE)")
         imap.ok("FETCH 1:5 (FLAGS UID MODSEQ)")
         imap.ok("UID FETCH 1:* (FLAGS) (CHANGEDSINCE 1)")
-        got = fetched(imap.ok("UID FETCH 1:* (INTERNALDATE UID RFC822.SIZE FLAGS BODY.PEEK[HEADER.FIELDS (date subject from to cc message-id in-reply-to references content-type x-priority x-uniform-type-identifier x-universally-unique-identifier list-id list-unsubscribe bimi-indicator bimi-location x-bimi-indicator-hash authentication-results dkim-signature)] BODYSTRUCTURE)"))
+        got = fetched(
+            imap.ok(
+                "UID FETCH 1:* (INTERNALDATE UID RFC822.SIZE FLAGS BODY.PEEK[HEADER.FIELDS (date subject from to cc message-id in-reply-to references content-type x-priority x-uniform-type-identifier x-universally-unique-identifier list-id list-unsubscribe bimi-indicator bimi-location x-bimi-indicator-hash authentication-results dkim-signature)] BODYSTRUCTURE)"
+            )
+        )
         self.assertEqual(len(got), 5)
         imap.ok("UID FETCH 1:* (BODY.PEEK[TEXT]<0.2048> BODY.PEEK[1.MIME])")
         imap.ok("UID SEARCH 1:* NOT DELETED SINCE 1-Jan-2020")
@@ -88,7 +94,9 @@ class Replayed(ServerCase):
         imap.ok("UID SEARCH 1:* NOT DELETED")
         got = fetched(imap.ok("UID FETCH 1:* (UID FLAGS)"))
         uids = ",".join(it[b"UID"].decode() for it in got.values())
-        imap.ok(f"UID FETCH {uids} (UID INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER.FIELDS (date subject from content-type to cc reply-to message-id references in-reply-to list-unsubscribe sender X-K9mail-Identity Chat-Version)])")
+        imap.ok(
+            f"UID FETCH {uids} (UID INTERNALDATE RFC822.SIZE BODY.PEEK[HEADER.FIELDS (date subject from content-type to cc reply-to message-id references in-reply-to list-unsubscribe sender X-K9mail-Identity Chat-Version)])"
+        )
         imap.ok(f"UID FETCH {uids} (BODYSTRUCTURE)")
         imap.ok(f"UID FETCH {uids} (BODY.PEEK[]<0.32768>)")
         imap.ok(rf"UID STORE {uids} +FLAGS.SILENT (\Seen)")

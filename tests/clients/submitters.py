@@ -11,7 +11,9 @@ class Submitters(ServerCase):
     # msmtp
 
     def msmtp(self, service, auth="on", *options, stdin=None, status=(0,)):
-        config = self.file("msmtprc", f"""
+        config = self.file(
+            "msmtprc",
+            f"""
 account default
 host localhost
 port {self.server.port(service)}
@@ -22,7 +24,8 @@ auth {auth}
 user bob
 password {PASSWORD}
 from bob@{DOMAIN}
-""")
+""",
+        )
         return self.run_client("msmtp", "-C", config, *options, stdin=stdin, status=status, timeout=60).stdout
 
     def test_msmtp_modes_and_mechanisms(self):
@@ -49,9 +52,26 @@ from bob@{DOMAIN}
     def swaks(self, service, *options, status=(0,)):
         tls = "--tls-on-connect" if service == "submissions" else "--tls"
         return self.run_client(
-            "swaks", "--server", "localhost", "--port", self.server.port(service), tls, "--tls-verify",
-            "--tls-ca-path", self.server.ca, "--from", f"bob@{DOMAIN}", "--to", f"alice@{DOMAIN}",
-            "--auth-user", "bob", "--auth-password", PASSWORD, *options, status=status, timeout=60,
+            "swaks",
+            "--server",
+            "localhost",
+            "--port",
+            self.server.port(service),
+            tls,
+            "--tls-verify",
+            "--tls-ca-path",
+            self.server.ca,
+            "--from",
+            f"bob@{DOMAIN}",
+            "--to",
+            f"alice@{DOMAIN}",
+            "--auth-user",
+            "bob",
+            "--auth-password",
+            PASSWORD,
+            *options,
+            status=status,
+            timeout=60,
         ).stdout
 
     def test_swaks_mechanisms(self):
@@ -65,7 +85,16 @@ from bob@{DOMAIN}
 
     def test_swaks_pipelining_prdr_and_attachment(self):
         attachment = self.file("a.txt", "attached\n")
-        self.swaks("submissions", "--auth", "PLAIN", "--pipeline", "--attach", f"@{attachment}", "--header-X-Test", "yes")
+        self.swaks(
+            "submissions",
+            "--auth",
+            "PLAIN",
+            "--pipeline",
+            "--attach",
+            f"@{attachment}",
+            "--header-X-Test",
+            "yes",
+        )
         (got,) = self.server.bodies("alice")
         self.assertIn(b"X-Test: yes", got)
         self.assertIn(b"a.txt", got)
@@ -78,8 +107,17 @@ from bob@{DOMAIN}
 
     def test_swaks_without_tls_or_login_is_refused(self):
         plain = self.run_client(
-            "swaks", "--server", "localhost", "--port", self.server.port("submission"), "--from", f"bob@{DOMAIN}",
-            "--to", f"alice@{DOMAIN}", status=None, timeout=60,
+            "swaks",
+            "--server",
+            "localhost",
+            "--port",
+            self.server.port("submission"),
+            "--from",
+            f"bob@{DOMAIN}",
+            "--to",
+            f"alice@{DOMAIN}",
+            status=None,
+            timeout=60,
         )
         self.assertNotEqual(plain.returncode, 0)
         self.assertRegex(plain.stdout, r"5[35]0 5\.7\.0")
@@ -89,14 +127,29 @@ from bob@{DOMAIN}
 
     def openssl(self, service, *options, stdin="", status=(0,)):
         return self.run_client(
-            "openssl", "s_client", "-connect", f"localhost:{self.server.port(service)}", "-CAfile", self.server.ca,
-            "-verify_return_error", "-verify_hostname", "localhost", *options, stdin=stdin, status=status, timeout=30,
+            "openssl",
+            "s_client",
+            "-connect",
+            f"localhost:{self.server.port(service)}",
+            "-CAfile",
+            self.server.ca,
+            "-verify_return_error",
+            "-verify_hostname",
+            "localhost",
+            *options,
+            stdin=stdin,
+            status=status,
+            timeout=30,
         ).stdout
 
     def test_openssl_verifies_every_port(self):
         for service, starttls in (
-            ("imaps", None), ("pop3s", None), ("submissions", None),
-            ("imap", "imap"), ("pop3", "pop3"), ("submission", "smtp"),
+            ("imaps", None),
+            ("pop3s", None),
+            ("submissions", None),
+            ("imap", "imap"),
+            ("pop3", "pop3"),
+            ("submission", "smtp"),
         ):
             for version in ("-tls1_2", "-tls1_3"):
                 options = (version,) + (("-starttls", starttls) if starttls else ())
@@ -107,8 +160,17 @@ from bob@{DOMAIN}
             self.assertIn(
                 "Verify return code: 0 (ok)",
                 self.run_client(
-                    "openssl", "s_client", "-connect", f"localhost:{self.server.port('imaps')}", "-CAfile",
-                    self.server.ca, "-verify_ip", host, "-verify_return_error", stdin="", timeout=30,
+                    "openssl",
+                    "s_client",
+                    "-connect",
+                    f"localhost:{self.server.port('imaps')}",
+                    "-CAfile",
+                    self.server.ca,
+                    "-verify_ip",
+                    host,
+                    "-verify_return_error",
+                    stdin="",
+                    timeout=30,
                 ).stdout,
             )
 

@@ -35,9 +35,7 @@ class Line:
         self.greeting = self.line() if greeting else None
 
     def start_tls(self):
-        self.socket = self.server.tls().wrap_socket(
-            self.socket, server_hostname="localhost"
-        )
+        self.socket = self.server.tls().wrap_socket(self.socket, server_hostname="localhost")
 
     def send(self, data):
         self.socket.sendall(data)

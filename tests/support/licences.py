@@ -7,8 +7,17 @@ import subprocess
 import sys
 
 ALLOWED = {
-    "MIT", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "Unicode-3.0", "Zlib", "Unlicense",
-    "Apache-2.0 WITH LLVM-exception", "0BSD", "CDLA-Permissive-2.0",
+    "MIT",
+    "Apache-2.0",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "ISC",
+    "Unicode-3.0",
+    "Zlib",
+    "Unlicense",
+    "Apache-2.0 WITH LLVM-exception",
+    "0BSD",
+    "CDLA-Permissive-2.0",
 }
 FORBIDDEN = {"tokio", "aws-lc-rs", "aws-lc-sys", "openssl-sys", "native-tls"}
 TARGETS = ("x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu", "armv7-unknown-linux-gnueabihf")
@@ -18,7 +27,9 @@ def allowed(expression):
     """Whether an SPDX expression can be met by the list: every AND side by one OR choice."""
     tokens = re.findall(r"\(|\)|\bAND\b|\bOR\b|[^()\s/]+(?: WITH [^()\s/]+)?|/", expression)
     words = {"AND": "and", "OR": "or", "/": "or", "(": "(", ")": ")"}
-    return eval(" ".join(words.get(it) or str(it in ALLOWED) for it in tokens))  # of True, False, and, or, ( and ) alone
+    return eval(
+        " ".join(words.get(it) or str(it in ALLOWED) for it in tokens)
+    )  # of True, False, and, or, ( and ) alone
 
 
 def main():
@@ -33,7 +44,11 @@ def main():
             package = todo.pop()
             if package not in seen:
                 seen.add(package)
-                todo += [d["pkg"] for d in linked[package]["deps"] if any(k["kind"] is None for k in d["dep_kinds"])]
+                todo += [
+                    d["pkg"]
+                    for d in linked[package]["deps"]
+                    if any(k["kind"] is None for k in d["dep_kinds"])
+                ]
         for package in metadata["packages"]:
             if package["id"] not in seen:
                 continue
