@@ -6,17 +6,13 @@ import statistics
 import time
 
 import harness
-from harness import DOMAIN, PASSWORD, ServerCase, new_server
+from harness import DOMAIN, PASSWORD, ServerCase
 from wire import Closed, Imap, Pop, Scram, Smtp
 
 SAMPLES = 9
 
 
 class Login(ServerCase):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-
     def fresh(self):
         """A server without any back-off in its memory."""
         self.server.stop()

@@ -1,97 +1,16 @@
 """Malformed input of every kind on every port: a clear error or a closed connection,
 within bounded memory, while a well-behaved session beside it notices nothing."""
 
-import random
-import re
 import socket
-import threading
 import time
 
 import harness
-from harness import DOMAIN, ServerCase, message, wait_for
-from wire import Closed, Imap, Line, Pop, Smtp, fetched
-
-MEMORY_LIMIT = 96_000_000
-LATENCY_LIMIT = 1.0
-SEED = 13
-PLAIN = ("imap", "pop3", "submission")
-IMPLICIT = ("imaps", "pop3s", "submissions")
-ALICE, BOB = f"alice@{DOMAIN}", f"bob@{DOMAIN}"
+from harness import message
+from hostile import ALICE, BOB, IMPLICIT, PLAIN, Hostile
+from wire import Closed, Imap, Line, Smtp, fetched
 
 
-class Neighbour(threading.Thread):
-    """A well-behaved IMAP session that works on, and the longest it had to wait."""
-
-    def __init__(self, server):
-        super().__init__(daemon=True)
-        self.imap = Imap(server, user="carol")
-        self.imap.ok("SELECT INBOX")
-        self.worst, self.rounds, self.error, self.over = 0.0, 0, None, False
-
-    def run(self):
-        while not self.over:
-            began = time.monotonic()
-            try:
-                self.imap.ok("NOOP")
-                self.imap.ok("FETCH 1 (FLAGS ENVELOPE BODY.PEEK[])")
-            except (OSError, Closed, AssertionError) as error:
-                self.error = error
-                return
-            self.worst = max(self.worst, time.monotonic() - began)
-            self.rounds += 1
-            time.sleep(0.02)
-
-
-class Malformed(ServerCase):
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.server.empty("carol")
-        cls.server.append("carol", "INBOX", [message(1)])
-
-    def setUp(self):
-        self.server.empty("alice")
-        self.server.reset_memory_peak()
-        self.neighbour = Neighbour(self.server)
-        self.neighbour.start()
-        self.rng = random.Random(SEED)
-
-    def tearDown(self):
-        self.neighbour.over = True
-        self.neighbour.join(10)
-        self.neighbour.imap.close()
-        self.assertIsNone(self.neighbour.error, "the session beside it broke")
-        self.assertLess(self.neighbour.worst, LATENCY_LIMIT, "the session beside it had to wait")
-        self.assertIsNone(self.server.process.poll(), "the server ended")
-        self.assertLess(self.server.memory_peak(), MEMORY_LIMIT)
-
-    def hostile(self, service, data, seconds=15, tls=None):
-        """Sends `data`, repeated callables allowed, and gives all that the server says until it
-        closes or falls silent for a moment."""
-        line = Line(self.server, service, tls=tls, timeout=seconds, greeting=tls is not False)
-        try:
-            for piece in data if isinstance(data, (list, tuple)) else [data]:
-                line.send(piece)
-        except OSError:
-            pass
-        line.socket.settimeout(1.5)
-        answer = line.rest()
-        line.close()
-        return answer
-
-    def imap(self):
-        client = Imap(self.server, user="alice")
-        self.addCleanup(client.close)
-        return client
-
-    def refused(self, client, command):
-        """The command gets NO or BAD, or the connection is closed with a BYE."""
-        try:
-            _, tagged = client.command(command)
-        except (Closed, OSError):
-            return
-        self.assertRegex(tagged, rb"^(NO|BAD) ", command[:80])
-
+class Malformed(Hostile):
     # Literals
 
     def test_literals_that_are_none(self):
@@ -414,74 +333,6 @@ class Malformed(ServerCase):
             except OSError:
                 pass
             client.close()
-
-    # Patience
-
-    def test_flood_of_pipelined_commands_that_is_never_read(self):
-        client = self.imap()
-        client.append("INBOX", message(1, body="z" * 1_000_000))
-        client.ok("SELECT INBOX")
-        client.socket.settimeout(2)
-        try:
-            for _ in range(2_000):
-                client.send(b"f FETCH 1 (BODY.PEEK[])\r\n" * 50)
-        except OSError:
-            pass
-        time.sleep(1)
-        client.close()
-
-    def test_slow_and_silent_clients(self):
-        slow = [Line(self.server, service, timeout=10) for service in PLAIN for _ in range(40)]
-        half = []
-        for service in IMPLICIT:
-            for _ in range(40):
-                half.append(socket.create_connection(("127.0.0.1", self.server.port(service)), 5))
-                half[-1].send(b"\x16\x03\x01")
-        for n in range(25):
-            for line in slow:
-                try:
-                    line.send(b"NOOP but ever so slowly"[n % 23 : n % 23 + 1])
-                except OSError:
-                    pass
-            time.sleep(0.05)
-        # Others still get in.
-        Imap(self.server, user="alice").close()
-        Smtp(self.server, user="bob").close()
-        for line in slow + half:
-            line.close()
-
-    def test_thousands_of_connections(self):
-        held, refused = [], 0
-        for n in range(3_000):
-            try:
-                s = socket.create_connection(("127.0.0.1", self.server.port((PLAIN + IMPLICIT)[n % 6])), 2)
-                held.append(s)
-            except OSError:
-                refused += 1
-        print(f"    {len(held)} connected, {refused} refused, peak {self.server.memory_peak() / 1e6:.0f} MB")
-        time.sleep(0.5)
-        for s in held:
-            s.close()
-        wait_for(self.lets_in, 10, every=0.2, message="nobody gets in after the flood")
-
-    def lets_in(self):
-        try:
-            Imap(self.server, user="alice").close()
-            Pop(self.server, user="alice").close()
-            return True
-        except (OSError, Closed, AssertionError):
-            return False
-
-    def test_connections_that_come_and_go(self):
-        for n in range(2_000):
-            try:
-                s = socket.create_connection(("127.0.0.1", self.server.port((PLAIN + IMPLICIT)[n % 6])), 2)
-                if n % 3 == 0:
-                    s.send(b"a LOGOUT\r\n")
-                s.close()
-            except OSError:
-                time.sleep(0.05)
-        wait_for(self.lets_in, 10, every=0.2)
 
     # Sizes
 
