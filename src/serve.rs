@@ -119,12 +119,14 @@ pub fn serve(dir: &Path, settings: Settings) -> Result<(), Error> {
     })
 }
 
+/// The last part alone: a parent that is missing is more likely a typing error.
 fn make_directory(dir: &Path) -> Result<(), Error> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(|error| format!("can't make {}: {error}", dir.display()).into())
+    match DirBuilder::new().mode(0o700).create(dir) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(format!("can't make {}: {error}", dir.display()).into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Before anything else: a port that is taken is the most likely reason not to start.

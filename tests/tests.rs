@@ -1,5 +1,6 @@
 //! All integration tests are one binary: one link, one run.
 
+mod cli;
 mod fuzz;
 mod layout;
 mod smtp;

@@ -46,6 +46,11 @@ async fn add_account(store: &Store, address: Address, password: Secret<String>) 
             "{address}: the name {local} is reserved; choose another"
         ));
     }
+    let wanted = address.clone();
+    let found = store.read(move |snapshot| snapshot.account_by_address(&wanted));
+    if found.await.map_err(|error| error.to_string())?.is_some() {
+        return Err(sentence(&Error::Exists, &address));
+    }
     let credential = credential(password).await?;
     let made = store.create_account(address.clone(), credential).await;
     made.map(|_| Vec::new())

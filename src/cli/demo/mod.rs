@@ -182,10 +182,17 @@ fn print(dir: &Path, temporary: bool, base: u16, password: &str) {
     let login = quoted(&format!("alice:{password}"));
     println!("\nTry, in another terminal:\n");
     println!("  curl --cacert {ca} --user {login} 'imaps://localhost:{imaps}/INBOX;MAILINDEX=1'\n");
+    let secret = match quoted(password) == password {
+        true => password.to_string(),
+        false => format!(
+            "\"{}\"",
+            password.replace('\\', "\\\\").replace('"', "\\\"")
+        ),
+    };
     let mutt = format!(
         "set certificate_file={} folder=imaps://alice@localhost:{imaps} spoolfile=+INBOX \
-         imap_pass={password} from=alice@{DOMAIN} \
-         smtp_url=smtps://alice@localhost:{submissions} smtp_pass={password}",
+         imap_pass={secret} from=alice@{DOMAIN} \
+         smtp_url=smtps://alice@localhost:{submissions} smtp_pass={secret}",
         dir.join("ca.pem").display()
     );
     println!("  mutt -n -e {}\n", quoted(&mutt));

@@ -1,0 +1,206 @@
+//! The binary from outside: how it starts, what it says when it can't, how it ends.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// What one test's server adds to its ports; each test has its own.
+const BASES: [u16; 3] = [41_000, 42_000, 43_000];
+
+fn pillarbox(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_pillarbox"));
+    command.args(words).stdin(Stdio::null());
+    command
+}
+
+fn run(words: &[&str]) -> Output {
+    pillarbox(words).output().expect("the binary runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A server that a failed test does not leave behind.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn serve(dir: &Path, base: u16, notify: &Path) -> Server {
+    let mut command = pillarbox(&["serve", "--address", "127.0.0.1", "--hostname", "localhost"]);
+    command
+        .args(["--port-base", &base.to_string()])
+        .arg("--dir")
+        .arg(dir);
+    command.env("NOTIFY_SOCKET", notify).stderr(Stdio::piped());
+    Server(command.spawn().expect("the binary runs"))
+}
+
+fn terminate(server: &Server) {
+    let pid = rustix::process::Pid::from_child(&server.0);
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it runs");
+}
+
+#[test]
+fn a_server_says_when_it_is_ready_and_ends_cleanly() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let notify = dir.path().join("notify");
+    let systemd = UnixDatagram::bind(&notify).expect("a socket");
+    systemd
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("a timeout");
+    let mut server = serve(&dir.path().join("data"), BASES[0], &notify);
+    let mut told = [0; 100];
+    let n = systemd.recv(&mut told).expect("READY within 20 seconds");
+    assert!(told[..n].starts_with(b"READY=1"));
+
+    let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, BASES[0] + 587)).expect("it serves");
+    socket
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .expect("a timeout");
+    let mut socket = BufReader::new(socket);
+    let mut line = String::new();
+    socket.read_line(&mut line).expect("a greeting");
+    assert!(line.starts_with("220 "), "{line}");
+
+    let began = Instant::now();
+    terminate(&server);
+    line.clear();
+    socket.read_line(&mut line).expect("a goodbye");
+    assert!(line.starts_with("421 "), "{line}");
+    assert_eq!(socket.read(&mut [0; 1]).expect("the end"), 0);
+    let status = server.0.wait().expect("it ends");
+    assert_eq!(status.code(), Some(0));
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(!dir.path().join("data/control.sock").exists());
+}
+
+#[test]
+fn accounts_are_made_on_the_running_server_and_on_its_store() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = dir.path().join("data");
+    let notify = dir.path().join("notify");
+    let systemd = UnixDatagram::bind(&notify).expect("a socket");
+    systemd
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("a timeout");
+    let server = serve(&data, BASES[1], &notify);
+    systemd
+        .recv(&mut [0; 100])
+        .expect("READY within 20 seconds");
+    let account = |words: &[&str], stdin: &str| {
+        let mut command = pillarbox(&["account"]);
+        command.args(words).arg("--dir").arg(&data);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary runs");
+        // A command that reads no password may be gone already.
+        let _ = child
+            .stdin
+            .take()
+            .expect("a pipe")
+            .write_all(stdin.as_bytes());
+        let output = child.wait_with_output().expect("it ends");
+        (
+            output.status.success(),
+            text(&output.stdout) + &text(&output.stderr),
+        )
+    };
+    let secret = "secret horse\n";
+    let (ok, said) = account(&["add", "a@example.org", "--password-stdin"], secret);
+    assert!(ok && said == "a@example.org can log in now.\n", "{said}");
+    terminate(&server);
+    drop(server);
+    let (ok, said) = account(&["add", "a@example.org", "--password-stdin"], secret);
+    assert!(
+        !ok && said.contains("a@example.org exists already"),
+        "{said}"
+    );
+    let (ok, said) = account(&["add", "b@example.org", "--password-stdin"], secret);
+    assert!(ok, "{said}");
+    let (ok, said) = account(&["delete", "a@example.org", "--yes"], "");
+    assert!(ok, "{said}");
+    let (ok, said) = account(&["list"], "");
+    assert!(
+        ok && said == "ACCOUNT        MESSAGES  SIZE\nb@example.org  0         0 B\n",
+        "{said}"
+    );
+    let (ok, said) = account(&["add", "c@example.org", "--password-stdin"], "\n");
+    assert!(!ok && said.contains("there is no password"), "{said}");
+    let (ok, said) = account(&["add", "no-domain", "--password-stdin"], secret);
+    assert!(!ok && said.contains("no-domain: "), "{said}");
+}
+
+#[test]
+fn a_port_in_use_is_named_with_the_way_out() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let port = BASES[2] + 993;
+    let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a free port");
+    let base = BASES[2].to_string();
+    let dir = dir.path().to_string_lossy();
+    for words in [
+        &["demo", "--port-base", &base, "--dir", &dir][..],
+        &[
+            "serve",
+            "--address",
+            "127.0.0.1",
+            "--port-base",
+            &base,
+            "--dir",
+            &dir,
+        ][..],
+    ] {
+        let output = run(words);
+        assert_eq!(output.status.code(), Some(1));
+        let said = text(&output.stderr);
+        assert!(
+            said.contains(&format!("127.0.0.1:{port} for imaps")),
+            "{said}"
+        );
+        assert!(said.contains("--port-base"), "{said}");
+    }
+    let output = run(&["demo", "--port-base", "65000"]);
+    assert!(text(&output.stderr).contains("too high"));
+}
+
+#[test]
+fn the_manual_is_printed() {
+    let overview = run(&["help"]);
+    assert!(overview.status.success());
+    let listed = text(&overview.stdout);
+    let topics = listed
+        .lines()
+        .skip_while(|line| !line.starts_with("The manual"));
+    let names: Vec<&str> = topics
+        .skip(2)
+        .filter_map(|line| line.split(' ').nth(2))
+        .collect();
+    assert!(names.len() >= 8, "{names:?}");
+    for name in names {
+        let topic = run(&["help", name]);
+        assert!(
+            topic.status.success() && topic.stdout.starts_with(b"# "),
+            "{name}"
+        );
+    }
+    assert_eq!(run(&["help", "nothing"]).status.code(), Some(1));
+    let version = text(&run(&["--version"]).stdout);
+    assert_eq!(
+        version,
+        concat!("pillarbox ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+}
