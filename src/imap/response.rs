@@ -92,6 +92,8 @@ pub enum Code<'a> {
     TooBig,
     UseAttribute,
     UnknownCte,
+    /// One that [`coded`] wrote earlier.
+    Written(&'a str),
 }
 
 /// The charsets named in BADCHARSET; SEARCH knows more.
@@ -248,8 +250,16 @@ fn write_code(out: &mut Vec<u8>, code: Code) {
             out.extend_from_slice(b"MODIFIED ");
             text::uid_set(out, set);
         }
+        Code::Written(code) => out.extend_from_slice(code.as_bytes()),
         code => out.extend_from_slice(code.word().as_bytes()),
     }
+}
+
+/// A code as it stands between the brackets, to be kept until its response is due.
+pub fn coded(code: Code) -> String {
+    let mut out = Vec::new();
+    write_code(&mut out, code);
+    String::from_utf8(out).unwrap_or_default()
 }
 
 fn numeric(out: &mut Vec<u8>, word: &str, n: u64) {
@@ -299,6 +309,7 @@ impl Code<'_> {
             Code::TooBig => "TOOBIG",
             Code::UseAttribute => "USEATTR",
             Code::UnknownCte => "UNKNOWN-CTE",
+            Code::Written(_) => "",
         }
     }
 }

@@ -1,0 +1,80 @@
+//! CAPABILITY: what is offered, and when. A name stands here only if all of it works.
+
+use std::fmt::Write;
+
+/// What decides on the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offer {
+    pub logged_in: bool,
+    pub tls: bool,
+    /// Whether a password may cross this connection as it is now.
+    pub login: bool,
+    /// Largest message, bytes.
+    pub append_limit: u64,
+}
+
+/// At any time.
+const ALWAYS: &str = "IMAP4rev1 LITERAL+ SASL-IR ENABLE ID IDLE";
+/// Once it is known whose mailboxes are spoken of.
+const LOGGED_IN: &str = "NAMESPACE UIDPLUS MOVE UNSELECT CHILDREN SPECIAL-USE \
+    CREATE-SPECIAL-USE LIST-EXTENDED LIST-STATUS CONDSTORE ESEARCH STATUS=SIZE BINARY WITHIN";
+
+/// The list, `IMAP4rev1` first (RFC 3501, 7.2.1).
+pub fn list(offer: Offer) -> String {
+    let mut list = String::from(ALWAYS);
+    if offer.logged_in {
+        let _ = write!(list, " {LOGGED_IN} APPENDLIMIT={}", offer.append_limit);
+        return list;
+    }
+    if !offer.tls {
+        list.push_str(" STARTTLS");
+    }
+    list.push_str(if offer.login {
+        " AUTH=PLAIN AUTH=LOGIN AUTH=SCRAM-SHA-256"
+    } else {
+        " LOGINDISABLED"
+    });
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STRANGER: Offer = Offer {
+        logged_in: false,
+        tls: false,
+        login: false,
+        append_limit: 1000,
+    };
+
+    #[test]
+    fn without_tls_no_login_is_offered() {
+        let list = list(STRANGER);
+        assert!(list.starts_with("IMAP4rev1 "));
+        assert!(list.ends_with(" STARTTLS LOGINDISABLED"));
+        assert!(!list.contains("AUTH="));
+    }
+
+    #[test]
+    fn under_tls_logins_are_offered_and_starttls_is_not() {
+        let list = list(Offer {
+            tls: true,
+            login: true,
+            ..STRANGER
+        });
+        assert!(list.contains(" AUTH=SCRAM-SHA-256"));
+        assert!(!list.contains("STARTTLS"));
+        assert!(!list.contains("LOGINDISABLED"));
+    }
+
+    #[test]
+    fn after_login_the_limit_is_named() {
+        let list = list(Offer {
+            logged_in: true,
+            ..STRANGER
+        });
+        assert!(list.ends_with(" APPENDLIMIT=1000"));
+        assert!(!list.contains("AUTH="));
+    }
+}
