@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::control;
+use crate::imap::serve as imap;
 use crate::login::Login;
 use crate::net::limit::Limits;
 use crate::net::listen::{self, Handler, Listeners};
@@ -208,6 +209,7 @@ fn handler(service: Service, context: &Arc<Context>) -> Handler {
             Service::Submission | Service::Submissions => {
                 Box::pin(smtp::serve(context, stream, tls))
             }
+            Service::Imap | Service::Imaps => Box::pin(imap::serve(context, stream, tls)),
             // Their drivers are still to come.
             service => {
                 let mut stream = stream;

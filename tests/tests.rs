@@ -2,6 +2,7 @@
 
 mod cli;
 mod fuzz;
+mod imap;
 mod layout;
 mod smtp;
 mod support;
