@@ -254,9 +254,9 @@ impl Exchange {
     }
 }
 
-/// A login name by SASLprep (RFC 4013); what it forbids stays as it is, to be denied
+/// A login name, however it came, by SASLprep (RFC 4013); what it forbids stays as it is, to be denied
 /// like any unknown name.
-fn prepare(login: &str) -> Cow<'_, str> {
+pub fn prepare(login: &str) -> Cow<'_, str> {
     stringprep::saslprep(login).unwrap_or(Cow::Borrowed(login))
 }
 

@@ -92,6 +92,14 @@ impl Input {
         }
     }
 
+    /// Drops what there is of a line that is too long: how much, and whether its end was there.
+    pub fn skip_line(&mut self) -> (usize, bool) {
+        let end = memchr(b'\n', self.bytes());
+        let dropped = end.map_or(self.len(), |at| at + 1);
+        self.consume(dropped);
+        (dropped, end.is_some())
+    }
+
     /// Moves what is left to the front once that costs little, so that a long pipeline
     /// does not grow the buffer; an empty buffer gives its memory back.
     fn compact(&mut self) {

@@ -4,5 +4,6 @@ mod cli;
 mod fuzz;
 mod imap;
 mod layout;
+mod pop3;
 mod smtp;
 mod support;

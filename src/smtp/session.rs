@@ -351,11 +351,8 @@ impl Session {
     }
 
     fn skip_line(&mut self, skipped: usize, out: &mut Vec<u8>) -> Next {
-        let bytes = self.input.bytes();
-        let end = memchr::memchr(b'\n', bytes);
-        let dropped = end.map_or(bytes.len(), |at| at + 1);
-        self.input.consume(dropped);
-        if end.is_some() {
+        let (dropped, ended) = self.input.skip_line();
+        if ended {
             return Next::Again;
         }
         if skipped + dropped > MAX_SKIPPED {
