@@ -9,6 +9,7 @@ use crate::net::listen::{self, Handler, Listeners};
 use crate::net::stream::{Deadlines, Stream};
 use crate::net::tls::Tls;
 use crate::pop3::lock::Maildrops;
+use crate::pop3::serve as pop3;
 use crate::settings::{Service, Settings};
 use crate::smtp::serve as smtp;
 use crate::store::{Options, Store};
@@ -210,14 +211,7 @@ fn handler(service: Service, context: &Arc<Context>) -> Handler {
                 Box::pin(smtp::serve(context, stream, tls))
             }
             Service::Imap | Service::Imaps => Box::pin(imap::serve(context, stream, tls)),
-            // Their drivers are still to come.
-            service => {
-                let mut stream = stream;
-                Box::pin(async move {
-                    log::warn!("{service} is not there yet");
-                    stream.close().await;
-                })
-            }
+            Service::Pop3 | Service::Pop3s => Box::pin(pop3::serve(context, stream, tls)),
         }
     };
     let (refusal, goodbye) = match service {
