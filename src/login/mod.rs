@@ -51,12 +51,19 @@ impl Login {
 
     /// Answers what a SASL exchange asks, in equal time for an unknown name and a wrong password.
     pub async fn answer(&self, source: IpAddr, ask: Ask) -> Verdict {
+        let peer = source;
         let source = Source::new(source);
         let answered = match ask {
             Ask::Password { login, password } => self.password(source, &login, password).await,
             Ask::Keys { login } => self.keys(source, &login).await,
             Ask::Proof { login, won } => self.proof(source, &login, won).await,
         };
+        match &answered {
+            Ok(Verdict::Granted(account)) => log::info!("login: {} from {peer}", account.address),
+            // Without the name: people type their password into the wrong field.
+            Err(Denial::Credentials) => log::info!("login: refused from {peer}"),
+            _ => {}
+        }
         answered.unwrap_or_else(Verdict::Denied)
     }
 

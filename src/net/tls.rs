@@ -190,8 +190,8 @@ fn unusable(certificate: &Path, key: &Path, error: &rustls::Error) -> String {
     }
 }
 
-/// notBefore and notAfter of a certificate (RFC 5280, 4.1.2.5). Pure.
-fn validity(der: &[u8]) -> Option<(Timestamp, Timestamp)> {
+/// notBefore and notAfter of a certificate in DER (RFC 5280, 4.1.2.5). Pure.
+pub fn validity(der: &[u8]) -> Option<(Timestamp, Timestamp)> {
     const INTEGER: u8 = 0x02;
     const SEQUENCE: u8 = 0x30;
     const VERSION: u8 = 0xa0;

@@ -68,6 +68,10 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
             }
             Step::Ask(ask) => {
                 let answer = answer(context, stream, ask, &mut message).await;
+                if let (Answer::Committed(Ok(())), Some(account)) = (&answer, session.account()) {
+                    let (id, sender) = (stream.id(), &account.address);
+                    log::info!("submission #{id}: delivered a message of {sender}");
+                }
                 let known = session.account().is_some();
                 session.answer(answer, &mut out);
                 if !known && session.account().is_some() {

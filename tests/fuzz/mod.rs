@@ -8,6 +8,7 @@ mod imap;
 mod login;
 mod message;
 mod mutate;
+mod owner;
 
 use mutate::Mutator;
 pub use mutate::Random;
