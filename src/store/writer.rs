@@ -29,18 +29,23 @@ const PURGE_BLOCKS: usize = 16;
 const BUSY_BATCHES: u32 = 16;
 /// Longest wait for others to share a commit with.
 const MAX_GATHER: Duration = Duration::from_millis(4);
-/// Pauses between attempts to reopen a failed database.
-const REOPEN_FIRST: Duration = Duration::from_millis(20);
-const REOPEN_LAST: Duration = Duration::from_secs(2);
+/// Pauses before the attempts to reopen a failed database while a write waits for it.
+const REOPEN_PAUSES: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_millis(10),
+    Duration::from_millis(40),
+];
+/// Between two attempts while nobody waits.
+const REOPEN_REST: Duration = Duration::from_secs(1);
 /// How long a closing store waits for its readers.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
-/// Attempts before a closing store gives up.
-const REOPEN_AT_CLOSE: u32 = 3;
 
 pub(super) struct Writer {
     shared: Arc<Shared>,
     /// None while it can't be reopened.
     handle: Option<Arc<Handle>>,
+    /// Why it can't.
+    down: Error,
     /// Set by the database's backend when the disk was full.
     full: Arc<AtomicBool>,
     position: Position,
@@ -78,6 +83,7 @@ impl Writer {
         Writer {
             shared,
             handle: Some(handle),
+            down: Error::Closed,
             full,
             position,
             active: None,
@@ -312,41 +318,35 @@ impl Writer {
     fn handle(&self) -> Result<Arc<Handle>> {
         match &self.handle {
             Some(handle) => Ok(handle.clone()),
-            None => Err(Error::Storage("the database is not open".into())),
+            None => Err(self.down.clone()),
         }
     }
 
-    /// Drops the handle and opens the database again, however long it takes.
+    /// Drops the handle and opens the database again, in a few attempts; if they fail, each
+    /// write and, without one, the clock bring further ones.
     fn reopen(&mut self) {
         self.active = None;
-        let mut pause = REOPEN_FIRST;
-        let mut attempts = 0;
-        loop {
+        for pause in REOPEN_PAUSES {
+            std::thread::sleep(pause);
             match self.try_reopen() {
                 Ok(()) => return,
-                Err(error) => log::error!("the database can't be reopened: {error}"),
+                Err(error) => {
+                    log::error!("the database can't be reopened: {error}");
+                    self.down = error;
+                }
             }
-            attempts += 1;
-            if self.shared.queue.is_closed() && attempts >= REOPEN_AT_CLOSE {
-                return;
-            }
-            for job in self.shared.queue.take_batch() {
-                job.answer(Some(Error::Storage(
-                    "the database is being reopened".into(),
-                )));
-            }
-            std::thread::sleep(pause);
-            pause = (pause * 2).min(REOPEN_LAST);
         }
     }
 
     fn try_reopen(&mut self) -> Result<()> {
         self.close_handle(None);
         let shared = &self.shared;
+        let opened = recover::open_database(&*shared.disk, &shared.options, &self.full);
         if self.full.swap(false, Relaxed) {
             shared.space.drop_ballast();
+            return Err(Error::Full);
         }
-        let db = recover::open_database(&*shared.disk, &shared.options, &self.full)?;
+        let db = opened?;
         recover::check_version(&db)?;
         let recovered = recover::read_rows(&db)?;
         self.position = recovered.position(&shared.segments);
@@ -372,6 +372,9 @@ impl Writer {
     /// When to stop waiting for jobs and look after the slow work; none if there is none.
     fn next_background(&self) -> Option<Instant> {
         let now = Instant::now();
+        if self.handle.is_none() {
+            return Some(now + REOPEN_REST);
+        }
         let mut times = [
             self.purging.then_some(now),
             self.compactor.due(),
@@ -383,6 +386,12 @@ impl Writer {
     }
 
     fn background(&mut self) {
+        if self.handle.is_none() {
+            if let Err(error) = self.try_reopen() {
+                self.down = error;
+            }
+            return;
+        }
         self.slow_work();
         let quiet = |since: Instant| since.elapsed() >= QUIET;
         if !self.purging && self.unsettled.is_some_and(quiet) {
