@@ -126,7 +126,7 @@ mod tests {
             .lines()
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
             .collect();
-        assert!(lines.len() >= 150 && lines.len() % 3 == 0);
+        assert!(lines.len() >= 150 && lines.len().is_multiple_of(3));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         for case in lines.chunks_exact(3) {
             let mut scanner = Scanner::new();

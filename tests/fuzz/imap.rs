@@ -8,7 +8,7 @@ use pillarbox::imap::response::{self, fetch::Fetch};
 use pillarbox::imap::{date, parse, utf7};
 use pillarbox::wire::Input;
 
-const COMMANDS: [&[u8]; 34] = [
+const COMMANDS: [&[u8]; 36] = [
     b"a NOOP\r\nb CAPABILITY\r\nc LOGOUT\r\n",
     b"a LOGIN user \"pass\\\"word\"\r\n",
     b"a LOGIN {4}\r\nuser {4+}\r\npass\r\n",
@@ -41,6 +41,8 @@ const COMMANDS: [&[u8]; 34] = [
     b"a UID EXPUNGE 3000:3002\r\na CLOSE\r\n",
     b"a IDLE\r\nDONE\r\n",
     b"a DELETE x{8+}\r\nz LOGOUT {3+}\r\nabc\r\nb NOOP\r\n",
+    b"a DELETE {45+}\r\nlong enough to come in more than one slice, so\r\nb NOOP\r\n",
+    b"a APPEND x {45}\r\nlong enough to come in more than one slice, so\r\nb NOOP\r\n",
     b"a DELETE {99999}\r\nb NOOP\r\n",
     b"\r\n",
 ];

@@ -97,7 +97,7 @@ fn answer(ask: Ask, service: u8, granted: &mut bool) -> Verdict {
     }
 }
 
-fn account() -> Account {
+pub fn account() -> Account {
     Account {
         id: AccountId(1),
         address: Address::parse("alice@demo.test").expect("an address"),

@@ -9,6 +9,7 @@ mod login;
 mod message;
 mod mutate;
 mod owner;
+mod smtp;
 
 use mutate::Mutator;
 pub use mutate::Random;

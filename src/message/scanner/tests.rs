@@ -1,4 +1,5 @@
 use super::*;
+use crate::message::text::{PartText, header_text};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -355,6 +356,20 @@ fn check(part: &Part, within: Range<u32>) {
     }
 }
 
+/// Decodes all that SEARCH would look into: whatever it is, it must not grow without bound.
+fn read_text(part: &Part, message: &[u8]) {
+    let of = |range: &ByteRange| &message[range.start as usize..range.end as usize];
+    let header = header_text(of(&part.header));
+    assert!(header.len() <= 3 * of(&part.header).len() + 4 * part.header.len());
+    if let Some(mut text) = PartText::new(part) {
+        let folded = text.push(of(&part.body)).len() + text.finish().len();
+        assert!(folded <= 32 * (part.body.len() + 1));
+    }
+    part.children
+        .iter()
+        .for_each(|child| read_text(child, message));
+}
+
 fn mutate(bytes: &mut Vec<u8>, random: &mut Random) {
     const PIECES: [&[u8]; 16] = [
         b"\r\n",
@@ -403,6 +418,7 @@ fn any_message_leaves_a_sound_structure() {
             assert_eq!(structure.root.body.end, structure.size);
             assert!(!structure.body_structure.contains(&0) && !structure.envelope.contains(&0));
             assert!(crate::message::envelope_ref::EnvelopeRef::read(&structure.envelope).is_some());
+            read_text(&structure.root, &message);
             assert_eq!(scan_in(&message, || 1 + random.below(60)), structure);
             assert_eq!(Structure::decode(&structure.encode()), Some(structure));
         }

@@ -1,0 +1,190 @@
+//! Submission: the command parser, and whole sessions of it.
+
+use super::login::account;
+use super::{Random, fuzz};
+use pillarbox::mail::{AccountId, DateTime};
+use pillarbox::sasl::{self, Denial, Verdict};
+use pillarbox::smtp::command::{self, Command};
+use pillarbox::smtp::repair::Stamp;
+use pillarbox::smtp::session::{Answer, Ask, Config, NoRecipient, Session, Step, Trouble};
+
+const LOGIN: &[u8] = b"EHLO c\r\nAUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n";
+
+const SESSIONS: [&[u8]; 12] = [
+    b"EHLO c.example\r\nAUTH PLAIN AGFsaWNlAHNlY3JldA==\r\nMAIL FROM:<alice@demo.test> SIZE=100\r\n\
+      RCPT TO:<bob@demo.test>\r\nDATA\r\nFrom: alice@demo.test\r\nSubject: x\r\n\r\n..a\r\nb\r\n.\r\nQUIT\r\n",
+    b"EHLO c\r\nAUTH LOGIN\r\nYWxpY2U=\r\nc2VjcmV0\r\nMAIL FROM:<alice@demo.test> BODY=8BITMIME RET=HDRS\r\n\
+      RCPT TO:<Postmaster> NOTIFY=NEVER\r\nBDAT 27\r\nFrom: alice@demo.test\r\n\r\nabBDAT 2 LAST\r\n\r\nNOOP\r\n",
+    b"EHLO c\r\nAUTH PLAIN AGFsaWNlAHNlY3JldA==\r\nMAIL FROM:<alice@demo.test> SMTPUTF8\r\nRCPT TO:<\xc3\xa9@demo.test>\r\n\
+      RSET\r\nMAIL FROM:<> ENVID=x+2By AUTH=<>\r\nRCPT TO:<@a,@b:bob@demo.test> ORCPT=rfc822;x\r\nDATA\r\n\r\n.\r\n",
+    b"HELO c\r\nMAIL FROM:<alice@demo.test>\r\nVRFY x\r\nEXPN y\r\nHELP\r\nNOOP z\r\nQUIT\r\n",
+    b"EHLO c\r\nAUTH SCRAM-SHA-256 biwsbj1hbGljZSxyPXg=\r\n*\r\nAUTH PLAIN\r\n=\r\nAUTH PLAIN =\r\n",
+    b"EHLO [IPv6:::1]\nMAIL FROM:<\"a b\"@demo.test>\nRCPT TO:<a@[192.0.2.1]>\n",
+    b"BDAT 5\r\nhelloBDAT 3 LAST\r\nabcNOOP\r\n",
+    b"DATA\r\nRCPT TO:<x@y>\r\nMAIL TO:<x>\r\nFOO\r\n\r\n",
+    b"EHLO c\r\nAUTH PLAIN AGFsaWNlAHNlY3JldA==\r\nMAIL FROM:<alice@demo.test>\r\nRCPT TO:<remote@else.test>\r\n\
+      RCPT TO:<bob@demo.test>\r\nDATA\r\nFrom: alice@demo.test\r\nBcc: x@y\r\n z\r\n\r\na\n.\nb\r.\rMAIL FROM:<>\r\n.\r\n",
+    b"EHLO c\r\nAUTH PLAIN AGFsaWNlAHNlY3JldA==\r\nMAIL FROM:<alice@demo.test>\r\nRCPT TO:<bob@demo.test>\r\n\
+      BDAT 99999999999 LAST\r\n",
+    b"GET / HTTP/1.1\r\n\r\n",
+    LOGIN,
+];
+
+#[test]
+fn commands() {
+    fuzz("smtp commands", &SESSIONS, |bytes| {
+        for line in bytes.split(|&b| b == b'\n') {
+            if let Ok(Command::Mail(mail)) = command::parse(line)
+                && let Some(path) = mail.sender
+            {
+                assert!(!path.text.chars().any(char::is_control));
+            }
+        }
+    });
+}
+
+#[test]
+fn sessions() {
+    let mut random = Random::new(1);
+    fuzz("smtp sessions", &SESSIONS, |bytes| {
+        for kind in 0..3 {
+            let at_once = talk(bytes, kind, || usize::MAX);
+            let in_slices = talk(bytes, kind, || 1 + random.below(24));
+            assert_eq!(at_once, in_slices, "kind {kind}");
+        }
+    });
+}
+
+/// What came of a session.
+#[derive(Debug, Default, PartialEq)]
+struct Told {
+    /// As [`class`] has them.
+    replies: Vec<String>,
+    delivered: Vec<String>,
+}
+
+/// A driver with a made-up world: of `kind` 0 all goes well, 1 nobody is let in, 2 the
+/// store fails now and then.
+fn talk(bytes: &[u8], kind: u8, mut size: impl FnMut() -> usize) -> Told {
+    let mut session = Session::new(Config {
+        hostname: "mail.demo.test".into(),
+        max_message_size: 2000,
+        max_recipients: 3,
+        tls: true,
+        plain_login: false,
+        seed: [7; 32],
+    });
+    let mut told = Told::default();
+    let (mut out, mut message, mut rest) = (Vec::new(), None, bytes);
+    let mut let_in = false;
+    let mut turns = 0;
+    loop {
+        turns += 1;
+        assert!(
+            turns < 8 * bytes.len() + 64,
+            "the session makes no progress"
+        );
+        match session.step(&mut out) {
+            Step::NeedInput if rest.is_empty() => break,
+            Step::NeedInput => {
+                let (slice, more) = rest.split_at(size().clamp(1, rest.len()));
+                session.receive(slice);
+                rest = more;
+            }
+            Step::Ask(ask) => {
+                let answer = match ask {
+                    Ask::Authenticate(ask) => verdict(ask, kind, &mut let_in),
+                    Ask::Recipient(address) => Answer::Recipient(match address.local() {
+                        "remote" => Err(NoRecipient::Remote),
+                        "bob" => Ok(AccountId(2)),
+                        _ => Err(NoRecipient::Unknown),
+                    }),
+                    Ask::Begin { .. } => {
+                        assert!(let_in, "a message of nobody");
+                        assert!(message.is_none(), "two messages at once");
+                        message = Some(Vec::new());
+                        Answer::Begun(Ok(stamp()))
+                    }
+                    Ask::Commit(to) => {
+                        assert!(let_in && !to.is_empty());
+                        let message: Vec<u8> = message.take().expect("a message begun");
+                        whole_lines(&message);
+                        told.delivered
+                            .push(String::from_utf8_lossy(&message).into_owned());
+                        Answer::Committed(match kind {
+                            2 => Err(Trouble::Full),
+                            _ => Ok(()),
+                        })
+                    }
+                };
+                session.answer(answer, &mut out);
+            }
+            Step::Data(data) => message
+                .as_mut()
+                .expect("a message begun")
+                .extend_from_slice(data),
+            Step::Abandon => message = None,
+            Step::StartTls => panic!("TLS is on already"),
+            Step::Close => break,
+        }
+    }
+    let replies = String::from_utf8(out).expect("replies are text");
+    well_formed(&replies);
+    told.replies = replies.lines().map(class).collect();
+    told
+}
+
+fn verdict(ask: sasl::Ask, kind: u8, let_in: &mut bool) -> Answer {
+    Answer::Verdict(match ask {
+        sasl::Ask::Password { .. } if kind != 1 => {
+            *let_in = true;
+            Verdict::Granted(account())
+        }
+        _ => Verdict::Denied(Denial::Credentials),
+    })
+}
+
+fn stamp() -> Stamp {
+    Stamp {
+        date: DateTime {
+            unix: 1_000_000_000,
+            offset: 0,
+        },
+        id: "id1".into(),
+    }
+}
+
+/// Of several faults of one message the slices may say which is seen first.
+fn class(reply: &str) -> String {
+    match reply.starts_with('5') {
+        true => "5".into(),
+        false => reply.into(),
+    }
+}
+
+fn well_formed(replies: &str) {
+    for line in replies.split_inclusive("\r\n") {
+        let line = line.strip_suffix("\r\n").expect("a whole line");
+        assert!(!line.chars().any(char::is_control), "{line:?}");
+        let (code, text) = line.split_at_checked(3).expect("a code");
+        assert!(code.bytes().all(|b| b.is_ascii_digit()), "{line:?}");
+        assert!(text.starts_with([' ', '-']), "{line:?}");
+    }
+}
+
+/// What is stored has CRLF for line ends and nothing else, so that no end of data can hide.
+fn whole_lines(message: &[u8]) {
+    assert!(
+        message.starts_with(b"Return-Path: <"),
+        "{}",
+        message.escape_ascii()
+    );
+    for (at, &b) in message.iter().enumerate() {
+        let pair = match b {
+            b'\r' => message.get(at + 1) == Some(&b'\n'),
+            b'\n' => at > 0 && message[at - 1] == b'\r',
+            b => b != 0,
+        };
+        assert!(pair, "{}", message.escape_ascii());
+    }
+}
