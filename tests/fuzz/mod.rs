@@ -9,6 +9,7 @@ mod login;
 mod message;
 mod mutate;
 mod owner;
+mod pop3;
 mod smtp;
 
 use mutate::Mutator;
