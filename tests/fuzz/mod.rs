@@ -5,6 +5,7 @@
 //! `PILLARBOX_FUZZ_SEED` set to it the same inputs come in the same order.
 
 mod imap;
+mod imap_session;
 mod login;
 mod message;
 mod mutate;
