@@ -375,7 +375,7 @@ impl Session {
         let Some(mechanism) = Mechanism::parse(mechanism) else {
             return self.err("Mechanisms are PLAIN, LOGIN and SCRAM-SHA-256", out);
         };
-        let mut dialogue = Dialogue::new(mechanism, self.nonces.next());
+        let mut dialogue = Dialogue::new(mechanism, self.nonces.fresh());
         let turn = dialogue.start(initial);
         self.login_turn(Some(dialogue), turn, out)
     }

@@ -32,31 +32,49 @@ impl Stuffer {
     /// A bare LF becomes CRLF, or a lenient client could see the end of the message where
     /// a stored `LF . LF` stands.
     pub fn push(&mut self, slice: &[u8], out: &mut Vec<u8>) -> bool {
-        let mut from = 0;
+        let Some(&last) = slice.last() else {
+            return true;
+        };
+        if self.line_start && slice.first() == Some(&b'.') {
+            out.push(b'.');
+        }
+        // Where what is not yet copied begins, and where the line does.
+        let (mut run, mut line) = (0, 0);
         for lf in memchr_iter(b'\n', slice) {
-            let line = slice.get(from..lf).unwrap_or_default();
-            self.dot(line.first().copied(), out);
-            let crlf = match line.last() {
-                Some(last) => *last == b'\r',
+            let crlf = match lf.checked_sub(1).and_then(|at| slice.get(at)) {
+                Some(before) => *before == b'\r',
                 None => self.cr,
             };
-            let length = line.len() - usize::from(crlf && !line.is_empty());
-            let empty = self.empty && length == 0;
-            out.extend_from_slice(line);
-            out.extend_from_slice(if crlf { b"\n" } else { b"\r\n" });
-            from = lf + 1;
-            (self.cr, self.line_start, self.empty) = (false, true, true);
-            if !self.goes_on(empty) {
-                return false;
+            if !crlf {
+                out.extend_from_slice(slice.get(run..lf).unwrap_or_default());
+                out.push(b'\r');
+                run = lf;
+            }
+            if self.lines.is_some() {
+                let text = slice.get(line..lf).unwrap_or_default();
+                let own_cr = text == b"\r" && !(line == 0 && self.cr);
+                let empty = self.empty && (text.is_empty() || own_cr);
+                line = lf + 1;
+                self.empty = true;
+                if !self.goes_on(empty) {
+                    out.extend_from_slice(slice.get(run..=lf).unwrap_or_default());
+                    (self.cr, self.line_start) = (false, true);
+                    return false;
+                }
+            }
+            if slice.get(lf + 1) == Some(&b'.') {
+                out.extend_from_slice(slice.get(run..=lf).unwrap_or_default());
+                out.push(b'.');
+                run = lf + 1;
             }
         }
-        let rest = slice.get(from..).unwrap_or_default();
-        if let Some(&last) = rest.last() {
-            self.dot(rest.first().copied(), out);
-            out.extend_from_slice(rest);
-            self.empty &= rest == b"\r";
-            (self.cr, self.line_start) = (last == b'\r', false);
-        }
+        out.extend_from_slice(slice.get(run..).unwrap_or_default());
+        self.empty &= match slice.get(line..) {
+            Some([b'\r']) => !self.cr,
+            Some([]) => true,
+            _ => false,
+        };
+        (self.cr, self.line_start) = (last == b'\r', last == b'\n');
         true
     }
 
@@ -66,12 +84,6 @@ impl Stuffer {
             out.extend_from_slice(if self.cr { b"\n" } else { b"\r\n" });
         }
         out.extend_from_slice(b".\r\n");
-    }
-
-    fn dot(&self, first: Option<u8>, out: &mut Vec<u8>) {
-        if self.line_start && first == Some(b'.') {
-            out.push(b'.');
-        }
     }
 
     /// Counts a line that is over; false when it was the last one wanted.
@@ -127,6 +139,7 @@ mod tests {
             (b"a\r\r\n.b", "a\r\r\n..b\r\n.\r\n"),
             (b"\n\n", "\r\n\r\n.\r\n"),
             (b"a\rb\r\n", "a\rb\r\n.\r\n"),
+            (b".\n.\n.a", "..\r\n..\r\n..a\r\n.\r\n"),
         ] {
             assert_eq!(stuffed(message, None), expected);
         }
@@ -146,5 +159,6 @@ mod tests {
         assert_eq!(stuffed(b"\r\nbody\r\n", Some(0)), "\r\n.\r\n");
         assert_eq!(stuffed(b"a: b\n\nbody\n", Some(0)), "a: b\r\n\r\n.\r\n");
         assert_eq!(stuffed(b"a: b\r\n", Some(0)), "a: b\r\n.\r\n");
+        assert_eq!(stuffed(b"a\r\n\r\r\nb", Some(0)), "a\r\n\r\r\nb\r\n.\r\n");
     }
 }

@@ -10,15 +10,15 @@ use ring::hmac;
 pub const MAX_LINE: usize = MAX_RESPONSE.div_ceil(3) * 4;
 
 pub struct Dialogue {
-    exchange: Exchange,
+    exchange: Box<Exchange>,
     /// Granted once the client has taken the last challenge.
-    granted: Option<Account>,
+    granted: Option<Box<Account>>,
 }
 
 impl Dialogue {
     pub fn new(mechanism: Mechanism, nonce: String) -> Dialogue {
         Dialogue {
-            exchange: Exchange::new(mechanism, nonce),
+            exchange: Box::new(Exchange::new(mechanism, nonce)),
             granted: None,
         }
     }
@@ -43,7 +43,7 @@ impl Dialogue {
         };
         match self.granted.take() {
             Some(account) if answer.is_empty() => Turn::Granted {
-                account,
+                account: *account,
                 last: None,
             },
             Some(_) => Turn::Denied(Denial::Malformed),
@@ -65,7 +65,7 @@ impl Dialogue {
                 account,
                 last: Some(last),
             } => {
-                self.granted = Some(account);
+                self.granted = Some(Box::new(account));
                 Turn::Challenge(last)
             }
             turn => turn,
@@ -90,7 +90,7 @@ impl Nonces {
     }
 
     /// Printable, without a comma (RFC 5802, 5.1), never the same twice.
-    pub fn next(&mut self) -> String {
+    pub fn fresh(&mut self) -> String {
         self.made += 1;
         let key = hmac::Key::new(hmac::HMAC_SHA256, &self.seed);
         let tag = hmac::sign(&key, &self.made.to_be_bytes());
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn nonces_differ() {
         let (mut one, mut other) = (Nonces::new([1; 32]), Nonces::new([2; 32]));
-        let nonces = [one.next(), one.next(), other.next()];
+        let nonces = [one.fresh(), one.fresh(), other.fresh()];
         assert!(nonces.iter().all(|it| it.len() == 24 && !it.contains(',')));
         assert!(nonces[0] != nonces[1] && nonces[0] != nonces[2]);
     }

@@ -224,7 +224,7 @@ impl Session {
             // Its bytes are consumed when the next step begins.
             Ok(Output::Body(_)) => {
                 self.lent = n;
-                return Next::LendInput;
+                Next::LendInput
             }
             Ok(Output::Header(header)) => {
                 self.header = header;

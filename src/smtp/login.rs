@@ -23,7 +23,7 @@ impl Session {
             let text = "Mechanisms are PLAIN, LOGIN and SCRAM-SHA-256";
             return self.say(Reply::new(504, "5.5.4", text), out);
         };
-        let mut dialogue = Dialogue::new(mechanism, self.nonces.next());
+        let mut dialogue = Dialogue::new(mechanism, self.nonces.fresh());
         let turn = dialogue.start(initial.as_deref());
         self.login_turn(dialogue, turn, out)
     }

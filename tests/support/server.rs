@@ -60,7 +60,7 @@ impl Server {
     pub fn connect(&self, driver: Driver, tls: bool) -> Client {
         let (stream, client) = Stream::pair().expect("a socket pair");
         smol::spawn(driver(self.context.clone(), stream, tls)).detach();
-        let client: UnixStream = client.into_inner().expect("a socket").into();
+        let client: UnixStream = client.into_inner().expect("a socket");
         let mut client = Client::new(client);
         if tls {
             client.start_tls().expect("a TLS handshake");
