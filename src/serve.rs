@@ -31,10 +31,12 @@ pub type Error = Box<dyn std::error::Error + Send + Sync>;
 /// How often the certificate is looked at: a local one renews itself, the owner's is read anew.
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(24 * 3600);
 
-/// The running server.
+/// The server: opened, then accepting, then running, then stopped.
 pub struct Server {
     pub context: Arc<Context>,
     dir: PathBuf,
+    /// Bound, not accepted on yet: clients wait in the kernel's queue.
+    sockets: Vec<(Service, Async<TcpListener>)>,
     listeners: Arc<Listeners>,
     /// Control socket and certificate check.
     others: Vec<Task<()>>,
@@ -42,8 +44,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Ready to serve when it returns. `dir` is made if missing.
-    pub async fn start(dir: &Path, settings: Settings) -> Result<Server, Error> {
+    /// Everything but accepting. `dir` is made if missing, its parent is not.
+    pub async fn open(dir: &Path, settings: Settings) -> Result<Server, Error> {
         // From here on Ctrl-C waits its turn, and what was begun is cleaned up.
         let signals = Signals::new([Signal::Term, Signal::Int, Signal::Hup])?;
         make_directory(dir)?;
@@ -65,16 +67,25 @@ impl Server {
             // Mail goes on without it.
             Err(error) => log::warn!("no control socket: {error}"),
         }
-        for (service, socket) in sockets {
-            listeners.serve(socket, handler(service, &context));
-        }
         Ok(Server {
             context,
             dir: dir.to_path_buf(),
+            sockets,
             listeners,
             others,
             signals,
         })
+    }
+
+    /// Accepts connections of these services from now on.
+    pub fn accept(&mut self, services: &[Service]) {
+        let chosen = self
+            .sockets
+            .extract_if(.., |(service, _)| services.contains(service));
+        for (service, socket) in chosen {
+            self.listeners
+                .serve(socket, handler(service, &self.context));
+        }
     }
 
     /// Runs until SIGTERM or SIGINT; SIGHUP reads the certificate anew.
@@ -108,7 +119,8 @@ impl Server {
 /// Serves `dir` until told to stop.
 pub fn serve(dir: &Path, settings: Settings) -> Result<(), Error> {
     smol::block_on(async {
-        let mut server = Server::start(dir, settings).await?;
+        let mut server = Server::open(dir, settings).await?;
+        server.accept(&Service::ALL);
         for listen in &server.context.settings.listen {
             log::info!("{} on {}", listen.service, listen.address);
         }

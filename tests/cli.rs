@@ -5,10 +5,22 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// What one test's server adds to its ports; each test has its own.
-const BASES: [u16; 3] = [41_000, 42_000, 43_000];
+/// What the server of a test adds to its ports: below the ephemeral ones, free a moment
+/// ago, and another one for each call.
+fn port_base() -> u16 {
+    static CALLS: AtomicU32 = AtomicU32::new(0);
+    let free = |base: &u16| {
+        let ports = [110, 143, 465, 587, 993, 995];
+        let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, base + port));
+        ports.into_iter().all(|port| bind(port).is_ok())
+    };
+    let first = std::process::id() + 97 * CALLS.fetch_add(1, Ordering::Relaxed);
+    let bases = (0..1000).map(|n| 10_000 + ((first + n) % 20 * 1000) as u16);
+    bases.into_iter().find(free).expect("a free range of ports")
+}
 
 fn pillarbox(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pillarbox"));
@@ -57,12 +69,13 @@ fn a_server_says_when_it_is_ready_and_ends_cleanly() {
     systemd
         .set_read_timeout(Some(Duration::from_secs(20)))
         .expect("a timeout");
-    let mut server = serve(&dir.path().join("data"), BASES[0], &notify);
+    let base = port_base();
+    let mut server = serve(&dir.path().join("data"), base, &notify);
     let mut told = [0; 100];
     let n = systemd.recv(&mut told).expect("READY within 20 seconds");
     assert!(told[..n].starts_with(b"READY=1"));
 
-    let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, BASES[0] + 587)).expect("it serves");
+    let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, base + 587)).expect("it serves");
     socket
         .set_read_timeout(Some(Duration::from_secs(10)))
         .expect("a timeout");
@@ -96,7 +109,7 @@ fn accounts_are_made_on_the_running_server_and_on_its_store() {
     systemd
         .set_read_timeout(Some(Duration::from_secs(20)))
         .expect("a timeout");
-    let server = serve(&data, BASES[1], &notify);
+    let server = serve(&data, port_base(), &notify);
     systemd
         .recv(&mut [0; 100])
         .expect("READY within 20 seconds");
@@ -148,9 +161,10 @@ fn accounts_are_made_on_the_running_server_and_on_its_store() {
 #[test]
 fn a_port_in_use_is_named_with_the_way_out() {
     let dir = tempfile::tempdir().expect("a directory");
-    let port = BASES[2] + 993;
+    let base = port_base();
+    let port = base + 993;
     let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a free port");
-    let base = BASES[2].to_string();
+    let base = base.to_string();
     let dir = dir.path().to_string_lossy();
     for words in [
         &["demo", "--port-base", &base, "--dir", &dir][..],

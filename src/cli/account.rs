@@ -101,7 +101,7 @@ impl Add {
             &data_dir(self.dir, outer),
             Request::AddAccount { address, password },
         )?;
-        println!("{done}");
+        say!("{done}");
         Ok(())
     }
 }
@@ -126,7 +126,7 @@ impl Password {
             &data_dir(self.dir, outer),
             Request::SetPassword { address, password },
         )?;
-        println!("{done}");
+        say!("{done}");
         Ok(())
     }
 }
@@ -142,7 +142,7 @@ impl Delete {
             &data_dir(self.dir, outer),
             Request::DeleteAccount { address },
         )?;
-        println!("{done}");
+        say!("{done}");
         Ok(())
     }
 }

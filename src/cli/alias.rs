@@ -78,7 +78,7 @@ impl Add {
             &data_dir(self.dir, outer),
             Request::AddAlias { alias, account },
         )?;
-        println!("{done}");
+        say!("{done}");
         Ok(())
     }
 }
@@ -88,7 +88,7 @@ impl Remove {
         let alias = parse(&self.alias)?;
         let done = format!("{alias} is no alias any more.");
         control::ask(&data_dir(self.dir, outer), Request::RemoveAlias { alias })?;
-        println!("{done}");
+        say!("{done}");
         Ok(())
     }
 }

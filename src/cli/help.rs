@@ -35,7 +35,7 @@ pub fn asked_for(words: &[String]) -> Option<Option<&str>> {
 /// Prints a topic, or what there is.
 pub fn show(topic: Option<&str>) -> Result<(), Error> {
     let Some(name) = topic else {
-        print!("{}", overview());
+        say!("{}", overview().trim_end());
         return Ok(());
     };
     let Some((_, _, text)) = TOPICS.iter().find(|topic| topic.0 == name) else {
@@ -43,7 +43,7 @@ pub fn show(topic: Option<&str>) -> Result<(), Error> {
         let names = names.join(", ");
         return Err(format!("the manual has no topic {name}; it has {names}").into());
     };
-    print!("{text}");
+    say!("{}", text.trim_end());
     Ok(())
 }
 

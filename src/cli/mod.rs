@@ -1,5 +1,12 @@
 //! The command line: one file a noun, each a thin shell over the library.
 
+/// `println!`, but a reader that has gone away (`| head`) is no bug.
+macro_rules! say {
+    ($($text:tt)*) => {
+        $crate::cli::say(format_args!($($text)*))
+    };
+}
+
 pub mod account;
 pub mod alias;
 pub mod demo;
@@ -11,7 +18,8 @@ use crate::address::Address;
 use crate::secret::Secret;
 use argh::FromArgs;
 use log::LevelFilter;
-use std::io::{self, BufRead, IsTerminal, Read};
+use std::fmt;
+use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::PathBuf;
 
 /// What went wrong, in a sentence.
@@ -43,6 +51,10 @@ pub enum Command {
     Alias(alias::AliasCommand),
 }
 
+fn say(text: fmt::Arguments<'_>) {
+    let _ = writeln!(io::stdout().lock(), "{text}");
+}
+
 impl Arguments {
     /// What to log unless told: a server's journal has logins and deliveries, a person at a
     /// terminal wants what went wrong.
@@ -57,7 +69,7 @@ impl Arguments {
 /// Runs what was asked for.
 pub fn run(arguments: Arguments) -> Result<(), Error> {
     if arguments.version {
-        println!("pillarbox {}", env!("CARGO_PKG_VERSION"));
+        say!("pillarbox {}", env!("CARGO_PKG_VERSION"));
         return Ok(());
     }
     match arguments.command {
@@ -120,6 +132,6 @@ fn print_table(heading: &[&str], rows: &[Vec<String>]) {
         let line: String = cells
             .map(|(n, cell)| format!("{cell:<width$}  ", width = width(n)))
             .collect();
-        println!("{}", line.trim_end());
+        say!("{}", line.trim_end());
     }
 }

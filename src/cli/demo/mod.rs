@@ -56,10 +56,11 @@ impl Demo {
         };
         let settings = settings(self.port_base)?;
         smol::block_on(async {
-            let mut server = Server::start(&dir, settings).await?;
-            let filled = fill(&server, &dir, self.password, self.port_base).await;
+            let mut server = Server::open(&dir, settings).await?;
+            let filled = fill(&mut server, &dir, self.password, self.port_base).await;
             let ran = match filled {
                 Ok(password) => {
+                    server.accept(&Service::ALL);
                     print(&dir, temporary.is_some(), self.port_base, password.reveal());
                     server.run().await
                 }
@@ -89,8 +90,9 @@ fn settings(base: u16) -> Result<Settings, Error> {
 }
 
 /// Makes accounts and mail, unless an earlier run in this directory has. Gives the password.
+/// Nobody can look at the mail before it is all there.
 async fn fill(
-    server: &Server,
+    server: &mut Server,
     dir: &Path,
     wanted: Option<String>,
     base: u16,
@@ -115,6 +117,7 @@ async fn fill(
         make_accounts(server, &password).await?;
     }
     if earlier.is_none() {
+        server.accept(&[Service::Submission]);
         let port = Service::Submission.port() + base;
         let secret = password.clone();
         smol::unblock(move || submit::all(port, &secret)).await?;
@@ -152,36 +155,36 @@ fn make_password() -> Result<Secret<String>, Error> {
 fn print(dir: &Path, temporary: bool, base: u16, password: &str) {
     let port = |service: Service| service.port() + base;
     let row = |name: &str, tls: Service, starttls: Service| {
-        println!("  {name:<11} {:<10} {}", port(tls), port(starttls));
+        say!("  {name:<11} {:<10} {}", port(tls), port(starttls));
     };
     let ca = quoted(&dir.join("ca.pem").display().to_string());
     let shown = quoted(&dir.display().to_string());
-    println!("pillarbox is serving a demo on this machine. Ctrl-C ends it.\n");
-    println!(
+    say!("pillarbox is serving a demo on this machine. Ctrl-C ends it.\n");
+    say!(
         "  Accounts    {}",
         ACCOUNTS.map(|name| format!("{name}@{DOMAIN}")).join(", ")
     );
-    println!(
+    say!(
         "  Login       the address, or just the name: {}",
         ACCOUNTS.join(", ")
     );
-    println!("  Password    {password}");
-    println!("  Server      localhost");
-    println!("  CA file     {}", dir.join("ca.pem").display());
+    say!("  Password    {password}");
+    say!("  Server      localhost");
+    say!("  CA file     {}", dir.join("ca.pem").display());
     let kept = if temporary {
         "deleted at the end"
     } else {
         "kept"
     };
-    println!("  Mail        {} ({kept})\n", dir.display());
-    println!("              TLS port   STARTTLS port");
+    say!("  Mail        {} ({kept})\n", dir.display());
+    say!("              TLS port   STARTTLS port");
     row("IMAP", Service::Imaps, Service::Imap);
     row("POP3", Service::Pop3s, Service::Pop3);
     row("Submission", Service::Submissions, Service::Submission);
     let (imaps, submissions) = (port(Service::Imaps), port(Service::Submissions));
     let login = quoted(&format!("alice:{password}"));
-    println!("\nTry, in another terminal:\n");
-    println!("  curl --cacert {ca} --user {login} 'imaps://localhost:{imaps}/INBOX;MAILINDEX=1'\n");
+    say!("\nTry, in another terminal:\n");
+    say!("  curl --cacert {ca} --user {login} 'imaps://localhost:{imaps}/INBOX;MAILINDEX=1'\n");
     let secret = match quoted(password) == password {
         true => password.to_string(),
         false => format!(
@@ -195,9 +198,9 @@ fn print(dir: &Path, temporary: bool, base: u16, password: &str) {
          smtp_url=smtps://alice@localhost:{submissions} smtp_pass={secret}",
         dir.join("ca.pem").display()
     );
-    println!("  mutt -n -e {}\n", quoted(&mutt));
-    println!("  openssl s_client -quiet -crlf -connect localhost:{imaps} -CAfile {ca}\n");
-    println!("  pillarbox account list --dir {shown}\n");
+    say!("  mutt -n -e {}\n", quoted(&mutt));
+    say!("  openssl s_client -quiet -crlf -connect localhost:{imaps} -CAfile {ca}\n");
+    say!("  pillarbox account list --dir {shown}\n");
 }
 
 /// As a shell takes it.
