@@ -13,8 +13,9 @@ use std::sync::Arc;
 
 /// Replies to a pipelined group are collected to this much, bytes.
 const MAX_OUTPUT: usize = 16 * 1024;
-/// A message is read in pieces of this, bytes: two frames of the store.
-const PIECE: u32 = 128 * 1024;
+/// A message is read in pieces of this, bytes: four frames of the store. Each costs a turn of
+/// the reader pool; less costs more of them.
+const PIECE: u32 = 256 * 1024;
 
 /// Serves one connection until it ends. `implicit_tls`: TLS from the first byte, where the
 /// listener has not begun it already.
@@ -132,8 +133,9 @@ async fn answer(
             send_piece(open, session, out);
         }
         Ask::Update(update) => {
-            let updated = match &open.maildrop {
-                Some((_, mailbox)) => self::update(context, *mailbox, update).await,
+            // Released before the client hears Goodbye: it may be back at once.
+            let updated = match open.maildrop.take() {
+                Some((_lock, mailbox)) => self::update(context, mailbox, update).await,
                 None => Err(()),
             };
             session.answer(Answer::Updated(updated), out);

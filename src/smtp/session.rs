@@ -451,3 +451,7 @@ impl Session {
 pub(super) fn sequence(text: &'static str) -> Reply {
     Reply::new(503, "5.5.1", text)
 }
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;
