@@ -3,7 +3,6 @@
 use super::address_list::{self, ListEntry};
 use super::header::fields;
 use super::quote::{nstring, squeezed, string, unfolded};
-use super::structure::MAX_HEADER;
 
 /// Longest string kept of Date, Subject, In-Reply-To and Message-ID, bytes.
 pub const MAX_STRING: usize = 8 * 1024;
@@ -33,19 +32,6 @@ pub fn envelope(header: &[u8]) -> Vec<u8> {
         values.take(field.name, field.value());
     }
     values.write()
-}
-
-/// Whether a field that the envelope has room for once is given more often: SEARCH then
-/// has to look into the header itself.
-pub fn says_less(header: &[u8]) -> bool {
-    let count = |name: &&[u8]| {
-        fields(header)
-            .filter(|field| field.is(name))
-            .take(2)
-            .count()
-    };
-    let single: [&[u8]; 4] = [b"date", b"subject", b"in-reply-to", b"message-id"];
-    header.len() >= MAX_HEADER || single.iter().any(|name| count(name) > 1)
 }
 
 /// The last Date field of a header.

@@ -15,7 +15,6 @@ const FORMAT: u8 = 1;
 const HAS_NUL: u8 = 1;
 const HAS_SENT: u8 = 2;
 const HAS_DAY: u8 = 4;
-const SAYS_LESS: u8 = 8;
 
 impl Structure {
     /// The row that the store keeps.
@@ -25,7 +24,6 @@ impl Structure {
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         out.push(
             flag(self.has_nul, HAS_NUL)
-                | flag(self.envelope_says_less, SAYS_LESS)
                 | flag(self.sent.is_some(), HAS_SENT)
                 | flag(self.sent_day.is_some(), HAS_DAY),
         );
@@ -69,7 +67,6 @@ impl Structure {
             root,
             size: head.size,
             has_nul: head.has_nul,
-            envelope_says_less: head.envelope_says_less,
             sent: head.sent,
             sent_day: head.sent_day,
         })
@@ -83,7 +80,6 @@ pub struct StructureRef<'a> {
     pub body_structure: &'a [u8],
     pub size: u32,
     pub has_nul: bool,
-    pub envelope_says_less: bool,
     pub sent: Option<i64>,
     pub sent_day: Option<i32>,
 }
@@ -163,7 +159,6 @@ impl<'a> Reader<'a> {
             body_structure: self.bytes()?,
             size,
             has_nul: flags & HAS_NUL != 0,
-            envelope_says_less: flags & SAYS_LESS != 0,
             sent,
             sent_day,
         })
@@ -271,7 +266,6 @@ mod tests {
                 body_structure: &structure.body_structure,
                 size: structure.size,
                 has_nul: true,
-                envelope_says_less: false,
                 sent: Some(-364 * 86_400 + 3600),
                 sent_day: Some(-364),
             })

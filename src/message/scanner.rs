@@ -37,7 +37,6 @@ pub struct Scanner {
     /// What is left of [`MAX_VALUES`].
     budget: usize,
     envelope: Vec<u8>,
-    envelope_says_less: bool,
     sent: Option<Sent>,
     finder: Finder<'static>,
 }
@@ -83,7 +82,6 @@ impl Scanner {
             held: Vec::new(),
             budget: MAX_VALUES,
             envelope: Vec::new(),
-            envelope_says_less: false,
             sent: None,
             finder: Finder::new(b"\n--"),
         };
@@ -117,7 +115,6 @@ impl Scanner {
             root,
             size,
             has_nul: self.place.has_nul,
-            envelope_says_less: self.envelope_says_less,
             sent: self.sent.map(|sent| sent.unix),
             sent_day: self.sent.map(|sent| sent.day),
         }
@@ -363,7 +360,6 @@ impl Scanner {
         node.lines = lines;
         if index == 0 {
             self.envelope = envelope::envelope(&header);
-            self.envelope_says_less = envelope::says_less(&header);
             self.sent = envelope::date(&header).and_then(date::parse);
         } else if in_message {
             node.envelope = envelope::envelope(&header);

@@ -68,8 +68,6 @@ pub struct Structure {
     pub size: u32,
     /// A NUL byte was seen: such a message can't be a plain literal (RFC 3516, 4.2).
     pub has_nul: bool,
-    /// The header says more than the envelope: a field twice, or very much.
-    pub envelope_says_less: bool,
     /// The Date field as a moment (seconds since 1970), for SORT.
     pub sent: Option<i64>,
     /// The Date field's day as written, days since 1970-01-01, for SEARCH SENT*: they

@@ -128,6 +128,9 @@ def normal(item, value):
         return upper_names(value)
     if item == "FLAGS":
         return sorted(flag.lower() for flag in value if flag.lower() != b"\\recent")
+    if item == "INTERNALDATE":
+        # The day is written as " 1" or "01" (RFC 3501, date-day-fixed).
+        return value.strip().lstrip(b"0")
     return value
 
 
@@ -168,41 +171,45 @@ def pairs(value):
     return [upper(it) if n % 2 == 0 else it for n, it in enumerate(value)]
 
 
-def show(value, limit=400):
+def show(value, limit=600):
     text = repr(value)
     return text if len(text) <= limit else text[:limit] + f"... ({len(text)} characters)"
 
 
 def found_numbers(answer):
+    """The status of a SEARCH and the set that it found."""
     untagged, tagged = answer
-    numbers = [sorted(int(n) for n in it[1:] if n.isdigit()) for it in untagged if it and it[0] == b"SEARCH"]
-    return tagged.split(b" ")[0], numbers
+    return tagged.split(b" ")[0], {
+        int(n) for it in untagged if it and it[0] == b"SEARCH" for n in it[1:] if n.isdigit()
+    }
 
 
 def sorted_search(untagged):
     return [sorted(map(repr, it[2:])) for it in untagged if it and it[0] == b"ESEARCH"]
 
 
-def listed(answer):
+def listed(answer, command):
+    """Names with those attributes that the command asks for: a server may volunteer the
+    others (RFC 5258, 3; RFC 6154, 2)."""
     untagged, tagged = answer
-    kept = (
-        b"\\haschildren",
-        b"\\hasnochildren",
-        b"\\noselect",
-        b"\\nonexistent",
-        b"\\subscribed",
-        b"\\sent",
-        b"\\trash",
-        b"\\junk",
-        b"\\drafts",
-        b"\\archive",
+    plain = command.startswith("LIST") and "(" not in command
+    kept = [b"\\noselect", b"\\nonexistent", b"\\subscribed"]
+    if plain or "CHILDREN" in command:
+        kept += [b"\\haschildren", b"\\hasnochildren"]
+    if plain or "SPECIAL-USE" in command:
+        kept += [b"\\sent", b"\\trash", b"\\junk", b"\\drafts", b"\\archive"]
+    found = [it for it in untagged if it[0] in (b"LIST", b"LSUB")]
+    rows = sorted(
+        (bytes(it[3]), sorted(a.lower() for a in it[1] if a.lower() in kept), it[2]) for it in found
     )
-    found = sorted(
-        (bytes(it[3]), sorted(a.lower() for a in it[1] if a.lower() in kept), it[2])
-        for it in untagged
-        if it[0] in (b"LIST", b"LSUB")
-    )
-    return tagged.split(b" ")[0], found
+    return tagged.split(b" ")[0], rows
+
+
+def status(answer):
+    """STATUS as a dictionary: its items come in any order."""
+    untagged, tagged = answer
+    rows = [dict(zip(it[2][::2], it[2][1::2])) for it in untagged if it[0] == b"STATUS"]
+    return tagged.split(b" ")[0], rows
 
 
 def changes(answer):

@@ -203,6 +203,8 @@ class Accounts(unittest.TestCase):
 class ServeServer(Server):
     """`pillarbox serve`: no accounts but those made by the command line."""
 
+    announces = None
+
     def command(self):
         return [
             binary(),

@@ -114,13 +114,12 @@ class Disk(unittest.TestCase):
         pop.ok("QUIT")
 
         # Worse: something else eats the rest of the disk to the last block.
-        with open(os.path.join(self.mount, "glutton"), "wb") as glutton:
+        with open(os.path.join(self.mount, "glutton"), "wb", buffering=0) as glutton:
             try:
                 while True:
                     glutton.write(b"x" * 4096)
-                    glutton.flush()
             except OSError:
-                pass
+                self.assertLess(self.free(), 4096)
         self.assertEqual(self.submit(5001)[0], 452)
         self.assertRegex(self.append(5002), rb"^NO \[(OVERQUOTA|UNAVAILABLE)\]")
         self.assertEqual(self.bodies(), sorted(taken))

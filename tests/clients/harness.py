@@ -106,6 +106,9 @@ def wait_for(what, seconds=10, every=0.02, message="waited in vain"):
 class Server:
     """`pillarbox demo` in `directory`; `start` may be called again after `kill` or `stop`."""
 
+    # What it prints when all is ready.
+    announces = "pillarbox is serving a demo"
+
     def __init__(self, directory=None, password=PASSWORD, base=None):
         self.owned = directory is None
         self.directory = directory or tempfile.mkdtemp(prefix="pillarbox-")
@@ -137,20 +140,30 @@ class Server:
 
     def start(self):
         """Starts and waits until IMAP and submission greet."""
+        began = len(self.log_text())
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
         self.wait_ready()
+        if self.announces:
+            # Printed when the accounts and their mail are there.
+            announced = lambda: self.announces in self.log_text()[began:] or not self.alive()
+            wait_for(announced, READY_SECONDS, message="no announcement")
         return self
 
     def wait_ready(self):
         for service in ("imap", "pop3", "submission", "imaps"):
             wait_for(lambda: self.greets(service), READY_SECONDS, message=f"{service} does not greet")
 
-    def greets(self, service):
+    def alive(self):
+        """True, or an AssertionError."""
         if self.process.poll() is not None:
             raise AssertionError(f"the server ended with {self.process.returncode}\n{self.log_tail()}")
+        return True
+
+    def greets(self, service):
+        self.alive()
         try:
             with socket.create_connection(("127.0.0.1", self.port(service)), 5) as s:
                 s.settimeout(5)

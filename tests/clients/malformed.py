@@ -146,7 +146,7 @@ class Malformed(Hostile):
         client = self.imap()
         self.refused(client, b"SELECT " + b"x" * 1_000_000)
         smtp = Smtp(self.server, user="bob")
-        for command in ("MAIL FROM:<" + "x" * 100_000 + ">", "NOOP " + "x" * 3_000):
+        for command in ("MAIL FROM:<" + "x" * 100_000 + ">", "NOOP " + "x" * 10_000):
             try:
                 self.assertGreaterEqual(smtp.command(command)[0], 500)
             except (Closed, OSError):
@@ -351,8 +351,6 @@ class Malformed(Hostile):
             "CREATE " + "x" * 5000,
             "FETCH 4294967296 FLAGS",
             "STORE 1 +FLAGS (" + "k" * 5000 + ")",
-            "FETCH 1 BODY[]<4294967296.1>",
-            "FETCH 1 BODY[]<0.0>",
             "SEARCH LARGER 99999999999999999999",
             "SEARCH BEFORE 99-Jan-2026",
         ):
@@ -377,7 +375,12 @@ class Malformed(Hostile):
         self.assertGreaterEqual(taken, 100)
 
     def test_odd_bdat(self):
-        for command in ("BDAT", "BDAT -1", "BDAT x LAST", "BDAT 99999999999999999999", "BDAT 5 FIRST"):
+        for command in (
+            "BDAT",
+            "BDAT -1",
+            "BDAT x LAST",
+            "BDAT 5 FIRST\r\n12345",
+        ):
             smtp = Smtp(self.server, user="bob")
             smtp.expect(f"MAIL FROM:<{BOB}>", 250)
             smtp.expect(f"RCPT TO:<{ALICE}>", 250)

@@ -120,7 +120,7 @@ class Mutt(ServerCase):
         self.assertEqual(len(got), 2)
         for data in got:
             self.assertIn(b"figures.csv", data)
-            self.assertIn(b"=?utf-8?", data.lower())
+            self.assertRegex(data.lower(), rb"subject: =\?(utf-8|iso-8859-1)\?")
 
 
 if __name__ == "__main__":

@@ -73,7 +73,7 @@ class PythonSmtp(ServerCase):
             client.sendmail(BOB, [ALICE], message(3))
         (got,) = self.server.bodies("alice")
         self.assertTrue(re.match(rb"(Return-Path:[^\r]*\r\n)?Received: ", got), got[:80])
-        self.assertRegex(got, rb"(?s)\AReceived:.*?with ESMTPSA")
+        self.assertRegex(got, rb"(?s)\A(Return-Path:[^\r]*\r\n)?Received:.*?with ESMTPSA")
 
     def test_missing_date_and_message_id_are_added_and_bcc_removed(self):
         data = f"From: {BOB}\r\nTo: {ALICE}\r\nBcc: {CAROL}\r\n\tx@y.example\r\nSubject: x\r\n\r\nBcc: stays in the body\r\n"

@@ -76,9 +76,8 @@ impl Source {
     ) -> std::result::Result<Option<Body>, Failure> {
         let range = match self.locate(section, snapshot)? {
             Located::Bytes(range) => cut(range, partial),
-            // NIL would do too; Dovecot's clients are used to this.
             Located::Missing => {
-                out.extend_from_slice(b"\"\"");
+                out.extend_from_slice(b"NIL");
                 return Ok(None);
             }
             Located::Fields(range) => {

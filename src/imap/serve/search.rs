@@ -7,7 +7,7 @@ use crate::imap::numbering::Numbering;
 use crate::imap::search::{Cost, Evidence, Program, Scope};
 use crate::imap::view::View;
 use crate::mail::{MailboxId, ModSeq, Uid, UidSet};
-use crate::message::structure::{Kind, Part, StructureRef};
+use crate::message::structure::{Kind, Part};
 use crate::message::text::{Needle, PartText, fold, header_text};
 use crate::store::{Error, Result, Snapshot};
 use std::sync::Arc;
@@ -147,8 +147,9 @@ struct Stored<'a> {
 impl Evidence for Stored<'_> {
     type Error = Error;
 
-    fn head(&mut self) -> Result<StructureRef<'_>> {
-        self.source.head(self.snapshot)
+    fn head(&mut self) -> Result<(Option<i32>, &[u8])> {
+        let head = self.source.head(self.snapshot)?;
+        Ok((head.sent_day, head.envelope))
     }
 
     fn header(&mut self) -> Result<&[u8]> {
