@@ -165,9 +165,13 @@ fn bind_all(settings: &Settings) -> Result<Vec<(Service, Async<TcpListener>)>, E
     Ok(sockets?)
 }
 
+/// What the server itself adds to a message of the largest size: trace and missing header
+/// fields, CR at bare line ends.
+const MAX_ADDED: u64 = 1 << 20;
+
 async fn open_store(dir: &Path, settings: &Settings) -> Result<Store, Error> {
     let options = Options {
-        max_message: settings.max_message_size,
+        max_message: settings.max_message_size + MAX_ADDED,
         ..Options::default()
     };
     let path = dir.to_path_buf();

@@ -20,11 +20,18 @@ pub struct Scope<'a> {
 /// What a test may want of a message besides its row, dearer from one to the next.
 pub trait Evidence {
     type Error;
-    /// The Date field's day, and ENVELOPE in wire form.
-    fn head(&mut self) -> Result<(Option<i32>, &[u8]), Self::Error>;
+    fn head(&mut self) -> Result<Head<'_>, Self::Error>;
     fn header(&mut self) -> Result<&[u8], Self::Error>;
     /// Whether the text of the body has it; with `headers`, or any header.
     fn contains(&mut self, needle: &Needle, headers: bool) -> Result<bool, Self::Error>;
+}
+
+/// What is kept of a message for listings.
+pub struct Head<'a> {
+    /// The Date field's day, since 1970.
+    pub sent_day: Option<i32>,
+    /// ENVELOPE in wire form, where it says all that the header does.
+    pub envelope: Option<&'a [u8]>,
 }
 
 pub enum Program {
@@ -46,7 +53,8 @@ pub enum Test {
     Older(i64),
     Younger(i64),
     SentDay(Order, i64),
-    Envelope(EnvelopeField, Needle),
+    /// The field's name too, for a message whose envelope doesn't say all.
+    Envelope(EnvelopeField, String, Needle),
     Header(String, Needle),
     Body(Needle),
     Text(Needle),
@@ -176,13 +184,13 @@ impl Test {
             Test::Older(moment) => message.internal_date.unix <= *moment,
             Test::Younger(moment) => message.internal_date.unix >= *moment,
             Test::SentDay(order, day) => {
-                let (sent, _) = of.head()?;
+                let sent = of.head()?.sent_day;
                 sent.is_some_and(|sent| order.holds(i64::from(sent), *day))
             }
-            Test::Envelope(field, needle) => {
-                let (_, envelope) = of.head()?;
-                envelope_has(envelope, *field, needle)
-            }
+            Test::Envelope(field, name, needle) => match of.head()?.envelope {
+                Some(envelope) => envelope_has(envelope, *field, needle),
+                None => header_contains(of.header()?, name, needle),
+            },
             Test::Header(name, needle) => header_contains(of.header()?, name, needle),
             Test::Body(needle) => of.contains(needle, false)?,
             Test::Text(needle) => of.contains(needle, true)?,
@@ -204,7 +212,7 @@ fn header(name: String, value: &str) -> Test {
     let needle = Needle::new(value);
     match EnvelopeField::of(&name) {
         None | Some(EnvelopeField::Sender | EnvelopeField::ReplyTo) => Test::Header(name, needle),
-        Some(field) => Test::Envelope(field, needle),
+        Some(field) => Test::Envelope(field, name, needle),
     }
 }
 
@@ -255,17 +263,21 @@ mod tests {
     #[derive(Default)]
     struct Fake {
         bodies: usize,
+        abridged: bool,
     }
 
     impl Evidence for Fake {
         type Error = ();
-        fn head(&mut self) -> Result<(Option<i32>, &[u8]), ()> {
+        fn head(&mut self) -> Result<Head<'_>, ()> {
             let envelope =
                 b"(NIL \"Hello World\" NIL NIL NIL ((NIL NIL \"ann\" \"a.test\")) NIL NIL NIL NIL)";
-            Ok((Some(100), envelope))
+            Ok(Head {
+                sent_day: Some(100),
+                envelope: (!self.abridged).then_some(envelope.as_slice()),
+            })
         }
         fn header(&mut self) -> Result<&[u8], ()> {
-            Ok(b"X-Thing: Yes\r\n\r\n")
+            Ok(b"X-Thing: Yes\r\nSubject: First\r\nSubject: Hello World\r\n\r\n")
         }
         fn contains(&mut self, needle: &Needle, _headers: bool) -> Result<bool, ()> {
             self.bodies += 1;
@@ -316,6 +328,19 @@ mod tests {
         assert!(!holds(SearchKey::Not(Box::new(SearchKey::Text(
             "text".into()
         )))));
+    }
+
+    #[test]
+    fn any_field_of_a_name_counts() {
+        let numbering = Numbering::new(&UidSet::from_ranges(vec![(1, 9)]));
+        let program = Program::new(field("Subject", "first"), &scope(&numbering));
+        for abridged in [false, true] {
+            let mut fake = Fake {
+                bodies: 0,
+                abridged,
+            };
+            assert_eq!(program.matches(&message(5), &mut fake), Ok(abridged));
+        }
     }
 
     #[test]

@@ -34,6 +34,34 @@ pub fn envelope(header: &[u8]) -> Vec<u8> {
     values.write()
 }
 
+/// Whether the envelope shows less of these fields than the header has: one is given twice,
+/// or is long enough to be cut.
+pub fn abridges(header: &[u8]) -> bool {
+    const SHOWN: [&[u8]; 10] = [
+        b"date",
+        b"subject",
+        b"from",
+        b"sender",
+        b"reply-to",
+        b"to",
+        b"cc",
+        b"bcc",
+        b"in-reply-to",
+        b"message-id",
+    ];
+    let mut seen = [false; SHOWN.len()];
+    for field in fields(header) {
+        let shown = SHOWN.iter().position(|name| field.is(name));
+        if let Some(seen) = shown.and_then(|n| seen.get_mut(n)) {
+            if *seen || field.value().len() > MAX_STRING {
+                return true;
+            }
+            *seen = true;
+        }
+    }
+    false
+}
+
 /// The last Date field of a header.
 pub fn date(header: &[u8]) -> Option<&[u8]> {
     fields(header)
@@ -180,6 +208,14 @@ mod tests {
             text("To: a@b\r\nTo: c@d\r\nSubject: x\r\nSubject: y\r\n  z\r\n"),
             "(NIL \"y z\" NIL NIL NIL ((NIL NIL \"a\" \"b\")(NIL NIL \"c\" \"d\")) NIL NIL NIL NIL)"
         );
+    }
+
+    #[test]
+    fn what_an_envelope_leaves_out_is_known() {
+        assert!(!abridges(b"To: a@b\r\nCc: c@d\r\nX: y\r\nX: z\r\n\r\n"));
+        assert!(abridges(b"Subject: x\r\nTo: a@b\r\nsubject: y\r\n\r\n"));
+        let long = format!("To: {}\r\n\r\n", "a@b,".repeat(MAX_STRING));
+        assert!(abridges(long.as_bytes()));
     }
 
     #[test]

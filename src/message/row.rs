@@ -15,6 +15,7 @@ const FORMAT: u8 = 1;
 const HAS_NUL: u8 = 1;
 const HAS_SENT: u8 = 2;
 const HAS_DAY: u8 = 4;
+const ABRIDGED: u8 = 8;
 
 impl Structure {
     /// The row that the store keeps.
@@ -25,7 +26,8 @@ impl Structure {
         out.push(
             flag(self.has_nul, HAS_NUL)
                 | flag(self.sent.is_some(), HAS_SENT)
-                | flag(self.sent_day.is_some(), HAS_DAY),
+                | flag(self.sent_day.is_some(), HAS_DAY)
+                | flag(self.abridged, ABRIDGED),
         );
         put(u64::from(self.size), &mut out);
         if let Some(sent) = self.sent {
@@ -67,6 +69,7 @@ impl Structure {
             root,
             size: head.size,
             has_nul: head.has_nul,
+            abridged: head.abridged,
             sent: head.sent,
             sent_day: head.sent_day,
         })
@@ -80,6 +83,7 @@ pub struct StructureRef<'a> {
     pub body_structure: &'a [u8],
     pub size: u32,
     pub has_nul: bool,
+    pub abridged: bool,
     pub sent: Option<i64>,
     pub sent_day: Option<i32>,
 }
@@ -159,6 +163,7 @@ impl<'a> Reader<'a> {
             body_structure: self.bytes()?,
             size,
             has_nul: flags & HAS_NUL != 0,
+            abridged: flags & ABRIDGED != 0,
             sent,
             sent_day,
         })
@@ -266,6 +271,7 @@ mod tests {
                 body_structure: &structure.body_structure,
                 size: structure.size,
                 has_nul: true,
+                abridged: structure.abridged,
                 sent: Some(-364 * 86_400 + 3600),
                 sent_day: Some(-364),
             })

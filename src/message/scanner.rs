@@ -37,6 +37,7 @@ pub struct Scanner {
     /// What is left of [`MAX_VALUES`].
     budget: usize,
     envelope: Vec<u8>,
+    abridged: bool,
     sent: Option<Sent>,
     finder: Finder<'static>,
 }
@@ -82,6 +83,7 @@ impl Scanner {
             held: Vec::new(),
             budget: MAX_VALUES,
             envelope: Vec::new(),
+            abridged: false,
             sent: None,
             finder: Finder::new(b"\n--"),
         };
@@ -115,6 +117,7 @@ impl Scanner {
             root,
             size,
             has_nul: self.place.has_nul,
+            abridged: self.abridged,
             sent: self.sent.map(|sent| sent.unix),
             sent_day: self.sent.map(|sent| sent.day),
         }
@@ -360,6 +363,7 @@ impl Scanner {
         node.lines = lines;
         if index == 0 {
             self.envelope = envelope::envelope(&header);
+            self.abridged = envelope::abridges(&header);
             self.sent = envelope::date(&header).and_then(date::parse);
         } else if in_message {
             node.envelope = envelope::envelope(&header);

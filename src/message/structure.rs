@@ -68,6 +68,9 @@ pub struct Structure {
     pub size: u32,
     /// A NUL byte was seen: such a message can't be a plain literal (RFC 3516, 4.2).
     pub has_nul: bool,
+    /// The envelope shows less than the header has: a field given twice or cut to a limit.
+    /// SEARCH then reads the header (RFC 3501, 6.4.4: a key holds for any field of that name).
+    pub abridged: bool,
     /// The Date field as a moment (seconds since 1970), for SORT.
     pub sent: Option<i64>,
     /// The Date field's day as written, days since 1970-01-01, for SEARCH SENT*: they

@@ -6,6 +6,7 @@ use crate::imap::command::Append;
 use crate::imap::response::Code;
 use crate::imap::session::Outcome;
 use crate::mail::{DateTime, FlagNames, MailboxId, MailboxName, UidSet};
+use crate::message::line_end::LineEnds;
 use crate::store::{Error, Origin, Placed, Result, Staging};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -17,6 +18,7 @@ pub(super) struct Upload {
     date: Option<DateTime>,
     /// A literal8, which may hold NUL (RFC 3516, 4.4).
     binary: bool,
+    line_ends: LineEnds,
 }
 
 impl Driver {
@@ -54,13 +56,14 @@ impl Driver {
             flags: append.flags,
             date: append.date,
             binary: append.binary,
+            line_ends: LineEnds::default(),
         })
     }
 
     /// The next `n` bytes of the message.
     pub(super) async fn store_data(&mut self, n: usize) {
         let written = match &mut self.upload {
-            Some(upload) => upload.staging.write(self.session.data(n)).await,
+            Some(upload) => upload.write(self.session.data(n)).await,
             None => Err(Error::Closed),
         };
         match written {
@@ -105,6 +108,18 @@ impl Driver {
         let store = &self.context.store;
         let placed = store.append(upload.mailbox, message, Origin(None)).await?;
         Ok(Some(placed))
+    }
+}
+
+impl Upload {
+    /// Line ends become CRLF, as every message has them (RFC 5322, 2.3), so that the size
+    /// told is the size that POP3 sends; a literal8 is kept as it is.
+    async fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.binary {
+            return self.staging.write(bytes).await;
+        }
+        let bytes = self.line_ends.mend(bytes);
+        self.staging.write(&bytes).await
     }
 }
 

@@ -4,7 +4,7 @@ use super::body::{Source, chunk};
 use super::todo::Todo;
 use crate::imap::command::SearchKey;
 use crate::imap::numbering::Numbering;
-use crate::imap::search::{Cost, Evidence, Program, Scope};
+use crate::imap::search::{Cost, Evidence, Head, Program, Scope};
 use crate::imap::view::View;
 use crate::mail::{MailboxId, ModSeq, Uid, UidSet};
 use crate::message::structure::{Kind, Part};
@@ -147,9 +147,12 @@ struct Stored<'a> {
 impl Evidence for Stored<'_> {
     type Error = Error;
 
-    fn head(&mut self) -> Result<(Option<i32>, &[u8])> {
+    fn head(&mut self) -> Result<Head<'_>> {
         let head = self.source.head(self.snapshot)?;
-        Ok((head.sent_day, head.envelope))
+        Ok(Head {
+            sent_day: head.sent_day,
+            envelope: (!head.abridged).then_some(head.envelope),
+        })
     }
 
     fn header(&mut self) -> Result<&[u8]> {
