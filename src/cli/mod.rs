@@ -12,6 +12,7 @@ pub mod alias;
 pub mod demo;
 pub mod help;
 pub mod logger;
+pub mod process;
 pub mod serve;
 
 use crate::address::Address;
