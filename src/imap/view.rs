@@ -131,9 +131,7 @@ impl View {
             Change::Expunged { uids, .. } => self.expunge(&uids),
             Change::Flags { messages, keywords } => {
                 self.learn_keywords(keywords);
-                for (uid, flags, modseq) in messages {
-                    self.flags.insert(uid, (flags, modseq));
-                }
+                self.note_flags(messages);
             }
             Change::Deleted => self.deleted = true,
         }
@@ -147,6 +145,15 @@ impl View {
         self.arrived.push(uid);
         if first_recent.is_some_and(|first| uid >= first) {
             Arc::make_mut(&mut self.recent).insert(uid);
+        }
+    }
+
+    /// Of messages that the client has not been told of it will ask for the flags itself.
+    fn note_flags(&mut self, messages: Vec<(Uid, Flags, ModSeq)>) {
+        for (uid, flags, modseq) in messages {
+            if self.numbering.seq(uid).is_some() {
+                self.flags.insert(uid, (flags, modseq));
+            }
         }
     }
 
@@ -188,9 +195,7 @@ impl View {
                 self.arrive(uid, first_recent);
             }
         }
-        for (uid, flags, modseq) in now.changed {
-            self.flags.insert(uid, (flags, modseq));
-        }
+        self.note_flags(now.changed);
         self.modseq = self.modseq.max(now.highest_modseq);
     }
 

@@ -43,7 +43,7 @@ impl Source {
         out: &mut Vec<u8>,
     ) -> Result<Option<Body>> {
         let Some((range, encoding)) = self.encoded(path, snapshot)? else {
-            out.extend_from_slice(b"NIL");
+            out.extend_from_slice(b"\"\"");
             return Ok(None);
         };
         if encoding == Encoding::Identity {

@@ -76,8 +76,9 @@ impl Source {
     ) -> std::result::Result<Option<Body>, Failure> {
         let range = match self.locate(section, snapshot)? {
             Located::Bytes(range) => cut(range, partial),
+            // NIL would do too; Dovecot's clients are used to this.
             Located::Missing => {
-                out.extend_from_slice(b"NIL");
+                out.extend_from_slice(b"\"\"");
                 return Ok(None);
             }
             Located::Fields(range) => {
