@@ -157,6 +157,19 @@ impl View {
         }
     }
 
+    /// This session changed flags itself, which the hub does not tell it: what waits to be
+    /// told of these messages is older. It is replaced, or dropped where the client is told
+    /// anyway.
+    pub fn own_flags(&mut self, messages: &[(Uid, Flags, ModSeq)], told: bool) {
+        for &(uid, flags, modseq) in messages {
+            match self.flags.get_mut(&uid) {
+                Some(waiting) if waiting.1 < modseq && !told => *waiting = (flags, modseq),
+                Some(waiting) if waiting.1 <= modseq => drop(self.flags.remove(&uid)),
+                _ => {}
+            }
+        }
+    }
+
     /// Notes messages as gone, by this session's own doing or another's.
     pub fn expunge(&mut self, uids: &UidSet) {
         self.arrived.retain(|uid| !uids.contains(*uid));
@@ -349,6 +362,27 @@ mod tests {
              * 2 FETCH (UID 2 FLAGS (\\Seen Home))\r\n"
         );
         assert_eq!(report(&mut view, false), "");
+    }
+
+    #[test]
+    fn own_flags_are_newer_than_what_waited() {
+        let seen = |at| Change::Flags {
+            messages: vec![
+                (uid(1), Flags::SEEN, modseq(at)),
+                (uid(2), Flags::SEEN, modseq(at)),
+            ],
+            keywords: vec![],
+        };
+        let both = Flags::SEEN.with(Flags::DRAFT);
+        let mut view = view(&[(1, 3)]);
+        view.apply(vec![(modseq(11), seen(11))], None);
+        view.own_flags(&[(uid(2), both, modseq(12))], true);
+        view.own_flags(&[(uid(1), both, modseq(12))], false);
+        let said = report(&mut view, true);
+        assert_eq!(said, "* 1 FETCH (UID 1 FLAGS (\\Seen \\Draft))\r\n");
+        view.apply(vec![(modseq(13), seen(13))], None);
+        view.own_flags(&[(uid(1), both, modseq(12))], true);
+        assert!(report(&mut view, true).starts_with("* 1 FETCH (UID 1 FLAGS (\\Seen))"));
     }
 
     #[test]

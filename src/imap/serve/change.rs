@@ -23,9 +23,10 @@ impl Driver {
         let asked = command.uids.len();
         match self.change_flags(&command).await {
             Ok(stored) => {
-                let told = stored.messages.len() as u64 + stored.modified.len();
+                let met = stored.messages.len() as u64 + stored.modified.len();
+                self.own_flags(&stored, !command.silent).await;
                 self.tell_stored(&command, &stored).await?;
-                Ok(self.stored(&command, &stored.modified, told < asked))
+                Ok(self.stored(&command, &stored.modified, met < asked))
             }
             Err(error) => Ok(refusal(&error)),
         }
@@ -44,6 +45,16 @@ impl Driver {
         store
             .set_flags(mailbox, uids, change, flags, since, origin)
             .await
+    }
+
+    /// Keeps what others did before from being told as if it came after.
+    pub(super) async fn own_flags(&mut self, stored: &Stored, told: bool) {
+        if let Err(error) = self.take_news().await {
+            log::warn!("IMAP {}: no news: {error}", self.stream.id());
+        }
+        if let Some(view) = self.session.view_mut() {
+            view.own_flags(&stored.messages, told);
+        }
     }
 
     /// The FETCH of each message, as far as `.SILENT` and CONDSTORE want it.

@@ -120,7 +120,10 @@ impl Driver {
             origin,
         );
         match set.await {
-            Ok(_) => job.seen(uids),
+            Ok(stored) => {
+                job.seen(uids);
+                self.own_flags(&stored, true).await;
+            }
             Err(error) => {
                 log::warn!("IMAP {}: \\Seen is not set: {error}", self.stream.id());
                 job.seen(UidSet::new());

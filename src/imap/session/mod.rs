@@ -389,3 +389,6 @@ impl Session {
         self.tag = String::new();
     }
 }
+
+#[cfg(test)]
+mod tests;
