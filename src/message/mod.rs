@@ -7,7 +7,7 @@
 //!   it back.
 //! - [`header`]: the fields of a stored header. [`decode`], [`charset`], [`encoded_word`],
 //!   [`text`]: decoding for SEARCH and BINARY.
-//! - [`line_end`]: CRLF where a client left it out.
+//! - [`line_end`]: CRLF where a client left it out. [`notice`]: what the server writes itself.
 
 pub mod address_list;
 pub mod body_structure;
@@ -21,6 +21,7 @@ pub mod envelope_ref;
 pub mod header;
 pub mod lexer;
 pub mod line_end;
+pub mod notice;
 pub mod quote;
 pub mod row;
 pub mod scanner;

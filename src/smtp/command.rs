@@ -22,7 +22,7 @@ pub enum Command {
         initial: Option<String>,
     },
     Mail(Mail),
-    Rcpt(Recipient),
+    Rcpt(Recipient, Notify),
     Data,
     Bdat {
         size: u64,
@@ -36,17 +36,28 @@ pub enum Command {
     Quit,
 }
 
-/// `MAIL FROM:<reverse-path> [parameters]`. AUTH, RET and ENVID are checked and not kept:
-/// local delivery has no use for them.
+/// `MAIL FROM:<reverse-path> [parameters]`. AUTH and RET are checked and not kept: no
+/// message is passed on, and none is given back.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Mail {
     /// `None` is the null path `<>`.
     pub sender: Option<Path>,
     pub size: Option<u64>,
     pub smtputf8: bool,
+    /// ENVID, decoded.
+    pub envelope_id: Option<String>,
 }
 
-/// `RCPT TO:<forward-path> [parameters]`. NOTIFY and ORCPT are checked and not kept.
+/// What RCPT asks to be told of (RFC 3461, 4). Only success can be: what is accepted here is
+/// delivered, without failure or delay.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Notify {
+    pub success: bool,
+    /// ORCPT, decoded.
+    pub original: Option<String>,
+}
+
+/// `RCPT TO:<forward-path>`.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Recipient {
     /// `<Postmaster>`, without a domain (RFC 5321, 4.1.1.3).
@@ -82,7 +93,7 @@ pub fn parse(line: &[u8]) -> Result<Command, Reply> {
         "STARTTLS" => alone(Command::StartTls),
         "AUTH" => auth(argument),
         "MAIL" => mail(argument).map(Command::Mail),
-        "RCPT" => recipient(argument).map(Command::Rcpt),
+        "RCPT" => recipient(argument).map(|(to, notify)| Command::Rcpt(to, notify)),
         "DATA" => alone(Command::Data),
         "BDAT" => bdat(argument),
         "RSET" => alone(Command::Rset),
@@ -151,7 +162,9 @@ fn mail(argument: &str) -> Result<Mail, Reply> {
             ("SMTPUTF8", None) => mail.smtputf8 = true,
             ("AUTH", Some(value)) if is_xtext(value) => {}
             ("RET", Some(value)) if is_one_of(value, &["FULL", "HDRS"]) => {}
-            ("ENVID", Some(value)) if is_xtext(value) && value.len() <= MAX_ENVID => {}
+            ("ENVID", Some(value)) if is_xtext(value) && value.len() <= MAX_ENVID => {
+                mail.envelope_id = Some(decoded(value));
+            }
             ("SIZE" | "BODY" | "SMTPUTF8" | "AUTH" | "RET" | "ENVID", _) => return Err(SYNTAX),
             _ => return Err(unknown_parameter(&keyword)),
         }
@@ -179,21 +192,27 @@ fn body(value: &str) -> Result<(), Reply> {
     }
 }
 
-fn recipient(argument: &str) -> Result<Recipient, Reply> {
+fn recipient(argument: &str) -> Result<(Recipient, Notify), Reply> {
     let (path, parameters) = split_path(argument, "TO:")?;
     let recipient = match path {
         path if path.eq_ignore_ascii_case("postmaster") => Recipient::Postmaster,
         path => Recipient::Path(parse_path(path, "5.1.3")?),
     };
+    let mut notify = Notify::default();
     for (keyword, value) in Parameters::new(parameters)? {
         match (keyword.as_str(), value) {
-            ("NOTIFY", Some(value)) if is_notify(value) => {}
-            ("ORCPT", Some(value)) if is_original_recipient(value) => {}
+            ("NOTIFY", Some(value)) if is_notify(value) => {
+                let mut events = value.split(',');
+                notify.success = events.any(|it| it.eq_ignore_ascii_case("SUCCESS"));
+            }
+            ("ORCPT", Some(value)) if is_original_recipient(value) => {
+                notify.original = Some(decoded(value));
+            }
             ("NOTIFY" | "ORCPT", _) => return Err(SYNTAX),
             _ => return Err(unknown_parameter(&keyword)),
         }
     }
-    Ok(recipient)
+    Ok((recipient, notify))
 }
 
 fn unknown_parameter(keyword: &str) -> Reply {
@@ -225,6 +244,30 @@ fn is_original_recipient(value: &str) -> bool {
 
 fn is_one_of(value: &str, allowed: &[&str]) -> bool {
     allowed.iter().any(|it| value.eq_ignore_ascii_case(it))
+}
+
+/// What an xtext stands for; as it is where that is more than a line of text, which could
+/// forge fields of a notice.
+fn decoded(xtext: &str) -> String {
+    let mut bytes = Vec::with_capacity(xtext.len());
+    let mut rest = xtext.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        match hex.map(|hex| u8::from_str_radix(hex, 16)) {
+            Some(Ok(byte)) if *first == b'+' => {
+                bytes.push(byte);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            _ => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) if !text.chars().any(char::is_control) => text,
+        _ => xtext.into(),
+    }
 }
 
 /// `*(xchar / "+" 2HEXDIG)`, upper case (RFC 3461, 4).

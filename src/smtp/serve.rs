@@ -6,6 +6,7 @@ use super::session::{Answer, Ask, Config, NoRecipient, Session, Step, Trouble};
 use crate::address::Address;
 use crate::context::Context;
 use crate::mail::{AccountId, DateTime, FlagNames, MailboxName};
+use crate::message::notice::{self, Delivered};
 use crate::net::stream::Stream;
 use crate::secret::random;
 use crate::store::{self, Delivery, Staging};
@@ -67,10 +68,19 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
                 }
             }
             Step::Ask(ask) => {
+                let notice = match &ask {
+                    Ask::Commit(_, notice) => notice.clone(),
+                    _ => None,
+                };
                 let answer = answer(context, stream, ask, &mut message).await;
                 if let (Answer::Committed(Ok(())), Some(account)) = (&answer, session.account()) {
                     let (id, sender) = (stream.id(), &account.address);
                     log::info!("submission #{id}: delivered a message of {sender}");
+                    if let Some(notice) = notice
+                        && let Err(error) = tell(context, account.id, &notice).await
+                    {
+                        log::warn!("submission #{id}: no notice of delivery to {sender}: {error}");
+                    }
                 }
                 let known = session.account().is_some();
                 session.answer(answer, &mut out);
@@ -117,7 +127,7 @@ async fn answer(
             }
             Err(error) => Err(trouble(&error)),
         }),
-        Ask::Commit(recipients) => {
+        Ask::Commit(recipients, _) => {
             let delivered = match message.take() {
                 Some(staging) => deliver(context, staging, recipients).await,
                 None => Err(Trouble::Later),
@@ -181,6 +191,26 @@ async fn deliver(
         context.store.deliver(staged, now(), deliveries).await
     };
     delivered.await.map_err(|error| trouble(&error))
+}
+
+/// Puts the notice of a delivery into the sender's own INBOX: who submits has one here.
+async fn tell(context: &Context, sender: AccountId, what: &Delivered) -> Result<(), String> {
+    let name = stamp().map_err(|_| "no random numbers")?.id;
+    let date = now();
+    let notice = notice::delivered(what, &context.settings.hostname, date, &name);
+    let notice = notice.map_err(|error| error.to_string())?;
+    let deliveries = vec![Delivery {
+        account: sender,
+        mailbox: MailboxName::inbox(),
+        flags: FlagNames::default(),
+    }];
+    let delivered = async {
+        let mut staging = context.store.stage(Some(notice.len() as u64)).await?;
+        staging.write(&notice).await?;
+        let staged = staging.finish().await?;
+        context.store.deliver(staged, date, deliveries).await
+    };
+    delivered.await.map_err(|error| error.to_string())
 }
 
 fn trouble(error: &store::Error) -> Trouble {

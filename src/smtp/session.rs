@@ -11,6 +11,7 @@ use super::text::Unstuffer;
 use super::transaction::Transaction;
 use crate::address::Address;
 use crate::mail::{Account, AccountId};
+use crate::message::notice::Delivered;
 use crate::sasl::dialogue::{self, Dialogue, Nonces};
 use crate::sasl::{self, Mechanism};
 use crate::wire::{Input, Line};
@@ -65,8 +66,8 @@ pub enum Ask {
     Begin {
         size: Option<u64>,
     },
-    /// Deliver the message to these, all or none.
-    Commit(Vec<AccountId>),
+    /// Deliver the message to these, all or none; then tell the sender, if asked to.
+    Commit(Vec<AccountId>, Option<Box<Delivered>>),
 }
 
 pub enum Answer {
@@ -376,7 +377,7 @@ impl Session {
             }
             Command::Auth { mechanism, initial } => self.auth(&mechanism, initial, out),
             Command::Mail(mail) => self.mail(mail, out),
-            Command::Rcpt(recipient) => self.recipient(recipient, out),
+            Command::Rcpt(recipient, notify) => self.recipient(recipient, notify, out),
             Command::Data => self.begin_data(out),
             Command::Bdat { size, last } => self.begin_chunk(size, last),
             Command::Rset => {

@@ -82,7 +82,7 @@ impl World {
             }),
             Ask::Recipient(_) => Answer::Recipient(self.recipient.map_or(Ok(AccountId(2)), Err)),
             Ask::Begin { .. } => Answer::Begun(self.begin.map_or_else(|| Ok(stamp()), Err)),
-            Ask::Commit(_) => Answer::Committed(match self.commit {
+            Ask::Commit(..) => Answer::Committed(match self.commit {
                 Some(trouble) => Err(trouble),
                 None => {
                     self.delivered += 1;

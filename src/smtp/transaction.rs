@@ -1,13 +1,14 @@
 //! MAIL, RCPT and the end of a message: the envelope of one transaction.
 
 use super::author;
-use super::command::{Mail, Path, Recipient, needs_smtputf8};
+use super::command::{Mail, Notify, Path, Recipient, needs_smtputf8};
 use super::incoming::{Incoming, too_large};
 use super::repair::own_addresses;
 use super::reply::Reply;
 use super::session::{Ask, Asked, Next, NoRecipient, Phase, Session, Trouble, sequence};
 use crate::address::Address;
 use crate::mail::AccountId;
+use crate::message::notice::{self, Delivered};
 use std::collections::BTreeSet;
 
 /// From MAIL to the reply at the end of the data.
@@ -17,6 +18,10 @@ pub struct Transaction {
     pub recipients: BTreeSet<AccountId>,
     /// RCPT commands accepted.
     pub accepted: usize,
+    /// A recipient that is being looked up, where its delivery is to be told.
+    pub asked: Option<notice::Recipient>,
+    /// Those accepted whose delivery is to be told.
+    pub told: Vec<notice::Recipient>,
     pub incoming: Option<Incoming>,
     /// A BDAT was refused: what follows of the message must not be taken for a whole one
     /// (RFC 3030, 2).
@@ -33,6 +38,8 @@ impl Session {
                     mail,
                     recipients: BTreeSet::new(),
                     accepted: 0,
+                    asked: None,
+                    told: Vec::new(),
                     incoming: None,
                     failed: false,
                     id: String::new(),
@@ -76,9 +83,20 @@ impl Session {
         }
     }
 
-    pub(super) fn recipient(&mut self, recipient: Recipient, out: &mut Vec<u8>) -> Next {
+    pub(super) fn recipient(
+        &mut self,
+        recipient: Recipient,
+        notify: Notify,
+        out: &mut Vec<u8>,
+    ) -> Next {
         match self.may_receive(recipient) {
             Ok(address) => {
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.asked = notify.success.then(|| notice::Recipient {
+                        address: address.to_string(),
+                        original: notify.original,
+                    });
+                }
                 self.phase = Phase::Asked(Asked::Recipient);
                 Next::Ask(Ask::Recipient(address))
             }
@@ -124,6 +142,7 @@ impl Session {
                 if let Some(transaction) = &mut self.transaction {
                     transaction.recipients.insert(account);
                     transaction.accepted += 1;
+                    transaction.told.extend(transaction.asked.take());
                 }
                 Reply::new(250, "2.1.5", "Ok")
             }
@@ -158,10 +177,13 @@ impl Session {
             let next = self.reset();
             return self.say_and(reply, next, out);
         }
-        let recipients = self.transaction.as_ref().map(|it| &it.recipients);
-        let recipients = recipients.into_iter().flatten().copied().collect();
+        let Some(transaction) = &mut self.transaction else {
+            return self.say(sequence("Send MAIL first"), out);
+        };
+        let recipients = transaction.recipients.iter().copied().collect();
+        let delivered = transaction.delivered().map(Box::new);
         self.phase = Phase::Asked(Asked::Commit);
-        Next::Ask(Ask::Commit(recipients))
+        Next::Ask(Ask::Commit(recipients, delivered))
     }
 
     pub(super) fn committed(&mut self, committed: Result<(), Trouble>, out: &mut Vec<u8>) {
@@ -174,6 +196,20 @@ impl Session {
             Err(trouble) => trouble.reply(self.config.max_message_size),
         };
         self.say(reply, out);
+    }
+}
+
+impl Transaction {
+    /// The notice to be sent; the null path is never told anything (RFC 3461, 5.2.1).
+    fn delivered(&mut self) -> Option<Delivered> {
+        let sender = self.mail.sender.as_ref()?.address.to_string();
+        let recipients = std::mem::take(&mut self.told);
+        (!recipients.is_empty()).then(|| Delivered {
+            sender,
+            envelope_id: self.mail.envelope_id.take(),
+            recipients,
+            id: self.id.clone(),
+        })
     }
 }
 

@@ -105,7 +105,7 @@ fn talk(bytes: &[u8], kind: u8, mut size: impl FnMut() -> usize) -> Told {
                         message = Some(Vec::new());
                         Answer::Begun(Ok(stamp()))
                     }
-                    Ask::Commit(to) => {
+                    Ask::Commit(to, _) => {
                         assert!(let_in && !to.is_empty());
                         let message: Vec<u8> = message.take().expect("a message begun");
                         whole_lines(&message);
