@@ -1,5 +1,6 @@
 //! Accounts, their addresses and what verifies their passwords.
 
+use super::Snapshot;
 use super::codec::{Reader, put, put_bytes};
 use super::error::{Error, Result};
 use super::mailbox;
@@ -220,4 +221,80 @@ fn take_away_address(tx: &mut Tx<'_>, address: &Address) -> Result<()> {
         tables.domains.remove(domain)?;
     }
     Ok(())
+}
+
+impl Snapshot {
+    pub fn accounts(&self) -> Result<Vec<Account>> {
+        let table = self.tables.accounts.open(&self.txn, ACCOUNTS)?;
+        let mut accounts = Vec::new();
+        for row in ReadableTable::range(table, 0..)? {
+            let (id, row) = row?;
+            accounts.push(AccountRow::decode(row.value())?.account(AccountId(id.value())));
+        }
+        Ok(accounts)
+    }
+
+    fn account_row(&self, id: AccountId) -> Result<Option<AccountRow>> {
+        let table = self.tables.accounts.open(&self.txn, ACCOUNTS)?;
+        match ReadableTable::get(table, id.0)? {
+            Some(row) => Ok(Some(AccountRow::decode(row.value())?)),
+            None => Ok(None),
+        }
+    }
+
+    pub fn account(&self, id: AccountId) -> Result<Option<Account>> {
+        Ok(self.account_row(id)?.map(|row| row.account(id)))
+    }
+
+    pub fn credential(&self, id: AccountId) -> Result<Option<Credential>> {
+        Ok(self.account_row(id)?.map(|row| row.credential))
+    }
+
+    /// By own address or alias, in any case.
+    pub fn account_by_address(&self, address: &Address) -> Result<Option<Account>> {
+        let table = self.tables.addresses.open(&self.txn, ADDRESSES)?;
+        let key = address_key(address.local(), Some(address.domain()));
+        match ReadableTable::get(table, key.as_slice())? {
+            Some(id) => self.account(AccountId(id.value())),
+            None => Ok(None),
+        }
+    }
+
+    /// By full address or, where only one account has it, by local part alone.
+    pub fn account_by_login(&self, login: &str) -> Result<Option<Account>> {
+        if login.contains('@') {
+            return match Address::parse(login) {
+                Ok(address) => self.account_by_address(&address),
+                Err(_) => Ok(None),
+            };
+        }
+        if login.contains('\0') {
+            return Ok(None);
+        }
+        let table = self.tables.addresses.open(&self.txn, ADDRESSES)?;
+        let first = address_key(login, None);
+        let mut end = first.clone();
+        // The NUL after the local part; no domain has a byte that sorts outside.
+        if let Some(last) = end.last_mut() {
+            *last = 1;
+        }
+        let mut found = None;
+        for row in ReadableTable::range(table, first.as_slice()..end.as_slice())? {
+            let id = row?.1.value();
+            if found.is_some_and(|it| it != id) {
+                return Ok(None);
+            }
+            found = Some(id);
+        }
+        match found {
+            Some(id) => self.account(AccountId(id)),
+            None => Ok(None),
+        }
+    }
+
+    /// Whether any account or alias has this domain.
+    pub fn is_local_domain(&self, domain: &Domain) -> Result<bool> {
+        let table = self.tables.domains.open(&self.txn, DOMAINS)?;
+        Ok(ReadableTable::get(table, domain.as_str())?.is_some())
+    }
 }

@@ -142,7 +142,7 @@ mod tests {
             flags: Flags(u64::from(uid) << 40 | 3),
             internal_date: DateTime {
                 unix: 1_700_000_000 - i64::from(uid) * 1000,
-                offset: if uid % 2 == 0 { -480 } else { 120 },
+                offset: if uid.is_multiple_of(2) { -480 } else { 120 },
             },
             save_date: 1_700_000_500,
             modseq: ModSeq::new(modseq).unwrap(),

@@ -31,7 +31,8 @@ pub trait File: Send + Sync + Debug + 'static {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()>;
     /// Writes all of `bytes`, growing the file as needed.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
-    fn len(&self) -> io::Result<u64>;
+    /// Bytes from the start to the end.
+    fn length(&self) -> io::Result<u64>;
     fn set_len(&self, length: u64) -> io::Result<()>;
     /// Makes content and length durable.
     fn sync(&self) -> io::Result<()>;
@@ -142,7 +143,7 @@ impl File for RealFile {
         self.0.write_all_at(bytes, offset)
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
 
@@ -225,8 +226,8 @@ impl File for CountedFile {
         self.below.write_at(offset, bytes)
     }
 
-    fn len(&self) -> io::Result<u64> {
-        self.below.len()
+    fn length(&self) -> io::Result<u64> {
+        self.below.length()
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
@@ -263,7 +264,7 @@ impl Backend {
 
 impl redb::StorageBackend for Backend {
     fn len(&self) -> io::Result<u64> {
-        self.file.len()
+        self.file.length()
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {

@@ -16,10 +16,12 @@ mod blob;
 mod block;
 mod change;
 mod codec;
+mod commit;
 mod compact;
 pub mod disk;
 mod error;
 mod frame;
+mod gather;
 mod mailbox;
 mod message;
 mod queue;
@@ -35,12 +37,14 @@ mod staging;
 mod tests;
 mod transfer;
 mod tx;
+mod types;
 mod verify;
 mod writer;
 
 use crate::address::Address;
 use crate::mail::*;
 use crate::secret::Credential;
+use commit::Committer;
 use disk::{CountedDisk, Counters, Disk, RealDisk};
 use futures_lite::FutureExt;
 use segment::{Segments, lock};
@@ -48,6 +52,7 @@ use shared::{Handle, Shared};
 use std::path::Path;
 use std::sync::Arc;
 use tx::Tx;
+use writer::Writer;
 
 pub use account::MAX_ALIASES;
 pub use blob::Blob;
@@ -57,30 +62,7 @@ pub use mailbox::{MAX_MAILBOXES, MAX_SUBSCRIPTIONS};
 pub use snapshot::Snapshot;
 pub use staging::{MAX_UPLOADS, Staged, Staging};
 pub use transfer::MAX_VANISHED;
-
-/// How a store is opened.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// redb's page cache, bytes.
-    pub cache: usize,
-    /// Free space below which nothing new is taken, bytes.
-    pub reserve: u64,
-    /// Size of the file that is dropped to make room for deletes on a full disk, bytes.
-    pub ballast: u64,
-    /// Largest message, bytes.
-    pub max_message: u64,
-}
-
-impl Default for Options {
-    fn default() -> Options {
-        Options {
-            cache: 4 << 20,
-            reserve: 8 << 20,
-            ballast: 2 << 20,
-            max_message: 100 << 20,
-        }
-    }
-}
+pub use types::{Delivery, FlagChange, Options, Origin, Placed, Stored};
 
 /// The open store; clones share it.
 #[derive(Clone)]
@@ -94,45 +76,6 @@ impl Drop for Front {
         self.0.queue.close();
     }
 }
-
-/// Where one copy of a delivery goes.
-#[derive(Clone, Debug)]
-pub struct Delivery {
-    pub account: AccountId,
-    /// Made (and subscribed) if missing; INBOX always exists.
-    pub mailbox: MailboxName,
-    pub flags: FlagNames,
-}
-
-/// Where an APPEND, COPY or MOVE put messages (RFC 4315).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Placed {
-    pub uid_validity: UidValidity,
-    /// (source UID, new UID), ascending by source; source is the new UID for an APPEND.
-    pub uids: Vec<(Uid, Uid)>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FlagChange {
-    Set,
-    Add,
-    Remove,
-}
-
-/// What STORE did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Stored {
-    /// New flags of the messages that changed or, if unchanged, already were so.
-    pub messages: Vec<(Uid, Flags, ModSeq)>,
-    /// Not changed, for UNCHANGEDSINCE (RFC 7162, 3.1.3).
-    pub modified: UidSet,
-    /// The mailbox's keyword table afterwards, as in [`MailboxInfo::keywords`].
-    pub keywords: Vec<String>,
-}
-
-/// Names the session that writes, so that the hub doesn't tell it its own change.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Origin(pub Option<u64>);
 
 impl Store {
     /// Opens or makes the store in `dir`, recovers it, sweeps what a crash left.
@@ -176,7 +119,8 @@ impl Store {
         let shared = Shared::new(disk.clone(), options, segments, counters, handle.clone());
         let shared = Arc::new(shared);
         shared.space.restore_ballast();
-        let writer = writer::Writer::new(shared.clone(), handle, full, position);
+        let committer = Committer::new(shared.clone(), handle, full, position);
+        let writer = Writer::new(shared.clone(), committer);
         std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || writer.run())?;

@@ -22,7 +22,7 @@ pub(super) fn open_database(
     full: &Arc<AtomicBool>,
 ) -> Result<Database> {
     let file = disk.open(META, true)?;
-    if file.len()? == 0 {
+    if file.length()? == 0 {
         disk.sync_directory("")?;
     }
     let backend = Backend {
@@ -137,5 +137,5 @@ impl Recovered {
 }
 
 fn length_of(segments: &Segments, number: u32) -> Option<u64> {
-    segments.open(number).ok()?.len().ok()
+    segments.open(number).ok()?.length().ok()
 }

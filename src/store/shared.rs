@@ -8,7 +8,7 @@ use super::queue::Queue;
 use super::segment::{Segments, lock};
 use super::space::Space;
 use super::staging::Uploads;
-use crate::mail::{MailboxId, Uid};
+use crate::mail::{MailboxId, Uid, UidSet};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -23,6 +23,8 @@ pub(super) struct Shared {
     pub counters: Arc<Counters>,
     /// \Recent claims that the mailboxes' rows don't have yet.
     pub recent: Mutex<HashMap<MailboxId, Uid>>,
+    /// UIDs of mailboxes read lately.
+    pub uids: UidCache,
     /// None while the supervisor reopens it, and after close.
     handle: RwLock<Option<Arc<Handle>>>,
 }
@@ -30,6 +32,39 @@ pub(super) struct Shared {
 /// An open database. Nobody keeps it longer than one snapshot or one batch.
 pub(super) struct Handle {
     pub db: redb::Database,
+}
+
+/// The UIDs of the mailboxes read last, each of one highest mod-sequence: every SELECT
+/// asks for them. The last used is at the end.
+#[derive(Default)]
+pub(super) struct UidCache(Mutex<Vec<(MailboxId, u64, Arc<UidSet>)>>);
+
+/// Mailboxes whose UIDs are kept.
+const MAX_CACHED: usize = 32;
+/// Ranges of UIDs of a mailbox worth keeping: 32 KiB.
+const MAX_CACHED_RANGES: usize = 4096;
+
+impl UidCache {
+    pub fn get(&self, mailbox: MailboxId, modseq: u64) -> Option<Arc<UidSet>> {
+        let mut cached = lock(&self.0);
+        let at = cached.iter().position(|it| it.0 == mailbox)?;
+        let entry = cached.remove(at);
+        let found = (entry.1 == modseq).then(|| entry.2.clone());
+        cached.push(entry);
+        found
+    }
+
+    pub fn put(&self, mailbox: MailboxId, modseq: u64, uids: &UidSet) {
+        if uids.ranges().len() > MAX_CACHED_RANGES {
+            return;
+        }
+        let mut cached = lock(&self.0);
+        cached.retain(|it| it.0 != mailbox);
+        if cached.len() >= MAX_CACHED {
+            cached.remove(0);
+        }
+        cached.push((mailbox, modseq, Arc::new(uids.clone())));
+    }
 }
 
 impl Shared {
@@ -50,6 +85,7 @@ impl Shared {
             hub: Hub::default(),
             counters,
             recent: Mutex::default(),
+            uids: UidCache::default(),
             handle: RwLock::new(Some(handle)),
         }
     }

@@ -346,7 +346,7 @@ impl File for SimFile {
         Ok(())
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         let state = self.disk.state();
         state.check_power()?;
         Ok(state.files[self.file].bytes.len() as u64)

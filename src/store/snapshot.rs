@@ -1,6 +1,5 @@
 //! Reading: one moment of the store, from one redb read transaction.
 
-use super::account::{self, AccountRow};
 use super::blob::Blob;
 use super::block::{self, Ascending, SPAN};
 use super::error::{Error, Result};
@@ -8,9 +7,8 @@ use super::mailbox::names_of;
 use super::schema::*;
 use super::segment::Epoch;
 use super::shared::{Handle, Shared};
-use crate::address::{Address, Domain};
 use crate::mail::*;
-use crate::secret::{Credential, Secret};
+use crate::secret::Secret;
 use redb::{OwnedAccessGuard, OwnedRange, ReadOnlyTable, ReadTransaction, ReadableTable};
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeSet;
@@ -20,7 +18,7 @@ type Rows<K> = Lazy<K, &'static [u8]>;
 
 /// One moment of the store. Short-lived: see [`Store::read`](super::Store::read).
 pub struct Snapshot {
-    tables: Tables,
+    pub(super) tables: Tables,
     ahead: RefCell<Option<Ahead>>,
     pub(super) txn: ReadTransaction,
     pub(super) shared: Arc<Shared>,
@@ -31,10 +29,10 @@ pub struct Snapshot {
 
 /// Tables opened at their first use: most snapshots need two or three.
 #[derive(Default)]
-struct Tables {
-    accounts: Rows<u32>,
-    addresses: Lazy<&'static [u8], u32>,
-    domains: Lazy<&'static str, u32>,
+pub(super) struct Tables {
+    pub accounts: Rows<u32>,
+    pub addresses: Lazy<&'static [u8], u32>,
+    pub domains: Lazy<&'static str, u32>,
     mailboxes: Rows<u32>,
     names: Lazy<(u32, &'static str), u32>,
     subscriptions: Lazy<(u32, &'static str), ()>,
@@ -44,7 +42,9 @@ struct Tables {
     structures: Rows<u64>,
 }
 
-struct Lazy<K: redb::Key + 'static, V: redb::Value + 'static>(OnceCell<ReadOnlyTable<K, V>>);
+pub(super) struct Lazy<K: redb::Key + 'static, V: redb::Value + 'static>(
+    OnceCell<ReadOnlyTable<K, V>>,
+);
 
 impl<K: redb::Key + 'static, V: redb::Value + 'static> Default for Lazy<K, V> {
     fn default() -> Self {
@@ -53,7 +53,7 @@ impl<K: redb::Key + 'static, V: redb::Value + 'static> Default for Lazy<K, V> {
 }
 
 impl<K: redb::Key + 'static, V: redb::Value + 'static> Lazy<K, V> {
-    fn open(
+    pub fn open(
         &self,
         txn: &ReadTransaction,
         definition: redb::TableDefinition<'static, K, V>,
@@ -115,80 +115,6 @@ impl Snapshot {
             part.copy_from_slice(&word.value().to_be_bytes());
         }
         Ok(Secret::new(key))
-    }
-
-    pub fn accounts(&self) -> Result<Vec<Account>> {
-        let table = self.tables.accounts.open(&self.txn, ACCOUNTS)?;
-        let mut accounts = Vec::new();
-        for row in ReadableTable::range(table, 0..)? {
-            let (id, row) = row?;
-            accounts.push(AccountRow::decode(row.value())?.account(AccountId(id.value())));
-        }
-        Ok(accounts)
-    }
-
-    fn account_row(&self, id: AccountId) -> Result<Option<AccountRow>> {
-        let table = self.tables.accounts.open(&self.txn, ACCOUNTS)?;
-        match ReadableTable::get(table, id.0)? {
-            Some(row) => Ok(Some(AccountRow::decode(row.value())?)),
-            None => Ok(None),
-        }
-    }
-
-    pub fn account(&self, id: AccountId) -> Result<Option<Account>> {
-        Ok(self.account_row(id)?.map(|row| row.account(id)))
-    }
-
-    pub fn credential(&self, id: AccountId) -> Result<Option<Credential>> {
-        Ok(self.account_row(id)?.map(|row| row.credential))
-    }
-
-    /// By own address or alias, in any case.
-    pub fn account_by_address(&self, address: &Address) -> Result<Option<Account>> {
-        let table = self.tables.addresses.open(&self.txn, ADDRESSES)?;
-        let key = account::address_key(address.local(), Some(address.domain()));
-        match ReadableTable::get(table, key.as_slice())? {
-            Some(id) => self.account(AccountId(id.value())),
-            None => Ok(None),
-        }
-    }
-
-    /// By full address or, where only one account has it, by local part alone.
-    pub fn account_by_login(&self, login: &str) -> Result<Option<Account>> {
-        if login.contains('@') {
-            return match Address::parse(login) {
-                Ok(address) => self.account_by_address(&address),
-                Err(_) => Ok(None),
-            };
-        }
-        if login.contains('\0') {
-            return Ok(None);
-        }
-        let table = self.tables.addresses.open(&self.txn, ADDRESSES)?;
-        let first = account::address_key(login, None);
-        let mut end = first.clone();
-        // The NUL after the local part; no domain has a byte that sorts outside.
-        if let Some(last) = end.last_mut() {
-            *last = 1;
-        }
-        let mut found = None;
-        for row in ReadableTable::range(table, first.as_slice()..end.as_slice())? {
-            let id = row?.1.value();
-            if found.is_some_and(|it| it != id) {
-                return Ok(None);
-            }
-            found = Some(id);
-        }
-        match found {
-            Some(id) => self.account(AccountId(id)),
-            None => Ok(None),
-        }
-    }
-
-    /// Whether any account or alias has this domain.
-    pub fn is_local_domain(&self, domain: &Domain) -> Result<bool> {
-        let table = self.tables.domains.open(&self.txn, DOMAINS)?;
-        Ok(ReadableTable::get(table, domain.as_str())?.is_some())
     }
 
     /// Sorted by name, INBOX first.
@@ -263,8 +189,15 @@ impl Snapshot {
         Ok(true)
     }
 
-    /// All UIDs of a mailbox.
+    /// All UIDs of a mailbox. Every SELECT asks for them: under 0.2 ms at 100,000 (from a
+    /// cache that the mailbox's highest mod-sequence validates, where reading rows costs more).
     pub fn uids(&self, mailbox: MailboxId) -> Result<UidSet> {
+        let Some(row) = self.mailbox_row(mailbox)? else {
+            return Ok(UidSet::new());
+        };
+        if let Some(uids) = self.shared.uids.get(mailbox, row.modseq) {
+            return Ok(UidSet::clone(&uids));
+        }
         let mut uids = UidSet::new();
         self.blocks(mailbox, (0, u32::MAX), |first, bytes| {
             let (_, mut bitmap) = block::head(bytes)?;
@@ -276,6 +209,7 @@ impl Snapshot {
             }
             Ok(true)
         })?;
+        self.shared.uids.put(mailbox, row.modseq, &uids);
         Ok(uids)
     }
 

@@ -54,7 +54,7 @@ impl Space {
 
     fn try_restore(&self) -> Result<()> {
         let length = match self.disk.open(BALLAST, false) {
-            Ok(file) => file.len()?,
+            Ok(file) => file.length()?,
             Err(_) => 0,
         };
         if length == self.ballast {
@@ -65,7 +65,7 @@ impl Space {
         file.set_len(0)?;
         // Written, not just lengthened: a hole would take no room. Not zeros: some disks
         // store those as a hole too.
-        let piece: Vec<u8> = (0..PIECE).map(|n| (n * 31 >> 3) as u8 | 1).collect();
+        let piece: Vec<u8> = (0..PIECE).map(|n| ((n * 31) >> 3) as u8 | 1).collect();
         let mut at = 0;
         while at < self.ballast {
             let length = (self.ballast - at).min(PIECE as u64);

@@ -189,7 +189,7 @@ impl Snapshot {
                 format!("segment {number}: {row:?}, counted {live} live")
             });
             let file = self.shared.segments.open(number);
-            let length = file.and_then(|file| Ok(file.len()?));
+            let length = file.and_then(|file| Ok(file.length()?));
             check.expect(length.is_ok_and(|it| it >= row.length), || {
                 format!("segment {number}: its file is missing or short")
             });

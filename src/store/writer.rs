@@ -1,22 +1,19 @@
 //! The writer thread: takes what waits, commits it as one, publishes, answers. Between
-//! batches it does the slow work in slices, and it is the supervisor: redb refuses all
-//! calls after an I/O error, so the handle is dropped and opened again.
+//! batches it does the slow work in slices.
 
 use super::change::Publication;
+use super::commit::{Committer, Ended, Outcome};
 use super::compact::Compactor;
-use super::disk::File;
 use super::error::{Error, Result};
+use super::gather::Gather;
 use super::mailbox;
 use super::queue::Job;
-use super::recover;
-use super::schema::*;
 use super::segment::lock;
-use super::shared::{Handle, Shared};
-use super::tx::{Appended, Effects, Position, Tx, unix_now};
-use redb::ReadableTable;
+use super::shared::Shared;
+use super::tx::{Effects, Tx};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// Quiet after which the allocator state is saved, so that a crash at rest needs no repair.
@@ -27,14 +24,6 @@ const GRAVE_PAUSE: Duration = Duration::from_millis(100);
 const PURGE_BLOCKS: usize = 16;
 /// Batches after which a slice of slow work is done though writes wait.
 const BUSY_BATCHES: u32 = 16;
-/// Longest wait for others to share a commit with.
-const MAX_GATHER: Duration = Duration::from_millis(4);
-/// Pauses before the attempts to reopen a failed database while a write waits for it.
-const REOPEN_PAUSES: [Duration; 3] = [
-    Duration::ZERO,
-    Duration::from_millis(10),
-    Duration::from_millis(40),
-];
 /// Between two attempts while nobody waits.
 const REOPEN_REST: Duration = Duration::from_secs(1);
 /// How long a closing store waits for its readers.
@@ -42,87 +31,80 @@ const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
 pub(super) struct Writer {
     shared: Arc<Shared>,
-    /// None while it can't be reopened.
-    handle: Option<Arc<Handle>>,
-    /// Why it can't.
-    down: Error,
-    /// Set by the database's backend when the disk was full.
-    full: Arc<AtomicBool>,
-    position: Position,
-    active: Option<(u32, Arc<dyn File>)>,
+    committer: Committer,
     gather: Gather,
     compactor: Compactor,
     /// Deleted mailboxes may have messages left.
     purging: bool,
-    /// The last commit that didn't save the allocator state.
-    unsettled: Option<Instant>,
+    /// Dead segments wait for snapshots to end.
     graves: bool,
-    attempt: u64,
+    /// Batches since the last slice of slow work.
+    busy: u32,
 }
 
-/// Whether a transaction is to be kept.
-enum Outcome {
-    Keep,
-    Abort,
-}
+/// Tells those who wait that the thread has ended, however it did.
+struct EndNotice(Arc<Shared>);
 
-/// How a transaction ended.
-enum Ended {
-    Committed(Effects),
-    /// Nothing was changed, or it was aborted.
-    Unchanged(Outcome),
+impl Drop for EndNotice {
+    fn drop(&mut self) {
+        self.0.queue.close();
+        self.0.queue.set_ended();
+    }
 }
 
 impl Writer {
-    pub fn new(
-        shared: Arc<Shared>,
-        handle: Arc<Handle>,
-        full: Arc<AtomicBool>,
-        position: Position,
-    ) -> Writer {
+    pub fn new(shared: Arc<Shared>, committer: Committer) -> Writer {
         Writer {
             shared,
-            handle: Some(handle),
-            down: Error::Closed,
-            full,
-            position,
-            active: None,
+            committer,
             gather: Gather::default(),
             compactor: Compactor::new(),
             purging: true,
-            unsettled: Some(Instant::now()),
             graves: false,
-            // No earlier process has used these numbers.
-            attempt: unix_now().unsigned_abs() << 24,
+            busy: 0,
         }
     }
 
     pub fn run(mut self) {
-        let mut busy = 0;
+        let _notice = EndNotice(self.shared.clone());
         loop {
-            let next = self.next_background();
-            self.shared.queue.wait(1, next);
-            if self.shared.queue.len() == 0 {
-                if self.shared.queue.is_closed() {
-                    break;
+            match catch_unwind(AssertUnwindSafe(|| self.turn())) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(_) => {
+                    log::error!("the store's writer stumbled over a bug; it goes on");
+                    self.compactor = Compactor::new();
+                    self.committer.reopen();
                 }
-                busy = 0;
-                self.background();
-                continue;
-            }
-            self.gather.wait(&self.shared);
-            let batch = self.shared.queue.take_batch();
-            let (count, started) = (batch.len(), Instant::now());
-            self.serve(batch);
-            self.gather
-                .note(count, self.shared.queue.len(), started.elapsed());
-            busy += 1;
-            if busy >= BUSY_BATCHES {
-                busy = 0;
-                self.slow_work();
             }
         }
         self.end();
+    }
+
+    /// Serves a batch, or does what the clock asks for; false at the end.
+    fn turn(&mut self) -> bool {
+        let next = self.next_background();
+        self.shared.queue.wait(1, next);
+        if self.shared.queue.len() == 0 {
+            if self.shared.queue.is_closed() {
+                return false;
+            }
+            self.busy = 0;
+            self.background();
+            return true;
+        }
+        self.gather.wait(&self.shared.queue);
+        let batch = self.shared.queue.take_batch();
+        let (count, started) = (batch.len(), Instant::now());
+        self.serve(batch);
+        let waiting = self.shared.queue.len();
+        self.gather.note(count, waiting, started.elapsed());
+        self.busy += 1;
+        if self.busy >= BUSY_BATCHES {
+            self.busy = 0;
+            self.slow_work();
+        }
+        true
     }
 
     /// Commits `batch`, without those of its jobs that fail, and answers all of them.
@@ -155,7 +137,9 @@ impl Writer {
             let jobs = batch.iter_mut().zip(failures.iter_mut());
             let mut jobs: Vec<_> = jobs.filter(|(_, failure)| failure.is_none()).collect();
             let count = jobs.len() as u64;
-            let ended = self.transact(false, &mut |tx| run_jobs(tx, &mut jobs))?;
+            let ended = self
+                .committer
+                .transact(false, &mut |tx| run_jobs(tx, &mut jobs))?;
             match ended {
                 Ended::Unchanged(Outcome::Abort) => continue,
                 Ended::Unchanged(Outcome::Keep) => {}
@@ -181,220 +165,32 @@ impl Writer {
         self.shared.hub.publish(effects.publications);
     }
 
-    /// Runs `f` in a transaction and commits it if it changed anything (or `settle`: then the
-    /// allocator state is saved too). After an error the database has been reopened.
-    fn transact(
-        &mut self,
-        settle: bool,
-        f: &mut dyn FnMut(&mut Tx<'_>) -> Result<Outcome>,
-    ) -> Result<Ended> {
-        // Where room is short, a mark in the transaction tells afterwards whether a commit
-        // that failed half way was made nevertheless.
-        let mark = self.shared.space.check(0).is_err().then(|| {
-            self.attempt += 1;
-            self.attempt
-        });
-        let mut committing = None;
-        let tried = catch_unwind(AssertUnwindSafe(|| {
-            self.try_transact(settle, mark, f, &mut committing)
-        }));
-        let error = match tried {
-            Ok(Ok(ended)) => return Ok(ended),
-            Ok(Err(error)) => error,
-            Err(_) => Error::Storage("the writer stumbled over a bug".into()),
-        };
-        let error = match self.full.swap(false, Relaxed) {
-            true => Error::Full,
-            false => error,
-        };
-        log::warn!("a transaction failed: {error}");
-        if !error.breaks_handle() {
-            return Err(error);
-        }
-        self.reopen();
-        match (committing, mark) {
-            (Some(effects), Some(mark)) if self.has_mark(mark) => Ok(Ended::Committed(effects)),
-            (Some(effects), None) => {
-                // It may have been made: not to be tried again, and its files are to stay if so.
-                for file in effects.kept.iter().filter_map(|data| data.file.as_ref()) {
-                    if self.may_have_segment(file.segment) {
-                        file.keep();
-                    }
-                }
-                Err(Error::Storage(error.to_string()))
-            }
-            _ => Err(error),
-        }
-    }
-
-    fn try_transact(
-        &mut self,
-        settle: bool,
-        mark: Option<u64>,
-        f: &mut dyn FnMut(&mut Tx<'_>) -> Result<Outcome>,
-        committing: &mut Option<Effects>,
-    ) -> Result<Ended> {
-        let handle = self.handle()?;
-        let mut txn = handle.db.begin_write()?;
-        txn.set_quick_repair(settle);
-        let mut tx = Tx::new(&txn, &self.shared.segments, self.position)?;
-        let outcome = f(&mut tx)?;
-        let wanted = matches!(outcome, Outcome::Keep) && (tx.touched() || settle);
-        if !wanted {
-            drop(tx);
-            txn.abort()?;
-            return Ok(Ended::Unchanged(outcome));
-        }
-        if let Some(mark) = mark {
-            tx.set_state(STATE_ATTEMPT, mark)?;
-        }
-        let (position, mut effects) = tx.finish()?;
-        let appends = std::mem::take(&mut effects.appends);
-        self.write_appends(appends)?;
-        *committing = Some(effects);
-        txn.commit()?;
-        self.position = position;
-        self.shared.counters.commits.fetch_add(1, Relaxed);
-        self.unsettled = (!settle).then(Instant::now);
-        match committing.take() {
-            Some(effects) => Ok(Ended::Committed(effects)),
-            None => Ok(Ended::Unchanged(outcome)),
-        }
-    }
-
-    /// Writes message bytes and makes them durable, before any row names them.
-    fn write_appends(&mut self, appends: Vec<(u32, u64, Appended)>) -> Result<()> {
-        let mut files: Vec<Arc<dyn File>> = Vec::new();
-        let mut made = false;
-        for (segment, offset, bytes) in appends {
-            let file = match &self.active {
-                Some((active, file)) if *active == segment => file.clone(),
-                _ => {
-                    let file = match offset {
-                        0 => self.shared.segments.create(segment)?,
-                        _ => self.shared.segments.open(segment)?,
-                    };
-                    made |= offset == 0;
-                    self.active = Some((segment, file.clone()));
-                    file
-                }
-            };
-            if files.last().is_none_or(|last| !Arc::ptr_eq(last, &file)) {
-                files.push(file.clone());
-            }
-            file.write_at(offset, bytes.bytes())?;
-        }
-        for file in files {
-            file.sync()?;
-        }
-        if made {
-            self.shared.segments.sync_directory()?;
-        }
-        Ok(())
-    }
-
-    /// Whether the transaction that carried `mark` was committed.
-    fn has_mark(&self, mark: u64) -> bool {
-        let read = || -> Result<bool> {
-            let read = redb::ReadableDatabase::begin_read(&self.handle()?.db)?;
-            let state = read.open_table(STATE)?;
-            let found = ReadableTable::get(&state, STATE_ATTEMPT)?;
-            Ok(found.is_some_and(|row| row.value() == mark))
-        };
-        read().unwrap_or(false)
-    }
-
-    /// Whether a row names the segment, as far as can be told.
-    fn may_have_segment(&self, segment: u32) -> bool {
-        let read = || -> Result<bool> {
-            let read = redb::ReadableDatabase::begin_read(&self.handle()?.db)?;
-            let blobs = read.open_table(BLOBS)?;
-            let found = ReadableTable::get(&blobs, segment_key(segment))?;
-            Ok(found.is_some())
-        };
-        read().unwrap_or(true)
-    }
-
-    fn handle(&self) -> Result<Arc<Handle>> {
-        match &self.handle {
-            Some(handle) => Ok(handle.clone()),
-            None => Err(self.down.clone()),
-        }
-    }
-
-    /// Drops the handle and opens the database again, in a few attempts; if they fail, each
-    /// write and, without one, the clock bring further ones.
-    fn reopen(&mut self) {
-        self.active = None;
-        for pause in REOPEN_PAUSES {
-            std::thread::sleep(pause);
-            match self.try_reopen() {
-                Ok(()) => return,
-                Err(error) => {
-                    log::error!("the database can't be reopened: {error}");
-                    self.down = error;
-                }
-            }
-        }
-    }
-
-    fn try_reopen(&mut self) -> Result<()> {
-        self.close_handle(None);
-        let shared = &self.shared;
-        let opened = recover::open_database(&*shared.disk, &shared.options, &self.full);
-        if self.full.swap(false, Relaxed) {
-            shared.space.drop_ballast();
-            return Err(Error::Full);
-        }
-        let db = opened?;
-        recover::check_version(&db)?;
-        let recovered = recover::read_rows(&db)?;
-        self.position = recovered.position(&shared.segments);
-        let handle = Arc::new(Handle { db });
-        self.handle = Some(handle.clone());
-        self.shared.swap_handle(Some(handle));
-        self.unsettled = Some(Instant::now());
-        Ok(())
-    }
-
-    /// Lets no new snapshot begin, waits for those that are (to a second handle, the pages
-    /// that they read would look free), and closes the database.
-    fn close_handle(&mut self, deadline: Option<Instant>) {
-        self.shared.swap_handle(None);
-        if let Some(handle) = self.handle.take() {
-            let late = || deadline.is_some_and(|deadline| Instant::now() > deadline);
-            while Arc::strong_count(&handle) > 1 && !late() {
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        }
-    }
-
     /// When to stop waiting for jobs and look after the slow work; none if there is none.
     fn next_background(&self) -> Option<Instant> {
         let now = Instant::now();
-        if self.handle.is_none() {
+        if !self.committer.is_open() {
             return Some(now + REOPEN_REST);
         }
         let mut times = [
             self.purging.then_some(now),
             self.compactor.due(),
             self.graves.then(|| now + GRAVE_PAUSE),
-            self.unsettled.map(|since| since + QUIET),
+            self.committer.unsettled().map(|since| since + QUIET),
         ];
         times.sort();
         times.into_iter().flatten().next()
     }
 
     fn background(&mut self) {
-        if self.handle.is_none() {
-            if let Err(error) = self.try_reopen() {
-                self.down = error;
+        if !self.committer.is_open() {
+            if let Err(error) = self.committer.try_reopen() {
+                log::error!("the database can't be reopened: {error}");
             }
             return;
         }
         self.slow_work();
         let quiet = |since: Instant| since.elapsed() >= QUIET;
-        if !self.purging && self.unsettled.is_some_and(quiet) {
+        if !self.purging && self.committer.unsettled().is_some_and(quiet) {
             self.settle();
             self.shared.space.restore_ballast();
         }
@@ -413,12 +209,14 @@ impl Writer {
             self.purging = more;
             return;
         }
-        let Ok(handle) = self.handle() else {
+        let Ok(handle) = self.committer.handle() else {
             return;
         };
-        let slice = self
-            .compactor
-            .read(&handle.db, &self.shared.segments, &self.position);
+        let slice = self.compactor.read(
+            &handle.db,
+            &self.shared.segments,
+            &self.committer.position(),
+        );
         drop(handle);
         if let Some(slice) = slice {
             let applied = self.alone(false, &mut |tx| slice.apply(tx));
@@ -448,13 +246,15 @@ impl Writer {
             for (id, uid) in claims {
                 recent.entry(id).or_insert(uid);
             }
-            self.unsettled = Some(Instant::now());
+            self.committer.settle_later();
         }
     }
 
     /// A transaction of the writer's own; false if it failed.
     fn alone(&mut self, settle: bool, f: &mut dyn FnMut(&mut Tx<'_>) -> Result<()>) -> bool {
-        let ended = self.transact(settle, &mut |tx| f(tx).map(|()| Outcome::Keep));
+        let ended = self
+            .committer
+            .transact(settle, &mut |tx| f(tx).map(|()| Outcome::Keep));
         match ended {
             Ok(Ended::Committed(effects)) => {
                 self.after_commit(effects);
@@ -472,9 +272,9 @@ impl Writer {
         self.settle();
         self.shared.segments.sweep();
         // Closing saves the allocator state; a snapshot that lasts longer leaves a repair.
-        self.close_handle(Some(Instant::now() + CLOSE_WAIT));
+        self.committer
+            .close_handle(Some(Instant::now() + CLOSE_WAIT));
         self.shared.disk.unlock();
-        self.shared.queue.set_ended();
     }
 }
 
@@ -508,46 +308,4 @@ fn dooms(publications: &[Publication]) -> bool {
     publications
         .iter()
         .any(|it| matches!(it.change, crate::mail::Change::Deleted))
-}
-
-/// Waits a moment for those who wrote just now to come again: a lone client is never kept,
-/// eight at once share one commit.
-#[derive(Default)]
-struct Gather {
-    /// Writers seen around the last commit.
-    expected: usize,
-    last: Option<Instant>,
-    /// How long a batch takes, smoothed.
-    took: Duration,
-    /// Waits that nobody came to, in a row; each doubles the number of batches not waited for.
-    misses: u32,
-    skip: u32,
-}
-
-impl Gather {
-    fn wait(&mut self, shared: &Shared) {
-        let now = Instant::now();
-        let window = self.took.min(MAX_GATHER);
-        let fresh = self.last.is_some_and(|last| now - last < 4 * MAX_GATHER);
-        if !fresh || self.expected <= shared.queue.len() {
-            return;
-        }
-        if self.skip > 0 {
-            self.skip -= 1;
-            return;
-        }
-        shared.queue.wait(self.expected, Some(now + window));
-        if shared.queue.len() < self.expected {
-            self.misses = (self.misses + 1).min(6);
-            self.skip = (1 << self.misses) - 2;
-        } else {
-            self.misses = 0;
-        }
-    }
-
-    fn note(&mut self, served: usize, waiting: usize, took: Duration) {
-        self.expected = served + waiting;
-        self.took = (self.took * 3 + took) / 4;
-        self.last = Some(Instant::now());
-    }
 }

@@ -1,6 +1,9 @@
 //! The store as a whole, on a disk whose power can fail.
 
 mod basics;
+mod changes;
 mod model;
 mod power;
+mod space;
 mod support;
+mod writer;

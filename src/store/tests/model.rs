@@ -189,7 +189,7 @@ fn within(set: &[(u32, u32)], uid: u32) -> bool {
 }
 
 impl Mailbox {
-    fn new() -> Mailbox {
+    fn fresh() -> Mailbox {
         Mailbox {
             uid_next: 1,
             messages: BTreeMap::new(),
@@ -208,7 +208,7 @@ impl World {
         let mut world = World::default();
         for account in [1, 2] {
             for path in ["INBOX", "Archive", "Drafts", "Junk", "Sent", "Trash"] {
-                world.0.insert((account, path.into()), Mailbox::new());
+                world.0.insert((account, path.into()), Mailbox::fresh());
             }
         }
         world
@@ -222,7 +222,7 @@ impl World {
         while let Some(path) = at {
             self.0
                 .entry((account, path.to_string()))
-                .or_insert_with(Mailbox::new);
+                .or_insert_with(Mailbox::fresh);
             at = path.parent();
         }
     }

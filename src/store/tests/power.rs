@@ -131,7 +131,11 @@ fn a_power_cut_under_load_from_many_loses_nothing_acknowledged() {
 }
 
 async fn deliver_to_both(store: &Store, number: u64) -> Result<()> {
-    let size = if number % 7 == 0 { 600_000 } else { 2000 };
+    let size = if number.is_multiple_of(7) {
+        600_000
+    } else {
+        2000
+    };
     let staged = stage(store, &text(number, size)).await?;
     let to = |account| Delivery {
         account: AccountId(account),

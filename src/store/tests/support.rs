@@ -58,8 +58,9 @@ pub fn text(seed: u64, size: usize) -> Vec<u8> {
     let mut random = Seeded::new(seed);
     let mut text = format!("From: a@demo.test\r\nSubject: message {seed}\r\n\r\n").into_bytes();
     while text.len() < size {
-        let word = random.below(u64::MAX);
-        text.extend_from_slice(format!("a line of text {word:016x}\r\n").as_bytes());
+        let mut word = || random.below(u64::MAX);
+        let (a, b, c) = (word(), word(), word());
+        text.extend_from_slice(format!("line {a:012x}{b:012x}{c:012x}\r\n").as_bytes());
     }
     text
 }

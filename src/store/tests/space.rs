@@ -1,0 +1,221 @@
+//! What is deleted gives its space back, whatever happens meanwhile.
+
+use super::model::expect_sound;
+use super::support::*;
+use crate::mail::*;
+use crate::store::disk::Disk;
+use crate::store::simdisk::SimDisk;
+use crate::store::*;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+fn segments(disk: &SimDisk) -> usize {
+    let names = disk.names().into_iter();
+    names.filter(|name| name.ends_with(".seg")).count()
+}
+
+/// Bytes in segments.
+fn bytes(disk: &SimDisk) -> usize {
+    let names = disk.names().into_iter();
+    let segments = names.filter(|name| name.ends_with(".seg"));
+    segments.filter_map(|name| disk.length(&name)).sum()
+}
+
+async fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !done() {
+        assert!(Instant::now() < deadline, "{what}");
+        smol::Timer::after(Duration::from_millis(10)).await;
+    }
+}
+
+async fn filled(disk: &SimDisk, count: u64) -> (Store, AccountId, MailboxId) {
+    let store = open(disk).unwrap();
+    let alice = account(&store, "alice@demo.test").await;
+    for n in 0..count {
+        deliver(&store, alice, &text(n, 40_000)).await.unwrap();
+    }
+    let id = inbox(&store, alice).await.id;
+    (store, alice, id)
+}
+
+#[test]
+fn a_segment_half_dead_is_compacted_while_its_messages_are_read() {
+    smol::block_on(async {
+        let disk = SimDisk::new();
+        let (store, alice, id) = filled(&disk, 60).await;
+        let before = bytes(&disk);
+        let kept = messages(&store, id).await[41].email;
+        // Taken before, read to the end after its segment is gone.
+        let mut held = store.read(move |it| it.blob(kept)).await.unwrap();
+        let old: Vec<String> = disk.names();
+        store
+            .expunge(id, Some(uids(&[(1, 40)])), true, Origin(None))
+            .await
+            .unwrap();
+        until("the segment is compacted", || {
+            bytes(&disk) < before / 2 && old.iter().any(|name| !disk.names().contains(name))
+        })
+        .await;
+        let mut out = Vec::new();
+        held.read(0..held.size(), &mut out).unwrap();
+        assert_eq!(out, text(41, 40_000));
+        assert_eq!(bytes_of(&store, kept).await.unwrap(), text(41, 40_000));
+        expect_sound(&store).await;
+        deliver(&store, alice, b"more").await.unwrap();
+        store.close().await;
+        let store = open(&disk).unwrap();
+        assert_eq!(inbox(&store, alice).await.messages, 21);
+        expect_sound(&store).await;
+        store.close().await;
+    });
+}
+
+#[test]
+fn a_snapshot_keeps_a_dead_segment_until_it_ends() {
+    smol::block_on(async {
+        let disk = SimDisk::new();
+        let store = open(&disk).unwrap();
+        let alice = account(&store, "alice@demo.test").await;
+        deliver(&store, alice, &text(1, 900_000)).await.unwrap();
+        let id = inbox(&store, alice).await.id;
+        let email = messages(&store, id).await[0].email;
+        let (begun, has_begun) = async_channel::bounded(1);
+        let (go, may_go) = async_channel::bounded::<()>(1);
+        let reader = store.clone();
+        let reader = smol::spawn(async move {
+            reader
+                .read(move |it| {
+                    begun.send_blocking(()).unwrap();
+                    may_go.recv_blocking().unwrap();
+                    let mut out = Vec::new();
+                    it.blob(email)?.read(0..u32::MAX, &mut out)?;
+                    Ok(out)
+                })
+                .await
+        });
+        has_begun.recv().await.unwrap();
+        store.expunge(id, None, true, Origin(None)).await.unwrap();
+        smol::Timer::after(Duration::from_millis(250)).await;
+        assert_eq!(segments(&disk), 1);
+        go.send(()).await.unwrap();
+        assert_eq!(reader.await.unwrap(), text(1, 900_000));
+        until("the file goes", || segments(&disk) == 0).await;
+        store.close().await;
+    });
+}
+
+#[test]
+fn power_cuts_during_compaction_and_purge_leave_a_sound_store() {
+    // How many syncs the whole takes.
+    let work = |disk: SimDisk| {
+        smol::block_on(async move {
+            let Ok(store) = open(&disk) else { return };
+            let id = inbox(&store, AccountId(1)).await.id;
+            let set = Some(uids(&[(1, 30), (35, 36)]));
+            store.expunge(id, set, true, Origin(None)).await.ok();
+            store.delete_mailbox(AccountId(1), name("Trash")).await.ok();
+            smol::Timer::after(Duration::from_millis(150)).await;
+            store.close().await;
+        });
+    };
+    let start = SimDisk::new();
+    smol::block_on(async {
+        let (store, alice, id) = filled(&start, 40).await;
+        let trash = mailbox(&store, alice, "Trash").await.unwrap().id;
+        for _ in 0..30 {
+            store.copy(id, uids(&[(1, 40)]), trash).await.unwrap();
+        }
+        store.close().await;
+    });
+    let whole = start.after_kill();
+    work(whole.clone());
+    assert!(whole.syncs() > 6, "{}", whole.syncs());
+    for cut in 0..whole.syncs() {
+        let disk = start.after_kill();
+        disk.cut_at(cut);
+        work(disk.clone());
+        let disk = disk.after_power_cut(cut);
+        smol::block_on(async {
+            let store = open(&disk).unwrap();
+            expect_sound(&store).await;
+            let left = inbox(&store, AccountId(1)).await;
+            assert!([40, 8].contains(&left.messages), "{}", left.messages);
+            for message in messages(&store, left.id).await {
+                let number = u64::from(message.uid.get()) - 1;
+                let found = bytes_of(&store, message.email).await.unwrap();
+                assert_eq!(found, text(number, 40_000));
+            }
+            // What was left over is taken up again.
+            store
+                .expunge(left.id, None, true, Origin(None))
+                .await
+                .unwrap();
+            store.delete_mailbox(AccountId(1), name("Trash")).await.ok();
+            until("most bytes go", || bytes(&disk) < 256 << 10).await;
+            expect_sound(&store).await;
+            store.close().await;
+        });
+    }
+}
+
+#[test]
+fn a_deleted_account_and_dropped_uploads_leave_no_bytes() {
+    smol::block_on(async {
+        let disk = SimDisk::new();
+        let (store, alice, _) = filled(&disk, 20).await;
+        deliver(&store, alice, &text(3, 900_000)).await.unwrap();
+        let staged = stage(&store, &text(4, 900_000)).await.unwrap();
+        let mut half = store.stage(None).await.unwrap();
+        half.write(&text(5, 900_000)).await.unwrap();
+        assert_eq!(segments(&disk), 4);
+        drop((staged, half));
+        until("the uploads go", || segments(&disk) == 2).await;
+        store.delete_account(alice).await.unwrap();
+        until("the mail goes", || segments(&disk) == 0).await;
+        assert_eq!(deliver(&store, alice, b"x").await, Err(Error::NoAccount));
+        expect_sound(&store).await;
+        store.close().await;
+    });
+}
+
+#[test]
+fn the_reserve_refuses_mail_and_the_ballast_lets_deletes_through() {
+    smol::block_on(async {
+        let disk = SimDisk::new();
+        let options = Options {
+            reserve: 1 << 20,
+            ballast: 256 << 10,
+            ..Options::default()
+        };
+        let store = Store::open_on(Arc::new(disk.clone()) as Arc<dyn Disk>, options).unwrap();
+        assert_eq!(disk.length("ballast"), Some(256 << 10));
+        let alice = account(&store, "alice@demo.test").await;
+        let id = inbox(&store, alice).await.id;
+        let mut mail = Vec::new();
+        for n in 0..600 {
+            let staged = stage(&store, &text(n, 1000)).await.unwrap();
+            mail.push((staged, FlagNames::default(), DATE));
+        }
+        store.append(id, mail, Origin(None)).await.unwrap();
+        disk.set_capacity(Some(disk.used() + (1 << 20) - 1));
+        assert_eq!(deliver(&store, alice, b"x").await, Err(Error::Full));
+        assert_eq!(store.stage(Some(1)).await.err(), Some(Error::Full));
+        // Somebody else has filled the disk to its last byte.
+        disk.set_capacity(Some(disk.used()));
+        for low in (1..600).step_by(3) {
+            let set = Some(uids(&[(low, low + 1)]));
+            let (gone, _) = store.expunge(id, set, true, Origin(None)).await.unwrap();
+            assert_eq!(gone.len(), 2);
+        }
+        assert_eq!(disk.length("ballast"), None);
+        disk.set_capacity(None);
+        deliver(&store, alice, &text(9, 5000)).await.unwrap();
+        until("the ballast is back", || {
+            disk.length("ballast") == Some(256 << 10)
+        })
+        .await;
+        expect_sound(&store).await;
+        store.close().await;
+    });
+}

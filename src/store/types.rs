@@ -1,0 +1,66 @@
+//! What the store's calls take and give.
+
+use crate::mail::*;
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// redb's page cache, bytes.
+    pub cache: usize,
+    /// Free space below which nothing new is taken, bytes.
+    pub reserve: u64,
+    /// Size of the file that is dropped to make room for deletes on a full disk, bytes.
+    pub ballast: u64,
+    /// Largest message, bytes.
+    pub max_message: u64,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            cache: 4 << 20,
+            reserve: 8 << 20,
+            ballast: 2 << 20,
+            max_message: 100 << 20,
+        }
+    }
+}
+
+/// Where one copy of a delivery goes.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    pub account: AccountId,
+    /// Made (and subscribed) if missing; INBOX always exists.
+    pub mailbox: MailboxName,
+    pub flags: FlagNames,
+}
+
+/// Where an APPEND, COPY or MOVE put messages (RFC 4315).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    pub uid_validity: UidValidity,
+    /// (source UID, new UID), ascending by source; source is the new UID for an APPEND.
+    pub uids: Vec<(Uid, Uid)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlagChange {
+    Set,
+    Add,
+    Remove,
+}
+
+/// What STORE did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// New flags of the messages that changed or, if unchanged, already were so.
+    pub messages: Vec<(Uid, Flags, ModSeq)>,
+    /// Not changed, for UNCHANGEDSINCE (RFC 7162, 3.1.3).
+    pub modified: UidSet,
+    /// The mailbox's keyword table afterwards, as in [`MailboxInfo::keywords`].
+    pub keywords: Vec<String>,
+}
+
+/// Names the session that writes, so that the hub doesn't tell it its own change.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin(pub Option<u64>);
