@@ -16,9 +16,7 @@ const SELECTS: usize = 51;
 pub fn listing(bench: &mut Bench) -> Result<()> {
     fill::large(bench)?;
     fill::small(bench)?;
-    if bench.fill_once("medium again") {
-        fill::medium(bench)?;
-    }
+    fill::medium(bench)?;
     let count = bench.scale.large;
     let sizes = sizes(bench, count);
     let first = list(bench, count, sizes)?;

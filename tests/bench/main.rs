@@ -18,11 +18,12 @@ mod transfer;
 
 use argh::FromArgs;
 use client::{Result, Site, trust};
+use imap::Imap;
 use process::Server;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use table::Table;
 
 /// How much of everything.
@@ -113,11 +114,18 @@ impl Bench {
         self.table.put(row, site, value);
     }
 
-    /// Whether `what` is yet to be filled at this site; asked once.
-    pub fn fill_once(&mut self, what: &'static str) -> bool {
-        self.filled.insert((self.at, what))
+    /// Whether the mailbox was filled at this site already.
+    pub fn is_filled(&self, mailbox: &'static str) -> bool {
+        self.filled.contains(&(self.at, mailbox))
+    }
+
+    pub fn set_filled(&mut self, mailbox: &'static str) {
+        self.filled.insert((self.at, mailbox));
     }
 }
+
+/// Longest that the first start may take, with its accounts and messages.
+const FIRST_START: Duration = Duration::from_secs(60);
 
 type Measure = fn(&mut Bench) -> Result<()>;
 
@@ -144,13 +152,13 @@ struct Arguments {
     #[argh(option)]
     dir: Option<PathBuf>,
     /// our ports: this plus 143 and so on
-    #[argh(option, default = "23000")]
+    #[argh(option, default = "31000")]
     ports: u16,
     /// directory of a prepared Dovecot and Postfix
     #[argh(option)]
     theirs: Option<PathBuf>,
     /// their ports
-    #[argh(option, default = "24000")]
+    #[argh(option, default = "32000")]
     their_ports: u16,
     /// smaller counts
     #[argh(switch)]
@@ -243,17 +251,41 @@ fn add_ours(bench: &mut Bench, binary: &Path, base: u16) -> Result<()> {
     let greetings = vec![(base + 143, "* OK"), (base + 587, "220")];
     let mut server = Server::new("pillarbox", &bench.dir, vec![command.to_vec()], greetings);
     server.start()?;
+    // The demo listens before it has made its accounts, and its messages come last of all.
+    let tls = patiently(|| trust(&dir.join("ca.pem")))?;
     let site = Site {
         name: table::OURS,
         port_base: base,
         domain: "demo.test",
         password: password.into(),
-        tls: trust(&dir.join("ca.pem"))?,
+        tls,
         filler: "",
     };
+    patiently(|| {
+        for name in ["alice", "bob", "carol"] {
+            if Imap::open(&site, name)?.count("INBOX")? == 0 {
+                return Err("the demo's messages didn't come".into());
+            }
+        }
+        Ok(())
+    })?;
+    std::thread::sleep(Duration::from_secs(1));
     bench.sites.push((site, bench.servers.len()));
     bench.servers.push(server);
     Ok(())
+}
+
+/// Tries until it succeeds.
+fn patiently<T>(mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+    let began = Instant::now();
+    loop {
+        match attempt() {
+            Err(_) if began.elapsed() < FIRST_START => {
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            result => return result,
+        }
+    }
 }
 
 /// One Dovecot and Postfix, with accounts in both of Dovecot's good formats.
