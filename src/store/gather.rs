@@ -5,48 +5,43 @@ use std::time::{Duration, Instant};
 
 /// Longest wait for others.
 const MAX_GATHER: Duration = Duration::from_millis(4);
+/// Shortest time in which another writer may be expected to come.
+const MIN_GAP: Duration = Duration::from_micros(500);
 /// Writers seen longer ago are not waited for.
 const FRESH: Duration = Duration::from_millis(16);
-/// After n waits in vain in a row, this many doublings of the batches not waited for.
-const MAX_MISSES: u32 = 6;
 
 /// Waits a moment for those who wrote just now to come again: a lone client is never kept,
 /// eight at once share one commit.
 #[derive(Default)]
 pub(super) struct Gather {
-    /// Writers seen around the last commit.
+    /// Writers seen around the last commits; forgotten by a quarter a batch.
     expected: usize,
     last: Option<Instant>,
     /// How long a batch takes, smoothed.
     took: Duration,
-    /// Waits that nobody came to, in a row; each doubles the number of batches not waited for.
-    misses: u32,
-    skip: u32,
 }
 
 impl Gather {
+    /// As long as one comes after the other: whoever doesn't come again costs one gap.
     pub fn wait(&mut self, queue: &Queue) {
-        let now = Instant::now();
-        let window = self.took.min(MAX_GATHER);
-        let fresh = self.last.is_some_and(|last| now - last < FRESH);
-        if !fresh || self.expected <= queue.len() {
+        let began = Instant::now();
+        if self.last.is_none_or(|last| began - last >= FRESH) {
             return;
         }
-        if self.skip > 0 {
-            self.skip -= 1;
-            return;
-        }
-        queue.wait(self.expected, Some(now + window));
-        if queue.len() < self.expected {
-            self.misses = (self.misses + 1).min(MAX_MISSES);
-            self.skip = (1 << self.misses) - 2;
-        } else {
-            self.misses = 0;
+        let gap = self.took.clamp(MIN_GAP, MAX_GATHER);
+        let mut here = queue.len();
+        while here < self.expected {
+            let deadline = (Instant::now() + gap).min(began + MAX_GATHER);
+            queue.wait(here + 1, Some(deadline));
+            let before = std::mem::replace(&mut here, queue.len());
+            if here == before {
+                break;
+            }
         }
     }
 
     pub fn note(&mut self, served: usize, waiting: usize, took: Duration) {
-        self.expected = served + waiting;
+        self.expected = (served + waiting).max(self.expected * 3 / 4);
         self.took = (self.took * 3 + took) / 4;
         self.last = Some(Instant::now());
     }
