@@ -58,9 +58,10 @@ fn mailbox(
     let together = imap.capabilities.contains(" MULTIAPPEND ");
     let connections = if together { 1 } else { CONNECTIONS };
     std::thread::scope(|scope| {
+        let site = &site;
         let work = move |first: usize| -> Result<()> {
             let share = (first..count).step_by(connections);
-            Imap::open_filler(&site, account)?.fill(name, share.map(|n| numbered(&site, kind, n)))
+            Imap::open_filler(site, account)?.fill(name, share.map(|n| numbered(site, kind, n)))
         };
         let threads: Vec<_> = (0..connections)
             .map(|first| scope.spawn(move || work(first)))
