@@ -71,7 +71,7 @@ fn mailbox(
             .try_for_each(|thread| thread.join().map_err(|_| "a filling thread panicked")?)
     })?;
     // A new session: one that has the mailbox selected needn't be told of the others' yet.
-    match Imap::open(site, account)?.count(name)? {
+    match Imap::open(&site, account)?.count(name)? {
         found if found == count => {
             bench.set_filled(name);
             Ok(())
