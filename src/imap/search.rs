@@ -38,7 +38,7 @@ pub enum Program {
     All(Vec<Program>),
     Any(Box<Program>, Box<Program>),
     Not(Box<Program>),
-    Test(Test),
+    Test(Box<Test>),
 }
 
 pub enum Test {
@@ -124,7 +124,7 @@ impl Program {
             SearchKey::Older(seconds) => Test::Older(ago(scope.now, seconds)),
             SearchKey::Younger(seconds) => Test::Younger(ago(scope.now, seconds)),
         };
-        Program::Test(test)
+        Program::Test(Box::new(test))
     }
 
     pub fn cost(&self) -> Cost {
@@ -139,9 +139,12 @@ impl Program {
     /// The UIDs that the program names itself, so that no other need be looked at.
     pub fn narrow(&self, uids: UidSet) -> UidSet {
         match self {
-            Program::Test(Test::Uids(named)) => Numbering::new(&uids).intersect(named),
             Program::All(parts) => parts.iter().fold(uids, |uids, part| part.narrow(uids)),
-            _ => uids,
+            Program::Test(test) => match &**test {
+                Test::Uids(named) => Numbering::new(&uids).intersect(named),
+                _ => uids,
+            },
+            Program::Any(..) | Program::Not(_) => uids,
         }
     }
 

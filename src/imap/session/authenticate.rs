@@ -17,7 +17,7 @@ pub(super) enum Login {
     Begun { initial: Option<Secret<Vec<u8>>> },
     /// The turn to take next; `None` while the client's or the driver's answer is awaited.
     Exchange {
-        exchange: Exchange,
+        exchange: Box<Exchange>,
         next: Option<Turn>,
     },
     /// The mechanism's last word was sent; an empty answer ends it (RFC 3501, 6.2.2).
@@ -60,6 +60,7 @@ impl Session {
             }
             _ => None,
         };
+        let exchange = Box::new(exchange);
         **login = Login::Exchange { exchange, next };
     }
 
