@@ -95,6 +95,19 @@ impl Hub {
     }
 }
 
+impl Hub {
+    /// Something may have been committed that can't be told: everybody reads again.
+    pub fn overflow(&self) {
+        for watcher in lock(&self.mailboxes).values().flatten() {
+            *lock(&watcher.waiting) = Waiting {
+                overflow: true,
+                ..Waiting::default()
+            };
+            watcher.event.notify(usize::MAX);
+        }
+    }
+}
+
 impl Watcher {
     fn tell(&self, modseq: ModSeq, change: &Change) {
         let mut waiting = lock(&self.waiting);

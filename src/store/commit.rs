@@ -118,18 +118,27 @@ impl Committer {
             return Err(error);
         }
         self.reopen();
-        match (committing, mark) {
-            (Some(effects), Some(mark)) if self.has_mark(mark) => Ok(Ended::Committed(effects)),
-            (Some(effects), None) => {
-                // It may have been made: not to be tried again, and its files are to stay if so.
-                for file in effects.kept.iter().filter_map(|data| data.file.as_ref()) {
-                    if self.may_have_segment(file.segment) {
-                        file.keep();
-                    }
-                }
+        let Some(effects) = committing else {
+            return Err(error);
+        };
+        match mark {
+            Some(mark) if self.has_mark(mark) => Ok(Ended::Committed(effects)),
+            Some(_) if self.is_open() => Err(error),
+            _ => {
+                self.forget(effects);
                 Err(Error::Storage(error.to_string()))
             }
-            _ => Err(error),
+        }
+    }
+
+    /// After a commit of which nobody knows whether it was made: it is not tried again, its
+    /// files stay if they may be named, and who watches has to look for himself.
+    fn forget(&self, effects: Effects) {
+        self.shared.hub.overflow();
+        for file in effects.kept.iter().filter_map(|data| data.file.as_ref()) {
+            if self.may_have_segment(file.segment) {
+                file.keep();
+            }
         }
     }
 

@@ -12,11 +12,13 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// Bytes copied in one slice.
-const SLICE_BYTES: u64 = 512 * 1024;
+pub(super) const SLICE_BYTES: u64 = 512 * 1024;
 /// Rows looked at in one slice.
 const SLICE_ROWS: usize = 4096;
 /// Between two slices: a writer that comes meanwhile waits for one slice at most.
 const PAUSE: Duration = Duration::from_millis(20);
+/// Until the next look at a disk that is too full to copy anything.
+const NO_ROOM_PAUSE: Duration = Duration::from_secs(5);
 /// Dead bytes below which copying isn't worth it.
 const MIN_DEAD: u64 = 256 * 1024;
 
@@ -135,6 +137,11 @@ impl Compactor {
             }
         }
         Ok(None)
+    }
+
+    /// There is no room for a slice now.
+    pub fn wait(&mut self) {
+        self.due = self.due.map(|_| Instant::now() + NO_ROOM_PAUSE);
     }
 
     /// The slice was applied, or failed and is read again later.

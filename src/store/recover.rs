@@ -4,7 +4,7 @@ use super::Options;
 use super::disk::{Backend, Disk};
 use super::error::{Error, Result};
 use super::schema::*;
-use super::segment::{self, ROLL, Segments};
+use super::segment::{self, Segments};
 use super::tx::{Position, Tables};
 use crate::secret::random;
 use redb::{Database, ReadableTable};
@@ -94,7 +94,7 @@ impl Recovered {
     pub fn position(&self, segments: &Segments) -> Position {
         let shared = self.rows.iter().rev().find(|(_, row)| !row.single);
         let usable = shared.filter(|(number, row)| {
-            row.length < ROLL && length_of(segments, **number) >= Some(row.length)
+            row.length < segments.roll && length_of(segments, **number) >= Some(row.length)
         });
         let (segment, length) = match usable {
             Some((number, row)) => (*number, row.length),

@@ -53,7 +53,7 @@ pub(super) const STATE_UID_VALIDITY: &str = "uid-validity";
 pub(super) const STATE_MODSEQ: &str = "modseq";
 /// The four words of the site key, drawn when the store is made.
 pub(super) const STATE_SITE: [&str; 4] = ["site-0", "site-1", "site-2", "site-3"];
-/// Told apart transactions on a disk with little room; see `Writer::transact`.
+/// Told apart transactions on a disk with little room; see `Committer::transact`.
 pub(super) const STATE_ATTEMPT: &str = "attempt";
 
 /// Email ids are reserved this many at a time; a crash skips the rest.

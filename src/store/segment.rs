@@ -10,8 +10,12 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Length from which on the next message begins a new segment, bytes.
-pub(super) const ROLL: u64 = 64 << 20;
+/// Length from which on the next message begins a new segment, bytes; on a small disk less,
+/// because compaction needs room for what is alive in one.
+const MAX_ROLL: u64 = 64 << 20;
+const MIN_ROLL: u64 = 1 << 20;
+/// Part of the free space that one segment may take.
+const ROLL_SHARE: u64 = 32;
 /// Segment files kept open for readers.
 const MAX_OPEN: usize = 32;
 /// Where the segments are.
@@ -22,6 +26,8 @@ pub(super) type Epoch = Arc<()>;
 
 pub(super) struct Segments {
     disk: Arc<dyn Disk>,
+    /// Length from which on the next message begins a new segment.
+    pub roll: u64,
     /// Open files, the last used last.
     open: Mutex<Vec<(u32, Arc<dyn File>)>>,
     /// The next number to give out.
@@ -48,8 +54,10 @@ pub(super) fn number(file_name: &str) -> Option<u32> {
 
 impl Segments {
     pub fn new(disk: Arc<dyn Disk>, next: u32) -> Segments {
+        let free = disk.free().unwrap_or(0);
         Segments {
             disk,
+            roll: (free / ROLL_SHARE).clamp(MIN_ROLL, MAX_ROLL),
             open: Mutex::default(),
             next: AtomicU32::new(next),
             graves: Mutex::default(),

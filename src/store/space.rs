@@ -32,6 +32,13 @@ impl Space {
         Ok(())
     }
 
+    /// Whether work in the background may write `bytes`: compaction has to go on in the reserve,
+    /// but never to its end, where deletes need it.
+    pub fn has_slack(&self, bytes: u64) -> bool {
+        let free = self.disk.free().unwrap_or(0);
+        free >= (self.reserve / 2).saturating_add(bytes)
+    }
+
     /// Gives the ballast's room back to the disk; false if there is none.
     pub fn drop_ballast(&self) -> bool {
         let dropped = self.disk.remove(BALLAST).is_ok();

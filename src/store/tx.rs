@@ -5,7 +5,7 @@ use super::Origin;
 use super::change::Publication;
 use super::error::{Error, Result};
 use super::schema::*;
-use super::segment::{ROLL, Segments};
+use super::segment::Segments;
 use super::staging::StagedData;
 use crate::mail::*;
 use redb::{ReadableTable, Table, WriteTransaction};
@@ -224,7 +224,7 @@ impl<'t> Tx<'t> {
 
     /// Gives bytes a place at the end of the active segment.
     fn append(&mut self, length: u64, bytes: Appended) -> (u32, u64) {
-        if self.position.length >= ROLL {
+        if self.position.length >= self.segments.roll {
             self.roll();
         }
         let (segment, offset) = (self.position.segment, self.position.length);

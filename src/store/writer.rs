@@ -3,7 +3,7 @@
 
 use super::change::Publication;
 use super::commit::{Committer, Ended, Outcome};
-use super::compact::Compactor;
+use super::compact::{Compactor, SLICE_BYTES};
 use super::error::{Error, Result};
 use super::gather::Gather;
 use super::mailbox;
@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// Quiet after which the allocator state is saved, so that a crash at rest needs no repair.
 const QUIET: Duration = Duration::from_secs(2);
+/// Room that saving it takes at most, bytes.
+const SETTLE_BYTES: u64 = 1 << 20;
 /// Between two looks at dead segments that a snapshot still holds.
 const GRAVE_PAUSE: Duration = Duration::from_millis(100);
 /// Blocks of a deleted mailbox taken away in one slice.
@@ -191,7 +193,10 @@ impl Writer {
         self.slow_work();
         let quiet = |since: Instant| since.elapsed() >= QUIET;
         if !self.purging && self.committer.unsettled().is_some_and(quiet) {
-            self.settle();
+            match self.shared.space.has_slack(SETTLE_BYTES) {
+                true => self.settle(),
+                false => self.committer.settle_later(),
+            }
             self.shared.space.restore_ballast();
         }
     }
@@ -207,6 +212,10 @@ impl Writer {
                 Ok(())
             });
             self.purging = more;
+            return;
+        }
+        if !self.shared.space.has_slack(4 * SLICE_BYTES) {
+            self.compactor.wait();
             return;
         }
         let Ok(handle) = self.committer.handle() else {

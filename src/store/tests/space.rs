@@ -219,3 +219,55 @@ fn the_reserve_refuses_mail_and_the_ballast_lets_deletes_through() {
         store.close().await;
     });
 }
+
+#[test]
+fn on_a_small_disk_segments_are_small_and_go_one_by_one() {
+    smol::block_on(async {
+        let disk = SimDisk::new();
+        disk.set_capacity(Some(24 << 20));
+        let (store, alice, id) = filled(&disk, 150).await;
+        let before = segments(&disk);
+        assert!(before > 2, "{before}");
+        let set = Some(uids(&[(1, 75)]));
+        store.expunge(id, set, true, Origin(None)).await.unwrap();
+        until("some segments go", || segments(&disk) < before).await;
+        for (n, message) in messages(&store, id).await.into_iter().enumerate() {
+            let found = bytes_of(&store, message.email).await.unwrap();
+            assert_eq!(found, text(75 + n as u64, 40_000));
+        }
+        store.close().await;
+        let store = open(&disk).unwrap();
+        deliver(&store, alice, &text(1, 2000)).await.unwrap();
+        expect_sound(&store).await;
+        store.close().await;
+    });
+}
+
+#[test]
+fn compaction_does_not_fill_the_disk() {
+    smol::block_on(async {
+        let disk = SimDisk::new();
+        let options = Options {
+            reserve: 1 << 20,
+            ballast: 0,
+            ..Options::default()
+        };
+        let store = Store::open_on(Arc::new(disk.clone()) as Arc<dyn Disk>, options).unwrap();
+        let alice = account(&store, "alice@demo.test").await;
+        for n in 0..100 {
+            deliver(&store, alice, &text(n, 40_000)).await.unwrap();
+        }
+        // One segment, a third of it alive, and less free than that third takes.
+        disk.set_capacity(Some(disk.used() + (500 << 10)));
+        let id = inbox(&store, alice).await.id;
+        let set = Some(uids(&[(1, 66)]));
+        store.expunge(id, set, true, Origin(None)).await.unwrap();
+        smol::Timer::after(Duration::from_millis(300)).await;
+        assert!(disk.free().unwrap() > 300 << 10, "{}", disk.free().unwrap());
+        let set = Some(uids(&[(67, 67)]));
+        store.expunge(id, set, true, Origin(None)).await.unwrap();
+        disk.set_capacity(None);
+        expect_sound(&store).await;
+        store.close().await;
+    });
+}
