@@ -20,6 +20,8 @@ class Mbsync(ServerCase):
         return self.file(
             "mbsyncrc",
             f"""
+FSync no
+
 IMAPAccount server
 Host localhost
 Port {self.server.port(service)}
