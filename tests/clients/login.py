@@ -2,7 +2,6 @@
 password, back-off that doesn't lock the owner out, SCRAM that proves the server."""
 
 import base64
-import statistics
 import time
 
 import harness
@@ -108,22 +107,25 @@ class Login(ServerCase):
 
     def test_unknown_user_and_wrong_password_look_alike(self):
         for service in ("imaps", "pop3s", "submissions"):
-            times = {"alice": [], "nobody": []}
-            texts = set()
-            for _ in range(SAMPLES):
-                for user in times:
-                    # A fresh server each time: back-off is told apart by account by design.
-                    if len(times["alice"]) % 3 == 0 and user == "alice":
-                        self.fresh()
-                    seconds, text = self.refuse(service, user)
-                    times[user].append(seconds)
-                    texts.add(text)
-            self.assertEqual(len(texts), 1, texts)
-            known, unknown = (statistics.median(it) for it in times.values())
-            print(f"    {service}: known {known * 1000:.1f} ms, unknown {unknown * 1000:.1f} ms")
-            self.assertLess(
-                abs(known - unknown), 0.35 * max(known, unknown) + 0.003, f"{service}: told apart by time"
-            )
+            # A load on the machine may part them once; what can be told apart is so every time.
+            self.assertTrue(any(self.look_alike(service) for _ in range(4)), f"{service}: told apart by time")
+
+    def look_alike(self, service):
+        """Whether the fastest refusals of a known and an unknown user take the same time."""
+        times = {"alice": [], "nobody": []}
+        texts = set()
+        for n in range(SAMPLES):
+            # A fresh server now and then: back-off is told apart by account by design.
+            if n % 3 == 0:
+                self.fresh()
+            for user in times:
+                seconds, text = self.refuse(service, user)
+                times[user].append(seconds)
+                texts.add(text)
+        self.assertEqual(len(texts), 1, texts)
+        known, unknown = (min(it) for it in times.values())
+        print(f"    {service}: known {known * 1000:.1f} ms, unknown {unknown * 1000:.1f} ms")
+        return abs(known - unknown) < 0.25 * max(known, unknown) + 0.002
 
     def test_backoff_slows_guessing_and_lets_the_owner_in(self):
         self.fresh()
