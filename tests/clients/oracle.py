@@ -1,6 +1,7 @@
 """Debian's Dovecot, private, on loopback: the oracle of the differential test, and the
 stand-in for pillarbox that tells a wrong IMAP or POP3 test from a wrong server."""
 
+import grp
 import os
 import pwd
 import shutil
@@ -17,8 +18,9 @@ mail_home = {dir}/home/%n
 mail_uid = {user}
 mail_gid = {group}
 first_valid_uid = 0
-default_login_user = dovenull
-default_internal_user = dovecot
+default_login_user = {login}
+default_internal_user = {internal}
+default_internal_group = {internal_group}
 protocols = imap pop3
 ssl = yes
 ssl_cert = <{dir}/server.pem
@@ -138,6 +140,7 @@ class Dovecot(Server):
                     user=user.pw_uid,
                     group=user.pw_gid,
                     format=self.format,
+                    **daemons(user),
                     **ports,
                 )
             )
@@ -175,3 +178,14 @@ class Dovecot(Server):
 
     def remove(self):
         shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def daemons(user):
+    """Whom Dovecot's own processes run as: its users if it may change to them, else ours."""
+    if os.geteuid() == 0:
+        return {"login": "dovenull", "internal": "dovecot", "internal_group": "dovecot"}
+    return {
+        "login": user.pw_name,
+        "internal": user.pw_name,
+        "internal_group": grp.getgrgid(user.pw_gid).gr_name,
+    }
