@@ -23,7 +23,7 @@ pub unsafe fn set_threads() {
     }
 }
 
-/// glibc keeps what was freed if a block as large was freed before: a password check's 19 MiB
+/// glibc keeps what was freed if a block as large was freed before: a password check's 7 MiB
 /// would stay with the process for good. With a fixed threshold such blocks go back at once.
 #[cfg(target_env = "gnu")]
 pub fn give_memory_back() {
