@@ -15,6 +15,7 @@ const RECIPIENTS: [&str; 2] = ["bob", "alice"];
 /// How long delivered messages may take to become visible.
 const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// Rows: connections, acknowledged, visible, CPU, written, syncs.
 type Rows = (usize, [&'static str; 5]);
@@ -74,6 +75,8 @@ pub fn delivery(bench: &mut Bench) -> Result<()> {
 /// The same once more under strace, shorter.
 fn syncs(bench: &mut Bench, site: &Site) -> Result<()> {
     let log = bench.dir.join("syncs");
+    // Postfix takes a moment to strike delivered messages off; stopped before, it sends them twice.
+    std::thread::sleep(SETTLE);
     bench.server().stop()?;
     bench.server().start_traced(&log)?;
     let calls = || -> Result<usize> {
@@ -94,6 +97,7 @@ fn syncs(bench: &mut Bench, site: &Site) -> Result<()> {
         check(site, &load)?;
         bench.put(rows[4], during as f64 / load.messages.len() as f64);
     }
+    std::thread::sleep(SETTLE);
     bench.server().stop()?;
     let _ = std::fs::remove_file(&log);
     bench.server().start()?;

@@ -85,12 +85,15 @@ impl Server {
             child
                 .stdout(output.try_clone()?)
                 .stderr(output.try_clone()?);
-            // The shell puts itself into the cgroup, then becomes the server.
+            // The shell puts itself into the cgroup, then becomes the server; which ends with us.
             match &self.cgroup {
                 Some(path) => child
-                    .args(["-c", "echo $$ >\"$0\"/cgroup.procs && exec \"$@\""])
+                    .args([
+                        "-c",
+                        "echo $$ >\"$0\"/cgroup.procs && exec setpriv --pdeathsig TERM \"$@\"",
+                    ])
                     .arg(path),
-                None => child.args(["-c", "exec \"$@\"", "sh"]),
+                None => child.args(["-c", "exec setpriv --pdeathsig TERM \"$@\"", "sh"]),
             };
             self.roots.push(child.args(prefix).args(command).spawn()?);
         }
