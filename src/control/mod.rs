@@ -140,7 +140,11 @@ fn ask_server(mut socket: &UnixStream, request: &Request) -> io::Result<Reply> {
 }
 
 fn on_the_store(dir: &Path, request: Request) -> Reply {
-    check_owner(dir)?;
+    // The first account may come before the first start; opening makes the rest.
+    let begins = matches!(request, Request::AddAccount { .. });
+    if !(begins && !dir.exists()) {
+        check_owner(dir)?;
+    }
     let store = Store::open(dir, Options::default()).map_err(|error| error.to_string())?;
     smol::block_on(async {
         let reply = perform(&store, request).await;

@@ -132,3 +132,20 @@ fn a_directory_that_is_not_there_is_not_made() {
     assert!(error.starts_with("there is no mail store in "), "{error}");
     assert!(!missing.exists());
 }
+
+#[test]
+fn the_first_account_makes_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let new = dir.path().join("new");
+    assert_eq!(
+        ask(&new, add("ann@office.test", "a good password")),
+        Ok(vec![])
+    );
+    let mode = std::fs::metadata(&new).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    let accounts = ask(&new, Request::ListAccounts).unwrap();
+    assert_eq!(
+        accounts.first().unwrap().first().unwrap(),
+        "ann@office.test"
+    );
+}
