@@ -142,7 +142,7 @@ fn ask_server(mut socket: &UnixStream, request: &Request) -> io::Result<Reply> {
 fn on_the_store(dir: &Path, request: Request) -> Reply {
     // The first account may come before the first start; opening makes the rest.
     let begins = matches!(request, Request::AddAccount { .. });
-    if !(begins && !dir.exists()) {
+    if dir.exists() || !begins {
         check_owner(dir)?;
     }
     let store = Store::open(dir, Options::default()).map_err(|error| error.to_string())?;
