@@ -1,6 +1,8 @@
 //! What the process sets up for itself before anything else runs.
 
-/// Threads that run sessions; more would wait for the same disk.
+/// Threads that run sessions, one a core: more would wait for the same disk, and with fewer a
+/// session that waits for it would hold up all.
+const MIN_EXECUTORS: usize = 3;
 const MAX_EXECUTORS: usize = 4;
 /// Threads that read the store and hash passwords.
 const READERS: usize = 8;
@@ -12,7 +14,7 @@ const READERS: usize = 8;
 pub unsafe fn set_threads() {
     let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
     let sizes = [
-        ("SMOL_THREADS", cores.min(MAX_EXECUTORS)),
+        ("SMOL_THREADS", cores.clamp(MIN_EXECUTORS, MAX_EXECUTORS)),
         ("BLOCKING_MAX_THREADS", READERS),
     ];
     for (name, size) in sizes {

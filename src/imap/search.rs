@@ -5,7 +5,7 @@ use crate::imap::command::SearchKey;
 use crate::imap::date::day_of;
 use crate::imap::numbering::Numbering;
 use crate::mail::{Flags, Message, UidSet};
-use crate::message::envelope_ref::{EnvelopeField, EnvelopeRef};
+use crate::message::envelope_ref::{self, EnvelopeField};
 use crate::message::text::{Needle, header_contains};
 
 /// What keys are resolved against.
@@ -220,9 +220,14 @@ fn header(name: String, value: &str) -> Test {
 }
 
 fn envelope_has(envelope: &[u8], field: EnvelopeField, needle: &Needle) -> bool {
+    let Some(raw) = envelope_ref::field(envelope, field) else {
+        return false;
+    };
+    if let Some(value) = envelope_ref::plain(raw) {
+        return needle.is_in_ascii(value);
+    }
     let mut text = String::new();
-    EnvelopeRef::read(envelope)
-        .is_some_and(|envelope| envelope.text(field, &mut text) && needle.is_in(&text))
+    envelope_ref::text(raw, &mut text) && needle.is_in(&text)
 }
 
 fn ago(now: i64, seconds: u64) -> i64 {

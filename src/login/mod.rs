@@ -74,7 +74,7 @@ impl Login {
         password: Secret<String>,
     ) -> Result<Verdict, Denial> {
         self.hold(source, login).await?;
-        let found = self.find(login).await?;
+        let found = self.find(login)?;
         if let Some(account) = self.known(&found, &password) {
             return Ok(self.granted(source, login, account));
         }
@@ -118,7 +118,7 @@ impl Login {
 
     async fn keys(&self, source: Source, login: &str) -> Result<Verdict, Denial> {
         self.hold(source, login).await?;
-        let found = self.find(login).await?;
+        let found = self.find(login)?;
         let site = self
             .store
             .read(|snapshot| snapshot.site_key())
@@ -132,22 +132,21 @@ impl Login {
     }
 
     async fn proof(&self, source: Source, login: &str, won: bool) -> Result<Verdict, Denial> {
-        match self.find(login).await? {
+        match self.find(login)? {
             Some((account, _)) if won => Ok(self.granted(source, login, account)),
             _ => Err(self.denied(source, login)),
         }
     }
 
-    async fn find(&self, login: &str) -> Result<Option<(Account, Credential)>, Denial> {
-        let login = login.to_owned();
-        let found = self.store.read(move |snapshot| {
-            let Some(account) = snapshot.account_by_login(&login)? else {
+    fn find(&self, login: &str) -> Result<Option<(Account, Credential)>, Denial> {
+        let found = self.store.look(|snapshot| {
+            let Some(account) = snapshot.account_by_login(login)? else {
                 return Ok(None);
             };
             let credential = snapshot.credential(account.id)?;
             Ok::<_, store::Error>(credential.map(|credential| (account, credential)))
         });
-        found.await.map_err(unavailable)
+        found.map_err(unavailable)
     }
 
     /// Waits as long as back-off says.

@@ -41,44 +41,34 @@ impl EnvelopeField {
     }
 }
 
-/// An envelope in wire form, cut into its ten fields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EnvelopeRef<'a> {
-    fields: [&'a [u8]; 10],
+/// One field in wire form; those behind it are not looked at. `None` if it is no envelope.
+pub fn field(envelope: &[u8], field: EnvelopeField) -> Option<&[u8]> {
+    let mut rest = envelope.strip_prefix(b"(")?;
+    for _ in 0..field as usize {
+        rest = rest.get(item_length(rest)?..)?.strip_prefix(b" ")?;
+    }
+    rest.get(..item_length(rest)?)
 }
 
-impl<'a> EnvelopeRef<'a> {
-    /// `None` if it is no envelope.
-    pub fn read(envelope: &'a [u8]) -> Option<EnvelopeRef<'a>> {
-        let mut rest = envelope.strip_prefix(b"(")?;
-        let mut fields = [&[][..]; 10];
-        for (n, field) in fields.iter_mut().enumerate() {
-            if n > 0 {
-                rest = rest.strip_prefix(b" ")?;
-            }
-            (*field, rest) = rest.split_at_checked(item_length(rest)?)?;
-        }
-        (rest == b")").then_some(EnvelopeRef { fields })
+/// Appends a field as text for SEARCH, encoded words decoded: a string, or addresses as
+/// `name <mailbox@host>, …`. False if it is NIL.
+pub fn text(raw: &[u8], out: &mut String) -> bool {
+    match raw.first() {
+        Some(b'(') => addresses(raw, out),
+        _ => match string(raw) {
+            Some(value) => decode_value_into(&value, out),
+            None => return false,
+        },
     }
+    true
+}
 
-    /// A field in wire form: NIL, a string or a list of addresses.
-    pub fn raw(&self, field: EnvelopeField) -> &'a [u8] {
-        self.fields[field as usize]
-    }
-
-    /// Appends a field as text for SEARCH, encoded words decoded: a string, or addresses as
-    /// `name <mailbox@host>, …`. False if it is NIL.
-    pub fn text(&self, field: EnvelopeField, out: &mut String) -> bool {
-        let raw = self.raw(field);
-        match raw.first() {
-            Some(b'(') => addresses(raw, out),
-            _ => match string(raw) {
-                Some(value) => decode_value_into(&value, out),
-                None => return false,
-            },
-        }
-        true
-    }
+/// The value of a string that is its own text: printable ASCII, nothing escaped or encoded.
+pub fn plain(raw: &[u8]) -> Option<&[u8]> {
+    let inner = raw.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    let plain = |byte: &u8| matches!(byte, b' '..=b'~') && *byte != b'\\';
+    let encoded = || inner.windows(2).any(|pair| pair == b"=?");
+    (inner.iter().all(plain) && !encoded()).then_some(inner)
 }
 
 /// The value of a string in wire form; `None` for NIL.
@@ -207,11 +197,10 @@ mod tests {
     use super::super::envelope::envelope;
     use super::*;
 
-    fn text(header: &str, field: EnvelopeField) -> Option<String> {
+    fn text(header: &str, name: EnvelopeField) -> Option<String> {
         let envelope = envelope(header.as_bytes());
-        let envelope = EnvelopeRef::read(&envelope)?;
         let mut out = String::new();
-        envelope.text(field, &mut out).then_some(out)
+        super::text(field(&envelope, name)?, &mut out).then_some(out)
     }
 
     #[test]
@@ -229,29 +218,42 @@ mod tests {
     }
 
     #[test]
+    fn what_is_plain_is_its_own_text() {
+        let header = "Date: now\r\nSubject: plain text\r\nFrom: =?utf-8?q?J=C3=B6rg?= <j@x>\r\n\
+            In-Reply-To: a\\b\r\nMessage-ID: =?a?=\r\n\r\n";
+        let envelope = envelope(header.as_bytes());
+        use EnvelopeField::*;
+        for name in [Date, Subject, From, To, Cc, InReplyTo, MessageId] {
+            let raw = field(&envelope, name).unwrap();
+            let mut decoded = String::new();
+            let whole = super::text(raw, &mut decoded);
+            match plain(raw) {
+                Some(value) => assert!(whole && value == decoded.as_bytes()),
+                None => assert!(!matches!(name, Date | Subject)),
+            }
+        }
+    }
+
+    #[test]
     fn what_is_no_envelope() {
+        let last = |envelope: &str| field(envelope.as_bytes(), EnvelopeField::MessageId).is_some();
         let nil = "NIL ".repeat(9);
-        assert!(EnvelopeRef::read(format!("({nil}NIL)").as_bytes()).is_some());
-        for broken in [
-            "",
-            "(",
-            "(NIL)",
-            "(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL",
-            "({99}\r\nx NIL)",
-        ] {
-            assert_eq!(EnvelopeRef::read(broken.as_bytes()), None);
+        assert!(last(&format!("({nil}NIL)")));
+        assert!(!last(&format!("{nil}NIL")));
+        for broken in ["", "(", "(NIL)", "(NIL NIL NIL", "({99}\r\nx NIL)"] {
+            assert!(!last(broken));
         }
     }
 
     #[test]
     fn any_bytes_are_survived() {
         let whole = envelope("Subject: \"\\é\r\nTo: \"a\\\\b\" <c@d>, e: f@g;\r\n".as_bytes());
-        for end in 0..whole.len() {
-            assert_eq!(EnvelopeRef::read(&whole[..end]), None);
+        for end in 0..whole.len() - 1 {
+            assert_eq!(field(&whole[..end], EnvelopeField::MessageId), None);
             let mut other = whole.clone();
             other[end] = b'"';
-            if let Some(envelope) = EnvelopeRef::read(&other) {
-                envelope.text(EnvelopeField::To, &mut String::new());
+            if let Some(raw) = field(&other, EnvelopeField::To) {
+                super::text(raw, &mut String::new());
             }
         }
     }

@@ -65,6 +65,19 @@ impl Needle {
         self.is_in_folded(&folded)
     }
 
+    /// As `is_in`, of text that is ASCII alone.
+    pub fn is_in_ascii(&self, text: &[u8]) -> bool {
+        let mut short = [0; 256];
+        match short.get_mut(..text.len()) {
+            Some(folded) => {
+                folded.copy_from_slice(text);
+                folded.make_ascii_uppercase();
+                self.is_in_folded(folded)
+            }
+            None => self.is_in_folded(&text.to_ascii_uppercase()),
+        }
+    }
+
     /// As `is_in`, of text that went through [`fold`].
     pub fn is_in_folded(&self, folded: &[u8]) -> bool {
         self.finder.find(folded).is_some()

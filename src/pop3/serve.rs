@@ -120,7 +120,7 @@ async fn answer(
         }
         Ask::Retrieve(uid) => {
             open.reading = match &open.maildrop {
-                Some((_, mailbox)) => find(context, *mailbox, uid).await,
+                Some((_, mailbox)) => find(context, *mailbox, uid),
                 None => None,
             };
             send_piece(open, session, out);
@@ -182,8 +182,8 @@ async fn open_maildrop(
     }
 }
 
-async fn find(context: &Context, mailbox: MailboxId, uid: Uid) -> Option<Box<Reading>> {
-    let found = context.store.read(move |snapshot| {
+fn find(context: &Context, mailbox: MailboxId, uid: Uid) -> Option<Box<Reading>> {
+    let found = context.store.look(|snapshot| {
         let message = snapshot.message(mailbox, uid)?;
         let Some(message) = message else {
             return Ok(None);
@@ -197,7 +197,7 @@ async fn find(context: &Context, mailbox: MailboxId, uid: Uid) -> Option<Box<Rea
         reading.read()?;
         Ok(Some(reading))
     });
-    found.await.unwrap_or_else(unreadable)
+    found.unwrap_or_else(unreadable)
 }
 
 async fn read_on(mut reading: Box<Reading>) -> Option<Box<Reading>> {

@@ -119,7 +119,7 @@ async fn answer(
 ) -> Answer {
     match ask {
         Ask::Authenticate(ask) => Answer::Verdict(context.login.answer(stream.peer(), ask).await),
-        Ask::Recipient(address) => Answer::Recipient(find(context, address).await),
+        Ask::Recipient(address) => Answer::Recipient(find(context, &address)),
         Ask::Begin { size } => Answer::Begun(match context.store.stage(size).await {
             Ok(staging) => {
                 *message = Some(staging);
@@ -138,9 +138,9 @@ async fn answer(
 }
 
 /// By own address or alias; with a `+tag` that is no alias, by what stands before it.
-async fn find(context: &Context, address: Address) -> Result<AccountId, NoRecipient> {
-    let found = context.store.read(move |snapshot| {
-        let mut account = snapshot.account_by_address(&address)?;
+fn find(context: &Context, address: &Address) -> Result<AccountId, NoRecipient> {
+    let found = context.store.look(|snapshot| {
+        let mut account = snapshot.account_by_address(address)?;
         if account.is_none()
             && let Some(address) = address.without_tag()
         {
@@ -152,9 +152,7 @@ async fn find(context: &Context, address: Address) -> Result<AccountId, NoRecipi
             None => Err(NoRecipient::Remote),
         })
     });
-    found
-        .await
-        .unwrap_or_else(|error| Err(NoRecipient::Trouble(trouble(&error))))
+    found.unwrap_or_else(|error| Err(NoRecipient::Trouble(trouble(&error))))
 }
 
 fn stamp() -> Result<Stamp, Trouble> {

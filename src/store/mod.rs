@@ -144,7 +144,15 @@ impl Store {
 
     // Reading.
 
-    /// Runs `f` on a snapshot in the reader pool. Keep it under a second: a snapshot pins pages.
+    /// Runs `f` on a snapshot, at once and on the caller's thread: for a few rows, or for a
+    /// batch that watches the clock. They are in a cache nearly always, and the way to the pool
+    /// and back would cost several times what they do.
+    pub fn look<T>(&self, f: impl FnOnce(&Snapshot) -> Result<T>) -> Result<T> {
+        f(&Snapshot::new(self.shared().clone())?)
+    }
+
+    /// Runs `f` on a snapshot in the reader pool: for what may take long, or wait for the disk.
+    /// Keep it under a second: a snapshot pins pages.
     pub async fn read<T, F>(&self, f: F) -> Result<T>
     where
         F: FnOnce(&Snapshot) -> Result<T> + Send + 'static,
@@ -313,32 +321,22 @@ impl Store {
     /// The first UID that no session has been told of as \Recent; from now on it is `uid_next`
     /// (RFC 3501, 2.3.2). Kept lazily: a crash may show \Recent again, never lose mail.
     pub async fn claim_recent(&self, mailbox: MailboxId) -> Result<Uid> {
-        let shared = self.shared().clone();
-        smol::unblock(move || {
-            let row = Snapshot::new(shared.clone())?
-                .mailbox_row(mailbox)?
-                .ok_or(Error::NoMailbox)?;
-            let mut claims = lock(&shared.recent);
-            let first = first_recent(claims.get(&mailbox), &row)?;
-            if let Some(next) = Uid::new(row.uid_next)
-                && next > first
-            {
-                claims.insert(mailbox, next);
-            }
-            Ok(first)
-        })
-        .await
+        let row = self.look(|snapshot| snapshot.mailbox_row(mailbox))?;
+        let row = row.ok_or(Error::NoMailbox)?;
+        let mut claims = lock(&self.shared().recent);
+        let first = first_recent(claims.get(&mailbox), &row)?;
+        if let Some(next) = Uid::new(row.uid_next)
+            && next > first
+        {
+            claims.insert(mailbox, next);
+        }
+        Ok(first)
     }
     /// What `claim_recent` would give, claiming nothing (EXAMINE, STATUS RECENT).
     pub async fn first_recent(&self, mailbox: MailboxId) -> Result<Uid> {
-        let shared = self.shared().clone();
-        smol::unblock(move || {
-            let row = Snapshot::new(shared.clone())?
-                .mailbox_row(mailbox)?
-                .ok_or(Error::NoMailbox)?;
-            first_recent(lock(&shared.recent).get(&mailbox), &row)
-        })
-        .await
+        let row = self.look(|snapshot| snapshot.mailbox_row(mailbox))?;
+        let row = row.ok_or(Error::NoMailbox)?;
+        first_recent(lock(&self.shared().recent).get(&mailbox), &row)
     }
 
     // Changes.

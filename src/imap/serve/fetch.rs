@@ -13,9 +13,12 @@ use crate::imap::view::View;
 use crate::mail::{Flags, MailboxId, Message, UidSet};
 use crate::store::{Error, Result, Snapshot};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Output of one batch, bytes; a batch ends with the chunk of a body that reaches it.
 pub const BATCH: usize = 128 * 1024;
+/// Time for one batch: sessions share the thread that renders it.
+const TURN: Duration = Duration::from_millis(10);
 /// Messages whose \Seen is set in one write, ahead of their bodies.
 const SEEN_AHEAD: usize = 64;
 
@@ -50,6 +53,10 @@ pub struct Job {
     asked: u64,
     /// Why some message could not be told in full.
     failure: Option<Failure>,
+    /// When the batch at work has to end.
+    end: Instant,
+    /// The last batch used its time up.
+    slow: bool,
 }
 
 /// What a message could not be read for; the others are told all the same.
@@ -97,6 +104,8 @@ impl Job {
             found: 0,
             asked: uids.len(),
             failure: None,
+            end: Instant::now(),
+            slow: false,
         }
     }
 
@@ -124,6 +133,11 @@ impl Job {
         self.current.is_some()
     }
 
+    /// Whether the last batch used its time up: the next belongs into the reader pool.
+    pub fn is_slow(&self) -> bool {
+        self.slow
+    }
+
     pub fn failure(&self) -> Option<&Failure> {
         self.failure.as_ref()
     }
@@ -131,6 +145,13 @@ impl Job {
     /// Renders the next batch into `out`. An error says that an answer begun in an earlier
     /// batch can't be ended: the connection has to be.
     pub fn run(&mut self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<Progress> {
+        self.end = Instant::now() + TURN;
+        let progress = self.run_batch(snapshot, out);
+        self.slow = Instant::now() >= self.end;
+        progress
+    }
+
+    fn run_batch(&mut self, snapshot: &Snapshot, out: &mut Vec<u8>) -> Result<Progress> {
         if let Some(current) = self.current.take()
             && !self.render(current, snapshot, out)?
         {
@@ -195,7 +216,9 @@ impl Job {
                 body: None,
                 sent: false,
             };
-            room = self.render(current, snapshot, out)? && out.len() < BATCH;
+            room = self.render(current, snapshot, out)?
+                && out.len() < BATCH
+                && Instant::now() < self.end;
             Ok(room)
         })?;
         if room && let Some(&(_, high)) = window.ranges().last() {

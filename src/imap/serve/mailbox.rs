@@ -32,7 +32,7 @@ impl Driver {
         let mailbox = self.find(name).await?;
         let watch = store.watch(mailbox);
         let first_recent = recent(&store, mailbox, read_only).await?;
-        let read = store.read(move |snapshot| {
+        let read = store.look(|snapshot| {
             let info = snapshot.mailbox_by_id(mailbox)?.ok_or(Error::NoMailbox)?;
             Ok(Selected {
                 uid_validity: info.uid_validity,
@@ -48,7 +48,7 @@ impl Driver {
                 },
             })
         });
-        Ok((watch, read.await?))
+        Ok((watch, read?))
     }
 
     /// The mailbox of this name, as far as it is one.
@@ -59,8 +59,8 @@ impl Driver {
     async fn info(&self, name: MailboxName) -> Result<MailboxInfo> {
         let account = self.account();
         let store = &self.context.store;
-        let found = store.read(move |snapshot| snapshot.mailbox(account, &name));
-        found.await?.ok_or(Error::NoMailbox)
+        let found = store.look(|snapshot| snapshot.mailbox(account, &name));
+        found?.ok_or(Error::NoMailbox)
     }
 
     pub(super) async fn create(

@@ -225,8 +225,13 @@ impl Driver {
 
 type Ran = (Box<Job>, Progress, Vec<u8>);
 
-/// Renders one batch behind what `out` holds.
+/// Renders one batch behind what `out` holds; in the pool if the one before took long, as it
+/// does where the disk has to be waited for.
 async fn run(store: &Store, mut job: Box<Job>, mut out: Vec<u8>) -> Result<Ran> {
+    if !job.is_slow() {
+        let progress = store.look(|snapshot| job.run(snapshot, &mut out))?;
+        return Ok((job, progress, out));
+    }
     let batch = store.read(move |snapshot| {
         let progress = job.run(snapshot, &mut out)?;
         Ok((job, progress, out))
