@@ -32,6 +32,9 @@ pub struct Site {
     pub tls: Arc<ClientConfig>,
     /// Prefix of a second login for the same mailboxes that fills them without syncing.
     pub filler: &'static str,
+    /// Whose mailbox is written to when the server is killed. One of its own for Dovecot: mdbox
+    /// may bring messages back twice for good after that.
+    pub victim: &'static str,
 }
 
 impl Site {

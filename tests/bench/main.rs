@@ -260,6 +260,7 @@ fn add_ours(bench: &mut Bench, binary: &Path, base: u16) -> Result<()> {
         password: password.into(),
         tls,
         filler: "",
+        victim: "alice",
     };
     patiently(|| {
         for name in ["alice", "bob", "carol"] {
@@ -307,6 +308,7 @@ fn add_theirs(bench: &mut Bench, dir: &Path, base: u16) -> Result<()> {
             password: "bench".into(),
             tls: trust(&dir.join("ca.pem"))?,
             filler: "fill-",
+            victim: "dave",
         };
         bench.sites.push((site, bench.servers.len()));
     }

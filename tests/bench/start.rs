@@ -2,7 +2,7 @@
 
 use crate::Bench;
 use crate::client::{Result, Site};
-use crate::fill::{self, READER, numbered};
+use crate::fill::{self, numbered};
 use crate::imap::Imap;
 use crate::messages::Kind;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -30,7 +30,7 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
     bench.put("memory", memory as f64 / 1e6);
 
     let site = bench.site();
-    Imap::open(&site, READER)?.empty(VICTIM)?;
+    Imap::open(&site, site.victim)?.empty(VICTIM)?;
     let mut starts = Vec::new();
     for _ in 0..TIMES {
         starts.push(killed(bench, &site)?);
@@ -41,11 +41,11 @@ pub fn measure(bench: &mut Bench) -> Result<()> {
 
 /// Kills it while it takes messages; checks that what it acknowledged is there after the start.
 fn killed(bench: &mut Bench, site: &Site) -> Result<f64> {
-    Imap::open(site, READER)?.empty(VICTIM)?;
+    Imap::open(site, site.victim)?.empty(VICTIM)?;
     let acknowledged = AtomicUsize::new(0);
     let restart = std::thread::scope(|scope| {
         scope.spawn(|| {
-            let Ok(mut imap) = Imap::open(site, READER) else {
+            let Ok(mut imap) = Imap::open(site, site.victim) else {
                 return;
             };
             // Ends with the connection.
@@ -64,7 +64,7 @@ fn killed(bench: &mut Bench, site: &Site) -> Result<f64> {
         bench.server().start()
     })?;
     let acknowledged = acknowledged.into_inner();
-    let found = Imap::open(site, READER)?.select(VICTIM)?;
+    let found = Imap::open(site, site.victim)?.select(VICTIM)?;
     // The one in flight may have been committed without its answer getting out.
     if acknowledged == 0 || !(acknowledged..=acknowledged + 1).contains(&found) {
         return Err(format!("{found} messages after kill -9, {acknowledged} acknowledged").into());
@@ -72,7 +72,7 @@ fn killed(bench: &mut Bench, site: &Site) -> Result<f64> {
     // Lets mdbox rebuild what the crash left inconsistent here and not in the next measure; it
     // may close the connection over it.
     let message = numbered(site, Kind::Small, 0);
-    let append = |_| Imap::open(site, READER)?.append(VICTIM, &message);
+    let append = |_| Imap::open(site, site.victim)?.append(VICTIM, &message);
     (0..3)
         .map(append)
         .find(Result::is_ok)
