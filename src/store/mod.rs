@@ -15,7 +15,7 @@ mod account;
 mod blob;
 mod block;
 mod change;
-mod codec;
+pub mod codec;
 mod commit;
 mod compact;
 pub mod disk;
@@ -25,6 +25,7 @@ mod gather;
 mod mailbox;
 mod message;
 mod queue;
+mod record;
 mod recover;
 mod schema;
 mod segment;
@@ -59,6 +60,7 @@ pub use blob::Blob;
 pub use change::{MAX_WAITING, News, Watch};
 pub use error::{Error, Result};
 pub use mailbox::{MAX_MAILBOXES, MAX_SUBSCRIPTIONS};
+pub use record::{MAX_RECORD, MAX_RECORDS};
 pub use snapshot::Snapshot;
 pub use staging::{MAX_UPLOADS, Staged, Staging};
 pub use transfer::MAX_VANISHED;
@@ -188,6 +190,21 @@ impl Store {
     pub async fn remove_alias(&self, alias: Address) -> Result<()> {
         self.write(move |tx| account::remove_alias(tx, &alias))
             .await
+    }
+
+    // Records: what has few rows and an owner elsewhere.
+
+    /// Puts a record in place of the one under that key. [`Error::Limit`] for one longer than
+    /// [`MAX_RECORD`] or over [`MAX_RECORDS`] of a kind.
+    pub async fn put_record(&self, kind: &'static str, key: &str, value: Vec<u8>) -> Result<()> {
+        let key = key.to_owned();
+        self.grow(move |tx| record::put(tx, kind, &key, &value))
+            .await
+    }
+    /// Whether there was one.
+    pub async fn remove_record(&self, kind: &'static str, key: &str) -> Result<bool> {
+        let key = key.to_owned();
+        self.write(move |tx| record::remove(tx, kind, &key)).await
     }
 
     // Mailboxes.

@@ -41,6 +41,9 @@ pub(super) const STRUCTURES: Rows<u64> = TableDefinition::new("structures");
 /// Ids of deleted mailboxes whose messages are still to be taken away.
 pub(super) const DOOMED: TableDefinition<u32, ()> = TableDefinition::new("doomed");
 
+/// (kind, key) -> what the kind's owner encoded: routes, keys, groups, whatever has few rows.
+pub(super) const RECORDS: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("records");
+
 pub(super) const STATE_VERSION: &str = "version";
 /// The last id given out.
 pub(super) const STATE_ACCOUNT: &str = "account";

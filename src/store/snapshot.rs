@@ -40,6 +40,7 @@ pub(super) struct Tables {
     vanished: Rows<(u32, u64)>,
     blobs: Rows<u64>,
     structures: Rows<u64>,
+    pub records: Lazy<(&'static str, &'static str), &'static [u8]>,
 }
 
 pub(super) struct Lazy<K: redb::Key + 'static, V: redb::Value + 'static>(

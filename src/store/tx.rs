@@ -27,6 +27,7 @@ pub(super) struct Tables<'t> {
     pub blobs: Rows<'t, u64>,
     pub structures: Rows<'t, u64>,
     pub doomed: Table<'t, u32, ()>,
+    pub records: Table<'t, (&'static str, &'static str), &'static [u8]>,
 }
 
 impl<'t> Tables<'t> {
@@ -45,6 +46,7 @@ impl<'t> Tables<'t> {
             blobs: txn.open_table(BLOBS)?,
             structures: txn.open_table(STRUCTURES)?,
             doomed: txn.open_table(DOOMED)?,
+            records: txn.open_table(RECORDS)?,
         })
     }
 }

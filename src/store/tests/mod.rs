@@ -4,6 +4,7 @@ mod basics;
 mod changes;
 mod model;
 mod power;
+mod records;
 mod space;
 mod support;
 mod writer;

@@ -1,0 +1,167 @@
+//! The nouns of mail on its way out, shared by submission, the store's queue and the client.
+
+use super::{AccountId, EmailId};
+use crate::address::{Address, Domain};
+
+/// A queued message's number; never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QueueId(pub u64);
+
+/// What MAIL said of a message, and what has to be said again further on (RFC 5321, 2.3.1).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Envelope {
+    /// The reverse-path; `None` is the null path `<>`, which is never told of anything.
+    pub sender: Option<Address>,
+    /// SMTPUTF8 (RFC 6531).
+    pub smtputf8: bool,
+    /// BODY (RFC 6152, 3030).
+    pub body: Body,
+    /// ENVID, decoded (RFC 3461, 4.4).
+    pub envelope_id: Option<String>,
+    /// RET: what a notice of failure gives back (RFC 3461, 4.3).
+    pub ret: Option<Ret>,
+    /// REQUIRETLS (RFC 8689).
+    pub require_tls: bool,
+    /// MT-PRIORITY, -9 to 9 (RFC 6710).
+    pub priority: i8,
+    /// BY (RFC 2852).
+    pub deliver_by: Option<DeliverBy>,
+    /// HOLDFOR or HOLDUNTIL: not before this, seconds since 1970 (RFC 4865).
+    pub hold_until: Option<i64>,
+}
+
+/// BODY of MAIL. The order is that of what a server must be able to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Body {
+    #[default]
+    SevenBit,
+    EightBitMime,
+    BinaryMime,
+}
+
+/// RET of MAIL (RFC 3461, 4.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ret {
+    Full,
+    Headers,
+}
+
+/// BY of MAIL (RFC 2852, 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeliverBy {
+    /// Seconds since 1970.
+    pub until: i64,
+    /// What happens then: the message is returned, or its sender told of the delay.
+    pub returns: bool,
+    /// Whether each relaying is told.
+    pub trace: bool,
+}
+
+/// NOTIFY of RCPT (RFC 3461, 4.1): what the sender is told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Notify {
+    pub success: bool,
+    pub failure: bool,
+    pub delay: bool,
+    /// Whether NOTIFY was given: a server further on is then told the same.
+    pub given: bool,
+}
+
+impl Default for Notify {
+    /// Failure alone, and a delay where that is the server's habit (RFC 3461, 4.1).
+    fn default() -> Notify {
+        Notify {
+            success: false,
+            failure: true,
+            delay: true,
+            given: false,
+        }
+    }
+}
+
+/// A message in the queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueItem {
+    pub id: QueueId,
+    /// The stored bytes.
+    pub email: EmailId,
+    /// Bytes of the message.
+    pub size: u32,
+    /// Who submitted it; `None` for what the server itself writes.
+    pub account: Option<AccountId>,
+    /// The name that `250` and Received gave it.
+    pub name: String,
+    /// Seconds since 1970.
+    pub submitted: i64,
+    /// Stopped by the owner until released.
+    pub held: bool,
+    pub envelope: Envelope,
+    /// A recipient's place in this list is its name.
+    pub recipients: Vec<Recipient>,
+}
+
+/// One RCPT of a queued message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    pub address: Address,
+    pub notify: Notify,
+    /// ORCPT, decoded: `rfc822;ann@example.org`.
+    pub original: Option<String>,
+    pub status: Status,
+}
+
+/// How far a recipient has got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    Waiting {
+        /// Attempts so far.
+        attempts: u32,
+        /// The next attempt, seconds since 1970.
+        next: i64,
+        /// What the last attempt came to.
+        last: Option<Reply>,
+        /// Whether the sender has been told of the delay.
+        told: bool,
+    },
+    /// For good; never tried again.
+    Delivered(Reply),
+    Failed(Reply),
+}
+
+/// What a server said, or what kept us from asking it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reply {
+    /// 0 where no server replied.
+    pub code: u16,
+    /// `5.1.1` (RFC 3463); made up from the code where the server gave none.
+    pub enhanced: String,
+    /// Printable, one line, [`MAX_REPLY`] bytes at most.
+    pub text: String,
+    /// The server that said it, if one did.
+    pub server: Option<String>,
+}
+
+/// Longest text of a [`Reply`] that is kept, bytes.
+pub const MAX_REPLY: usize = 500;
+
+/// One message for those of its recipients that the same server may take.
+#[derive(Clone, Debug)]
+pub struct Consignment {
+    pub item: QueueItem,
+    /// The domain of all the recipients below.
+    pub domain: Domain,
+    /// Places in `item.recipients`.
+    pub recipients: Vec<usize>,
+}
+
+/// What an attempt came to for one recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The next server has taken it. `notifies`: it knows DSN, so what NOTIFY asks for is its
+    /// duty now; else a notice "relayed" is ours to send (RFC 3461, 5.2).
+    Delivered { reply: Reply, notifies: bool },
+    /// Another attempt makes sense.
+    Deferred(Reply),
+    /// It doesn't.
+    Failed(Reply),
+}
