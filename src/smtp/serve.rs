@@ -186,7 +186,8 @@ async fn deliver(
         .collect();
     let delivered = async {
         let staged = staging.finish().await?;
-        context.store.deliver(staged, now(), deliveries).await
+        let delivered = context.store.deliver(staged, now(), deliveries, None);
+        delivered.await.map(|_| ())
     };
     delivered.await.map_err(|error| trouble(&error))
 }
@@ -206,7 +207,8 @@ async fn tell(context: &Context, sender: AccountId, what: &Delivered) -> Result<
         let mut staging = context.store.stage(Some(notice.len() as u64)).await?;
         staging.write(&notice).await?;
         let staged = staging.finish().await?;
-        context.store.deliver(staged, date, deliveries).await
+        let delivered = context.store.deliver(staged, date, deliveries, None);
+        delivered.await.map(|_| ())
     };
     delivered.await.map_err(|error| error.to_string())
 }

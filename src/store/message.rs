@@ -151,19 +151,22 @@ pub(super) fn resolve(row: &mut MailboxRow, names: &FlagNames, add: bool) -> Res
     Ok(flags)
 }
 
-/// One copy of the bytes, a row for each of `deliveries`.
+/// One copy of the bytes, a row for each of `deliveries`, and `others` to come elsewhere;
+/// `None` if nothing wants it.
 pub(super) fn deliver(
     tx: &mut Tx<'_>,
     data: &Arc<StagedData>,
     date: DateTime,
     deliveries: &[Delivery],
-) -> Result<()> {
+    others: u32,
+) -> Result<Option<EmailId>> {
     for delivery in deliveries {
         account::must_exist(tx, delivery.account)?;
     }
     let references = u32::try_from(deliveries.len()).map_err(|_| Error::Limit("recipients"))?;
+    let references = references.saturating_add(others);
     if references == 0 {
-        return Ok(());
+        return Ok(None);
     }
     let email = tx.put_blob(data, references)?;
     for delivery in deliveries {
@@ -178,7 +181,7 @@ pub(super) fn deliver(
         appender.push(tx, arrival)?;
         appender.finish(tx, Origin(None))?;
     }
-    Ok(())
+    Ok(Some(email))
 }
 
 pub(super) fn append(

@@ -9,7 +9,8 @@
 //! - A row names bytes only after those are durable: segment first, then the transaction.
 //! - A segment file is never changed below the length that its row records.
 //! - One transaction is one moment for readers, watchers and a reopened store.
-//! - A blob's count of references is the number of message rows that name it.
+//! - A blob's count of references is the number of rows, of mailboxes and of the queue of
+//!   outgoing mail, that name it.
 
 mod account;
 mod blob;
@@ -24,6 +25,8 @@ mod frame;
 mod gather;
 mod mailbox;
 mod message;
+mod outbox;
+mod outbox_row;
 mod queue;
 mod record;
 mod recover;
@@ -43,11 +46,13 @@ mod verify;
 mod writer;
 
 use crate::address::Address;
+use crate::mail::outgoing::QueueId;
 use crate::mail::*;
 use crate::secret::Credential;
 use commit::Committer;
 use disk::{CountedDisk, Counters, Disk, RealDisk};
 use futures_lite::FutureExt;
+use outbox::Letter;
 use segment::{Segments, lock};
 use shared::{Handle, Shared};
 use std::path::Path;
@@ -60,11 +65,14 @@ pub use blob::Blob;
 pub use change::{MAX_WAITING, News, Watch};
 pub use error::{Error, Result};
 pub use mailbox::{MAX_MAILBOXES, MAX_SUBSCRIPTIONS};
+pub use outbox::{Due, MAX_QUEUE, MAX_QUEUE_RECIPIENTS};
 pub use record::{MAX_RECORD, MAX_RECORDS};
 pub use snapshot::Snapshot;
 pub use staging::{MAX_UPLOADS, Staged, Staging};
 pub use transfer::MAX_VANISHED;
-pub use types::{Delivery, FlagChange, Options, Origin, Placed, Stored};
+pub use types::{
+    Delivery, FlagChange, NewItem, Options, Origin, Placed, Posting, QueueChange, Stored,
+};
 
 /// The open store; clones share it.
 #[derive(Clone)]
@@ -261,17 +269,36 @@ impl Store {
         shared.space.check(size)?;
         Staging::new(shared)
     }
-    /// One transaction for all of `deliveries`; the bytes are stored once.
+    /// One transaction for all of `deliveries` and the queue; the bytes are stored once.
+    /// Gives the number that the message has in the queue.
     pub async fn deliver(
         &self,
         message: Staged,
         date: DateTime,
         deliveries: Vec<Delivery>,
-    ) -> Result<()> {
-        let data = message.data;
-        let bytes = data.packed.len();
-        self.submit(true, bytes, move |tx| {
-            message::deliver(tx, &data, date, &deliveries)
+        queued: Option<NewItem>,
+    ) -> Result<Option<QueueId>> {
+        let letter = Letter {
+            data: message.data,
+            date,
+            deliveries,
+            queued,
+        };
+        let bytes = letter.data.packed.len();
+        self.submit(true, bytes, move |tx| outbox::deliver(tx, &letter))
+            .await
+    }
+    /// Changes queued messages, and with that, in one transaction, posts what their senders
+    /// are to be told; only if a change had an effect. Gives how many had one.
+    pub async fn update_queue(
+        &self,
+        changes: Vec<(QueueId, QueueChange)>,
+        postings: Vec<Posting>,
+    ) -> Result<usize> {
+        let letters: Vec<Letter> = postings.into_iter().map(Letter::from).collect();
+        let bytes = letters.iter().map(|it| it.data.packed.len()).sum();
+        self.submit(!letters.is_empty(), bytes, move |tx| {
+            outbox::update(tx, &changes, &letters)
         })
         .await
     }

@@ -44,7 +44,16 @@ pub(super) fn check_version(db: &Database) -> Result<()> {
         Err(other) => return Err(other.into()),
     };
     match version {
-        Some(VERSION) => Ok(()),
+        Some(VERSION) => {
+            // Tables that came later are made where they are missing.
+            if let Err(redb::TableError::TableDoesNotExist(_)) = read.open_table(OUTBOX) {
+                drop(read);
+                let txn = db.begin_write()?;
+                drop(Tables::open(&txn)?);
+                txn.commit()?;
+            }
+            Ok(())
+        }
         Some(other) => Err(Error::Unusable(format!(
             "the store has version {other}, this program reads version {VERSION}"
         ))),

@@ -41,6 +41,9 @@ pub(super) const STRUCTURES: Rows<u64> = TableDefinition::new("structures");
 /// Ids of deleted mailboxes whose messages are still to be taken away.
 pub(super) const DOOMED: TableDefinition<u32, ()> = TableDefinition::new("doomed");
 
+/// Outgoing mail: (0, number) -> the item; (when it is due + 1, number) -> nothing.
+pub(super) const OUTBOX: Rows<(u64, u64)> = TableDefinition::new("outbox");
+
 /// (kind, key) -> what the kind's owner encoded: routes, keys, groups, whatever has few rows.
 pub(super) const RECORDS: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("records");
 
@@ -48,7 +51,7 @@ pub(super) const STATE_VERSION: &str = "version";
 /// The last id given out.
 pub(super) const STATE_ACCOUNT: &str = "account";
 pub(super) const STATE_MAILBOX: &str = "mailbox";
-/// No email id at or above this was ever given out.
+/// No email id or number in the queue at or above this was ever given out.
 pub(super) const STATE_EMAIL: &str = "email";
 /// The last UIDVALIDITY given out.
 pub(super) const STATE_UID_VALIDITY: &str = "uid-validity";
@@ -182,7 +185,8 @@ fn special_use_of(number: u64) -> Result<Option<SpecialUse>> {
         .ok_or_else(|| Error::corrupt("a special use"))
 }
 
-/// Where a message's bytes are. `references` counts the rows of `messages` that name it.
+/// Where a message's bytes are. `references` counts the rows of `messages` and `outbox` that
+/// name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct BlobRow {
     pub references: u32,

@@ -9,6 +9,7 @@ use super::segment::{Segments, lock};
 use super::space::Space;
 use super::staging::Uploads;
 use crate::mail::{MailboxId, Uid, UidSet};
+use event_listener::Event;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -21,6 +22,8 @@ pub(super) struct Shared {
     pub queue: Queue,
     pub hub: Hub,
     pub counters: Arc<Counters>,
+    /// Told when the queue of outgoing mail has changed.
+    pub outbox: Event,
     /// \Recent claims that the mailboxes' rows don't have yet.
     pub recent: Mutex<HashMap<MailboxId, Uid>>,
     /// UIDs of mailboxes read lately.
@@ -84,6 +87,7 @@ impl Shared {
             queue: Queue::default(),
             hub: Hub::default(),
             counters,
+            outbox: Event::new(),
             recent: Mutex::default(),
             uids: UidCache::default(),
             handle: RwLock::new(Some(handle)),

@@ -40,6 +40,7 @@ pub(super) struct Tables {
     vanished: Rows<(u32, u64)>,
     blobs: Rows<u64>,
     structures: Rows<u64>,
+    pub outbox: Rows<(u64, u64)>,
     pub records: Lazy<(&'static str, &'static str), &'static [u8]>,
 }
 

@@ -27,6 +27,7 @@ pub(super) struct Tables<'t> {
     pub blobs: Rows<'t, u64>,
     pub structures: Rows<'t, u64>,
     pub doomed: Table<'t, u32, ()>,
+    pub outbox: Rows<'t, (u64, u64)>,
     pub records: Table<'t, (&'static str, &'static str), &'static [u8]>,
 }
 
@@ -46,6 +47,7 @@ impl<'t> Tables<'t> {
             blobs: txn.open_table(BLOBS)?,
             structures: txn.open_table(STRUCTURES)?,
             doomed: txn.open_table(DOOMED)?,
+            outbox: txn.open_table(OUTBOX)?,
             records: txn.open_table(RECORDS)?,
         })
     }
@@ -73,6 +75,8 @@ pub(super) struct Effects {
     pub publications: Vec<Publication>,
     /// Segments without a row from now on.
     pub dead: Vec<u32>,
+    /// Something of the queue of outgoing mail is different now.
+    pub queue_changed: bool,
     /// Some bytes lost their last row.
     pub released: bool,
 }
@@ -189,14 +193,24 @@ impl<'t> Tx<'t> {
         }
     }
 
-    /// Stores a message's bytes and structure for `references` rows to come.
-    pub fn put_blob(&mut self, data: &Arc<StagedData>, references: u32) -> Result<EmailId> {
+    pub fn queue_changed(&mut self) {
+        self.effects.queue_changed = true;
+    }
+
+    /// A number that was never given out before, neither to a message nor to the queue.
+    pub fn next_number(&mut self) -> Result<u64> {
         if self.position.email >= self.position.email_reserved {
             self.position.email_reserved = self.position.email + EMAIL_STRIDE;
             self.set_state(STATE_EMAIL, self.position.email_reserved)?;
         }
-        let email = self.position.email;
+        let number = self.position.email;
         self.position.email += 1;
+        Ok(number)
+    }
+
+    /// Stores a message's bytes and structure for `references` rows to come.
+    pub fn put_blob(&mut self, data: &Arc<StagedData>, references: u32) -> Result<EmailId> {
+        let email = self.next_number()?;
         let (segment, offset) = match &data.file {
             Some(file) => {
                 let delta = self.deltas.entry(file.segment).or_default();

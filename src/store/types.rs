@@ -1,5 +1,8 @@
 //! What the store's calls take and give.
 
+use super::staging::Staged;
+use crate::address::Domain;
+use crate::mail::outgoing::{Envelope, Recipient, Status};
 use crate::mail::*;
 
 /// How a store is opened.
@@ -33,6 +36,45 @@ pub struct Delivery {
     /// Made (and subscribed) if missing; INBOX always exists.
     pub mailbox: MailboxName,
     pub flags: FlagNames,
+}
+
+/// A message for the queue, before it has a number.
+#[derive(Clone, Debug)]
+pub struct NewItem {
+    /// Who submitted it; `None` for what the server itself writes.
+    pub account: Option<AccountId>,
+    /// The name that `250` and Received gave it.
+    pub name: String,
+    /// Seconds since 1970.
+    pub submitted: i64,
+    pub envelope: Envelope,
+    /// 1 to [`MAX_QUEUE_RECIPIENTS`](super::MAX_QUEUE_RECIPIENTS), all waiting.
+    pub recipients: Vec<Recipient>,
+}
+
+/// A message, and all the places it goes to.
+pub struct Posting {
+    pub message: Staged,
+    pub date: DateTime,
+    pub deliveries: Vec<Delivery>,
+    pub queued: Option<NewItem>,
+}
+
+/// What becomes of a queued message. A recipient whose status is final keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QueueChange {
+    /// New statuses, by the recipients' places.
+    Statuses(Vec<(usize, Status)>),
+    Hold(bool),
+    /// All recipients, or those of a domain, are due at this moment, seconds since 1970.
+    Retry {
+        at: i64,
+        domain: Option<Domain>,
+    },
+    /// All recipients, or those of a domain, are given up; nobody is told.
+    Drop {
+        domain: Option<Domain>,
+    },
 }
 
 /// Where an APPEND, COPY or MOVE put messages (RFC 4315).

@@ -4,12 +4,15 @@ use super::Snapshot;
 use super::block::{self, SPAN};
 use super::error::Result;
 use super::schema::*;
+use crate::mail::outgoing::QueueId;
 use crate::mail::*;
 use redb::{ReadableTable, ReadableTableMetadata};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Problems after which the check stops looking.
 const MAX_PROBLEMS: usize = 1000;
+/// Queued messages read at once.
+const QUEUE_AT_ONCE: usize = 256;
 
 /// What the rows of one mailbox add up to.
 #[derive(Default)]
@@ -53,6 +56,7 @@ impl Snapshot {
     pub fn verify(&self, bytes: bool) -> Result<Vec<String>> {
         let mut check = Check::default();
         self.sum_messages(&mut check)?;
+        self.sum_queue(&mut check)?;
         self.check_mailboxes(&mut check)?;
         self.check_blobs(&mut check, bytes)?;
         self.check_segments(&mut check);
@@ -82,6 +86,36 @@ impl Snapshot {
             if let Err(error) = decoded {
                 check.problem(format!("mailbox {mailbox}, UIDs from {first}: {error}"));
             }
+        }
+        Ok(())
+    }
+
+    fn sum_queue(&self, check: &mut Check) -> Result<()> {
+        let mut last = QueueId(0);
+        let mut waiting = 0;
+        loop {
+            let items = self.queue_items(last, QUEUE_AT_ONCE)?;
+            let Some(end) = items.last() else { break };
+            last = end.id;
+            waiting += items.iter().filter(|it| !it.held).count();
+            for item in items {
+                let named = check.references.entry(item.email.0).or_default();
+                *named = (named.0 + 1, item.size);
+            }
+        }
+        let order = self.queue_order(None, usize::MAX)?;
+        check.expect(order.len() == waiting, || {
+            format!(
+                "{waiting} queued messages wait, {} are in order",
+                order.len()
+            )
+        });
+        for due in order {
+            let found = self.queue_item(due.id)?;
+            check.expect(
+                found.is_some_and(|it| super::outbox::is_due(&it, due)),
+                || format!("{due:?} is out of order"),
+            );
         }
         Ok(())
     }

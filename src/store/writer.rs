@@ -162,6 +162,9 @@ impl Writer {
         if effects.released {
             self.compactor.look();
         }
+        if effects.queue_changed {
+            self.shared.outbox.notify(usize::MAX);
+        }
         self.shared.segments.bury(effects.dead);
         self.graves = self.shared.segments.sweep();
         self.shared.hub.publish(effects.publications);

@@ -95,7 +95,7 @@ impl Server {
             let mut staging = store.stage(None).await?;
             staging.write(message).await?;
             let staged = staging.finish().await?;
-            store.deliver(staged, date, vec![delivery]).await
+            store.deliver(staged, date, vec![delivery], None).await
         })
         .expect("a delivery");
     }

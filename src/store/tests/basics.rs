@@ -22,7 +22,7 @@ fn a_message_goes_in_and_comes_out() {
                 flags: flags(Flags::FLAGGED, &["Work"]),
             };
             store
-                .deliver(staged, DATE, vec![to(alice), to(bob)])
+                .deliver(staged, DATE, vec![to(alice), to(bob)], None)
                 .await
                 .unwrap();
             for account in [alice, bob] {

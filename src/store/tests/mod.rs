@@ -3,6 +3,7 @@
 mod basics;
 mod changes;
 mod model;
+mod outbox;
 mod power;
 mod records;
 mod space;

@@ -121,7 +121,10 @@ impl Op {
                     mailbox: name(&path),
                     flags: FlagNames::default(),
                 });
-                store.deliver(staged, DATE, deliveries.collect()).await
+                store
+                    .deliver(staged, DATE, deliveries.collect(), None)
+                    .await
+                    .map(|_| ())
             }
             Op::Append(account, path, texts, keywords) => {
                 let mut messages = Vec::new();

@@ -142,7 +142,10 @@ async fn deliver_to_both(store: &Store, number: u64) -> Result<()> {
         mailbox: MailboxName::inbox(),
         flags: FlagNames::default(),
     };
-    store.deliver(staged, DATE, vec![to(1), to(2)]).await
+    store
+        .deliver(staged, DATE, vec![to(1), to(2)], None)
+        .await
+        .map(|_| ())
 }
 
 /// The numbers of the messages in an INBOX, sorted.

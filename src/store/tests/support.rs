@@ -92,7 +92,10 @@ pub async fn deliver(store: &Store, account: AccountId, bytes: &[u8]) -> Result<
         mailbox: MailboxName::inbox(),
         flags: FlagNames::default(),
     };
-    store.deliver(staged, DATE, vec![delivery]).await
+    store
+        .deliver(staged, DATE, vec![delivery], None)
+        .await
+        .map(|_| ())
 }
 
 pub async fn messages(store: &Store, mailbox: MailboxId) -> Vec<Message> {

@@ -1,0 +1,280 @@
+//! The queue of outgoing mail. One table holds both the items, by number, and the order in
+//! which they fall due; every item counts as one reference of its message's bytes.
+
+use super::error::{Error, Result};
+use super::message;
+use super::outbox_row::{decode, encode};
+use super::schema::OUTBOX;
+use super::staging::StagedData;
+use super::tx::Tx;
+use super::types::{Delivery, NewItem, Posting, QueueChange};
+use super::{Snapshot, Store};
+use crate::address::Domain;
+use crate::mail::outgoing::{QueueId, QueueItem, Recipient, Reply, Status};
+use crate::mail::{DateTime, EmailId};
+use event_listener::EventListener;
+use redb::{ReadableTable, ReadableTableMetadata};
+use std::sync::Arc;
+
+/// Messages that the queue holds.
+pub const MAX_QUEUE: u64 = 100_000;
+/// Recipients of one queued message.
+pub const MAX_QUEUE_RECIPIENTS: usize = 1000;
+
+/// The first half of an item's key; what follows are moments, from 1.
+const ITEM: u64 = 0;
+/// The moment at which a held item falls due.
+const NEVER: u64 = u64::MAX;
+
+/// A message's place in the order: when it is due, seconds since 1970, and its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Due {
+    pub at: i64,
+    pub id: QueueId,
+}
+
+/// One more letter in a transaction: notices, mostly.
+pub(super) struct Letter {
+    pub data: Arc<StagedData>,
+    pub date: DateTime,
+    pub deliveries: Vec<Delivery>,
+    pub queued: Option<NewItem>,
+}
+
+impl From<Posting> for Letter {
+    fn from(posting: Posting) -> Letter {
+        Letter {
+            data: posting.message.data,
+            date: posting.date,
+            deliveries: posting.deliveries,
+            queued: posting.queued,
+        }
+    }
+}
+
+/// Puts a message into mailboxes and the queue: one copy of its bytes, all or nothing.
+pub(super) fn deliver(tx: &mut Tx<'_>, letter: &Letter) -> Result<Option<QueueId>> {
+    let Some(new) = &letter.queued else {
+        message::deliver(tx, &letter.data, letter.date, &letter.deliveries, 0)?;
+        return Ok(None);
+    };
+    if new.recipients.is_empty() || new.recipients.len() > MAX_QUEUE_RECIPIENTS {
+        return Err(Error::Limit("recipients of a queued message"));
+    }
+    // Each item has a row and a place in the order.
+    if tx.tables().outbox.len()? / 2 >= MAX_QUEUE {
+        return Err(Error::Limit("queued messages"));
+    }
+    let data = &letter.data;
+    let email = message::deliver(tx, data, letter.date, &letter.deliveries, 1)?;
+    let email = email.ok_or_else(|| Error::corrupt("a message without its bytes"))?;
+    let id = QueueId(tx.next_number()?);
+    let item = new.item(id, email, data.size);
+    put(tx, &item, None)?;
+    Ok(Some(id))
+}
+
+/// Makes all `changes`, and if one of them had an effect, delivers `letters` too. Gives how
+/// many had one.
+pub(super) fn update(
+    tx: &mut Tx<'_>,
+    changes: &[(QueueId, QueueChange)],
+    letters: &[Letter],
+) -> Result<usize> {
+    let mut effects = 0;
+    for (id, change) in changes {
+        let Some(mut item) = item(tx, *id)? else {
+            continue;
+        };
+        let before = place(&item);
+        if !change.apply(&mut item) {
+            continue;
+        }
+        effects += 1;
+        match item.recipients.iter().any(is_waiting) {
+            true => put(tx, &item, Some(before))?,
+            false => remove(tx, &item, before)?,
+        }
+    }
+    if effects > 0 {
+        for letter in letters {
+            deliver(tx, letter)?;
+        }
+    }
+    Ok(effects)
+}
+
+fn item(tx: &Tx<'_>, id: QueueId) -> Result<Option<QueueItem>> {
+    match tx.tables().outbox.get((ITEM, id.0))? {
+        Some(row) => Ok(Some(decode(id, row.value())?)),
+        None => Ok(None),
+    }
+}
+
+/// Writes an item and moves it from its place in the order to the one that it has now.
+fn put(tx: &mut Tx<'_>, item: &QueueItem, before: Option<u64>) -> Result<()> {
+    let (row, now) = (encode(item), place(item));
+    let outbox = &mut tx.change().outbox;
+    outbox.insert((ITEM, item.id.0), row.as_slice())?;
+    if before != Some(now) {
+        if let Some(before) = before {
+            outbox.remove((before, item.id.0))?;
+        }
+        outbox.insert((now, item.id.0), &[] as &[u8])?;
+    }
+    tx.queue_changed();
+    Ok(())
+}
+
+fn remove(tx: &mut Tx<'_>, item: &QueueItem, place: u64) -> Result<()> {
+    let outbox = &mut tx.change().outbox;
+    outbox.remove((ITEM, item.id.0))?;
+    outbox.remove((place, item.id.0))?;
+    tx.queue_changed();
+    tx.release(item.email, 1)
+}
+
+fn is_waiting(recipient: &Recipient) -> bool {
+    matches!(recipient.status, Status::Waiting { .. })
+}
+
+/// Where an item stands in the order: at the first attempt that is due.
+fn place(item: &QueueItem) -> u64 {
+    let moments = item.recipients.iter().filter_map(|it| match it.status {
+        Status::Waiting { next, .. } => Some(next),
+        _ => None,
+    });
+    match moments.min() {
+        Some(next) if !item.held => key(next),
+        _ => NEVER,
+    }
+}
+
+/// Whether `due` is the item's place.
+pub(super) fn is_due(item: &QueueItem, due: Due) -> bool {
+    due.id == item.id && key(due.at) == place(item)
+}
+
+fn key(moment: i64) -> u64 {
+    u64::try_from(moment).map_or(1, |moment| moment.saturating_add(1))
+}
+
+impl NewItem {
+    fn item(&self, id: QueueId, email: EmailId, size: u32) -> QueueItem {
+        QueueItem {
+            id,
+            email,
+            size,
+            account: self.account,
+            name: self.name.clone(),
+            submitted: self.submitted,
+            held: false,
+            envelope: self.envelope.clone(),
+            recipients: self.recipients.clone(),
+        }
+    }
+}
+
+impl QueueChange {
+    /// Whether it had an effect. What is final stays as it is.
+    fn apply(&self, item: &mut QueueItem) -> bool {
+        let mut changed = false;
+        let mut set = |recipient: &mut Recipient, status: Status| {
+            if is_waiting(recipient) && recipient.status != status {
+                recipient.status = status;
+                changed = true;
+            }
+        };
+        match self {
+            QueueChange::Statuses(statuses) => {
+                for (place, status) in statuses {
+                    if let Some(recipient) = item.recipients.get_mut(*place) {
+                        set(recipient, status.clone());
+                    }
+                }
+            }
+            QueueChange::Hold(held) => {
+                changed = item.held != *held;
+                item.held = *held;
+            }
+            QueueChange::Retry { at, domain } => {
+                for recipient in chosen(item, domain.as_ref()) {
+                    let mut status = recipient.status.clone();
+                    if let Status::Waiting { next, .. } = &mut status {
+                        *next = *at;
+                    }
+                    set(recipient, status);
+                }
+            }
+            QueueChange::Drop { domain } => {
+                for recipient in chosen(item, domain.as_ref()) {
+                    let text = "dropped by the owner of the server".into();
+                    let reply = Reply {
+                        text,
+                        ..Reply::default()
+                    };
+                    set(recipient, Status::Failed(reply));
+                }
+            }
+        }
+        changed
+    }
+}
+
+fn chosen<'a>(
+    item: &'a mut QueueItem,
+    domain: Option<&'a Domain>,
+) -> impl Iterator<Item = &'a mut Recipient> {
+    let fits = move |it: &&mut Recipient| domain.is_none_or(|domain| it.address.domain() == domain);
+    item.recipients.iter_mut().filter(fits)
+}
+
+impl Store {
+    /// Told of the next commit that changes the queue.
+    pub fn queue_changed(&self) -> EventListener {
+        self.shared().outbox.listen()
+    }
+}
+
+impl Snapshot {
+    pub fn queue_item(&self, id: QueueId) -> Result<Option<QueueItem>> {
+        let outbox = self.tables.outbox.open(&self.txn, OUTBOX)?;
+        match ReadableTable::get(outbox, (ITEM, id.0))? {
+            Some(row) => Ok(Some(decode(id, row.value())?)),
+            None => Ok(None),
+        }
+    }
+
+    /// The first `most` items with numbers above `after`, by number.
+    pub fn queue_items(&self, after: QueueId, most: usize) -> Result<Vec<QueueItem>> {
+        let outbox = self.tables.outbox.open(&self.txn, OUTBOX)?;
+        let range = (ITEM, after.0.saturating_add(1))..(ITEM + 1, 0);
+        let mut items = Vec::new();
+        for row in ReadableTable::range(outbox, range)?.take(most) {
+            let (key, row) = row?;
+            items.push(decode(QueueId(key.value().1), row.value())?);
+        }
+        Ok(items)
+    }
+
+    /// How many messages wait.
+    pub fn queue_len(&self) -> Result<u64> {
+        Ok(self.tables.outbox.open(&self.txn, OUTBOX)?.len()? / 2)
+    }
+
+    /// The next `most` places in the order after `after`, those due later too; held
+    /// messages have none. No item is read.
+    pub fn queue_order(&self, after: Option<Due>, most: usize) -> Result<Vec<Due>> {
+        let outbox = self.tables.outbox.open(&self.txn, OUTBOX)?;
+        let first = after.map_or((ITEM + 1, 0), |it| (key(it.at), it.id.0.saturating_add(1)));
+        let mut order = Vec::new();
+        for row in ReadableTable::range(outbox, first..(NEVER, 0))?.take(most) {
+            let (moment, id) = row?.0.value();
+            order.push(Due {
+                at: i64::try_from(moment - 1).unwrap_or(i64::MAX),
+                id: QueueId(id),
+            });
+        }
+        Ok(order)
+    }
+}
