@@ -7,11 +7,13 @@
 //!
 //! [`Stream::authenticated`]: crate::net::stream::Stream::authenticated
 
+pub mod maildrops;
+
 use crate::login::Login;
 use crate::net::tls::Tls;
-use crate::pop3::lock::Maildrops;
 use crate::settings::Settings;
 use crate::store::Store;
+use maildrops::Maildrops;
 use std::sync::Arc;
 
 /// Shared by all connections; `serve` makes it.

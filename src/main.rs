@@ -12,7 +12,10 @@ fn main() -> ExitCode {
     let done = match help::asked_for(&words) {
         Some(topic) => help::show(topic),
         None => {
-            let arguments: Arguments = argh::from_env();
+            let arguments = match Arguments::read(&words) {
+                Ok(arguments) => arguments,
+                Err(code) => return code,
+            };
             logger::init(arguments.log.as_deref(), arguments.log_level());
             run(arguments)
         }

@@ -1,6 +1,7 @@
 //! The tour: what the server is made of, in the order in which it comes up and goes down.
 
 use crate::context::Context;
+use crate::context::maildrops::Maildrops;
 use crate::control;
 use crate::imap::serve as imap;
 use crate::login::Login;
@@ -8,7 +9,6 @@ use crate::net::limit::Limits;
 use crate::net::listen::{self, Handler, Listeners};
 use crate::net::stream::{Deadlines, Stream};
 use crate::net::tls::Tls;
-use crate::pop3::lock::Maildrops;
 use crate::pop3::serve as pop3;
 use crate::settings::{Service, Settings};
 use crate::smtp::serve as smtp;

@@ -62,6 +62,19 @@ fn terminate(server: &Server) {
 }
 
 #[test]
+fn a_reader_that_has_gone_away_is_no_error() {
+    for words in [&["--help"][..], &["help"], &["serve", "--help"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = pillarbox(words);
+        let child = command.stdout(writer).stderr(Stdio::piped()).spawn();
+        let output = child.and_then(Child::wait_with_output).expect("it runs");
+        assert!(output.status.success(), "{words:?}");
+        assert_eq!(text(&output.stderr), "", "{words:?}");
+    }
+}
+
+#[test]
 fn a_server_says_when_it_is_ready_and_ends_cleanly() {
     let dir = tempfile::tempdir().expect("a directory");
     let notify = dir.path().join("notify");

@@ -16,11 +16,11 @@ const RULES: &[(&str, &[&str])] = &[
     ("sasl", &["mail", "secret"]),
     ("message", &["mail", "address"]),
     ("store", &["message", "mail", "address", "secret"]),
-    ("login", &["store", "mail", "sasl", "secret"]),
+    ("login", &["store", "net::source", "mail", "sasl", "secret"]),
     ("net", &["wire"]),
     (
         "context",
-        &["store", "login", "settings", "net::tls", "pop3::lock"],
+        &["store", "login", "settings", "net::tls", "mail"],
     ),
     (
         "control",
@@ -37,7 +37,7 @@ const RULES: &[(&str, &[&str])] = &[
             "login",
         ],
     ),
-    ("serve", &["net", "pop3::lock", "settings", "store"]),
+    ("serve", &["net", "settings", "store"]),
     (
         "cli",
         &["serve", "control", "settings", "address", "secret"],

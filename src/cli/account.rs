@@ -1,6 +1,6 @@
 //! `pillarbox account`: who has mail here.
 
-use super::{Error, data_dir, new_password, parse, print_table};
+use super::{Error, change, data_dir, new_password, parse, print_table};
 use crate::address::Address;
 use crate::control::{self, Request};
 use argh::FromArgs;
@@ -97,18 +97,14 @@ impl Add {
         let address = parse(&self.address)?;
         let password = new_password(self.password_stdin)?;
         let done = format!("{address} can log in now.");
-        control::ask(
-            &data_dir(self.dir, outer),
-            Request::AddAccount { address, password },
-        )?;
-        say!("{done}");
-        Ok(())
+        let request = Request::AddAccount { address, password };
+        change(self.dir.or(outer), request, &done)
     }
 }
 
 impl List {
     fn run(self, outer: Option<PathBuf>) -> Result<(), Error> {
-        let mut rows = control::ask(&data_dir(self.dir, outer), Request::ListAccounts)?;
+        let mut rows = control::ask(&data_dir(self.dir.or(outer)), Request::ListAccounts)?;
         for bytes in rows.iter_mut().filter_map(|row| row.last_mut()) {
             *bytes = size(bytes.parse().unwrap_or(0));
         }
@@ -122,12 +118,8 @@ impl Password {
         let address = parse(&self.address)?;
         let password = new_password(self.password_stdin)?;
         let done = format!("{address} has a new password.");
-        control::ask(
-            &data_dir(self.dir, outer),
-            Request::SetPassword { address, password },
-        )?;
-        say!("{done}");
-        Ok(())
+        let request = Request::SetPassword { address, password };
+        change(self.dir.or(outer), request, &done)
     }
 }
 
@@ -138,12 +130,11 @@ impl Delete {
             return Err("nothing was deleted".into());
         }
         let done = format!("{address} and its mail are deleted.");
-        control::ask(
-            &data_dir(self.dir, outer),
+        change(
+            self.dir.or(outer),
             Request::DeleteAccount { address },
-        )?;
-        say!("{done}");
-        Ok(())
+            &done,
+        )
     }
 }
 

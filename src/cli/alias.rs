@@ -1,6 +1,6 @@
 //! `pillarbox alias`: further addresses of an account.
 
-use super::{Error, data_dir, parse, print_table};
+use super::{Error, change, data_dir, parse, print_table};
 use crate::control::{self, Request};
 use argh::FromArgs;
 use std::path::PathBuf;
@@ -74,12 +74,11 @@ impl Add {
     fn run(self, outer: Option<PathBuf>) -> Result<(), Error> {
         let (alias, account) = (parse(&self.alias)?, parse(&self.account)?);
         let done = format!("Mail for {alias} goes to {account} now.");
-        control::ask(
-            &data_dir(self.dir, outer),
+        change(
+            self.dir.or(outer),
             Request::AddAlias { alias, account },
-        )?;
-        say!("{done}");
-        Ok(())
+            &done,
+        )
     }
 }
 
@@ -87,15 +86,13 @@ impl Remove {
     fn run(self, outer: Option<PathBuf>) -> Result<(), Error> {
         let alias = parse(&self.alias)?;
         let done = format!("{alias} is no alias any more.");
-        control::ask(&data_dir(self.dir, outer), Request::RemoveAlias { alias })?;
-        say!("{done}");
-        Ok(())
+        change(self.dir.or(outer), Request::RemoveAlias { alias }, &done)
     }
 }
 
 impl List {
     fn run(self, outer: Option<PathBuf>) -> Result<(), Error> {
-        let rows = control::ask(&data_dir(self.dir, outer), Request::ListAliases)?;
+        let rows = control::ask(&data_dir(self.dir.or(outer)), Request::ListAliases)?;
         print_table(&["ALIAS", "ACCOUNT"], &rows);
         Ok(())
     }

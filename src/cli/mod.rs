@@ -16,12 +16,14 @@ pub mod process;
 pub mod serve;
 
 use crate::address::Address;
+use crate::control::{self, Request};
 use crate::secret::Secret;
 use argh::FromArgs;
 use log::LevelFilter;
 use std::fmt;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// What went wrong, in a sentence.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
@@ -57,6 +59,23 @@ fn say(text: fmt::Arguments<'_>) {
 }
 
 impl Arguments {
+    /// As `argh::from_env`, which dies of a reader that has gone away. Help and mistakes are
+    /// told here and leave an exit code.
+    pub fn read(words: &[String]) -> Result<Arguments, ExitCode> {
+        let words: Vec<&str> = words.iter().skip(1).map(String::as_str).collect();
+        Arguments::from_args(&["pillarbox"], &words).map_err(|early| match early.status {
+            Ok(()) => {
+                say!("{}", early.output);
+                ExitCode::SUCCESS
+            }
+            Err(()) => {
+                eprintln!("{}", early.output);
+                eprintln!("Run pillarbox --help for more information.");
+                ExitCode::FAILURE
+            }
+        })
+    }
+
     /// What to log unless told: a server's journal has logins and deliveries, a person at a
     /// terminal wants what went wrong.
     pub fn log_level(&self) -> LevelFilter {
@@ -82,9 +101,16 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
     }
 }
 
-/// The directory given with the action, or before it, or the usual one.
-fn data_dir(inner: Option<PathBuf>, outer: Option<PathBuf>) -> PathBuf {
-    inner.or(outer).unwrap_or_else(|| DEFAULT_DIR.into())
+/// The directory that was given, or the usual one.
+fn data_dir(given: Option<PathBuf>) -> PathBuf {
+    given.unwrap_or_else(|| DEFAULT_DIR.into())
+}
+
+/// Has the server, or the store if none runs, do what `request` says; then says so.
+fn change(dir: Option<PathBuf>, request: Request, done: &str) -> Result<(), Error> {
+    control::ask(&data_dir(dir), request)?;
+    say!("{done}");
+    Ok(())
 }
 
 fn parse(address: &str) -> Result<Address, Error> {

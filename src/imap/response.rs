@@ -318,10 +318,10 @@ impl Code<'_> {
 mod tests {
     use super::*;
 
-    fn said(say: impl FnOnce(&mut Vec<u8>)) -> String {
+    pub(super) fn said(say: impl FnOnce(&mut Vec<u8>)) -> String {
         let mut out = Vec::new();
         say(&mut out);
-        String::from_utf8(out).unwrap_or_default()
+        String::from_utf8_lossy(&out).into_owned()
     }
 
     fn coded(code: Code) -> String {

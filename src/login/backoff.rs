@@ -4,9 +4,9 @@
 //! Waiting instead of refusing keeps the owner in: the right password works even in the
 //! middle of an attack, a few seconds later, and from where it has worked before, at once.
 
+use crate::net::source::Source;
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 /// Failures of one source for one name that cost nothing: a person mistypes.
@@ -27,21 +27,6 @@ const HALF_LIFE: Duration = Duration::from_secs(300);
 const MAX_ENTRIES: usize = 4096;
 /// A source that logged in successfully is known for this long.
 const KNOWN_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
-
-/// Where a client comes from: one IPv4 address, or one IPv6 /64, which one customer has whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Source(IpAddr);
-
-impl Source {
-    pub fn new(address: IpAddr) -> Source {
-        match address.to_canonical() {
-            IpAddr::V6(six) if !six.is_loopback() => Source(IpAddr::V6(Ipv6Addr::from(
-                u128::from(six) & (u128::MAX << 64),
-            ))),
-            other => Source(other),
-        }
-    }
-}
 
 /// A decaying count.
 #[derive(Clone, Copy)]
@@ -96,8 +81,9 @@ impl Backoff {
 
     pub fn succeeded(&mut self, now: Instant, source: Source, name: u64) {
         self.pairs.remove(&(source, name));
-        make_room(&mut self.known, |since| *since);
-        self.known.insert((source, name), now);
+        let key = (source, name);
+        make_room(&mut self.known, &key, |since| *since);
+        self.known.insert(key, now);
     }
 }
 
@@ -112,7 +98,7 @@ fn growing(failures: u32, free: u32, longest: Duration) -> Duration {
 }
 
 fn count<K: Hash + Eq + Copy>(table: &mut HashMap<K, Count>, key: K, now: Instant) {
-    make_room(table, |count| count.last);
+    make_room(table, &key, |count| count.last);
     let count = table.entry(key).or_insert(Count {
         failures: 0,
         last: now,
@@ -123,8 +109,13 @@ fn count<K: Hash + Eq + Copy>(table: &mut HashMap<K, Count>, key: K, now: Instan
     };
 }
 
-fn make_room<K: Hash + Eq + Copy, V>(table: &mut HashMap<K, V>, age: impl Fn(&V) -> Instant) {
-    if table.len() < MAX_ENTRIES {
+/// For an entry at `key`: one that is there already needs none.
+fn make_room<K: Hash + Eq + Copy, V>(
+    table: &mut HashMap<K, V>,
+    key: &K,
+    age: impl Fn(&V) -> Instant,
+) {
+    if table.len() < MAX_ENTRIES || table.contains_key(key) {
         return;
     }
     if let Some(stalest) = table
@@ -141,7 +132,7 @@ mod tests {
     use super::*;
 
     fn source(n: u8) -> Source {
-        Source::new(IpAddr::from([192, 0, 2, n]))
+        Source::new([192, 0, 2, n].into())
     }
 
     #[test]
@@ -200,10 +191,13 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_customer_is_one_source() {
-        let of = |text: &str| text.parse().map(Source::new).ok();
-        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:2"));
-        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
-        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+    fn a_full_table_forgets_nobody_who_fails_again() {
+        let (mut backoff, now) = (Backoff::default(), Instant::now());
+        (0..MAX_ENTRIES as u64).for_each(|name| backoff.failed(now, source(1), name));
+        let later = now + Duration::from_secs(1);
+        (0..20).for_each(|_| backoff.failed(later, source(1), 7));
+        assert_eq!(backoff.wait(later, source(1), 7), MAX_SOURCE);
+        assert_eq!(backoff.pairs.len(), MAX_ENTRIES);
+        assert_eq!(backoff.pairs[&(source(1), 7)].failures, 21);
     }
 }

@@ -61,6 +61,7 @@ impl Cache {
         password: &Secret<String>,
     ) {
         if self.entries.len() >= MAX_ENTRIES
+            && !self.entries.contains_key(&account)
             && let Some(stalest) = self
                 .entries
                 .iter()

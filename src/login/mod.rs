@@ -5,11 +5,12 @@ mod backoff;
 mod cache;
 
 use crate::mail::Account;
+use crate::net::source::Source;
 use crate::sasl::{Ask, Denial, Verdict};
 use crate::secret::{Credential, PasswordError, ScramKeys, Secret, random};
 use crate::store::{self, Store};
 use async_lock::Semaphore;
-use backoff::{Backoff, Source};
+use backoff::Backoff;
 use cache::Cache;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;

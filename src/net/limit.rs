@@ -1,7 +1,8 @@
 //! How many connections there may be. Pure counting; the listener asks, a [`Pass`] gives back.
 
+use crate::net::source::Source;
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -39,7 +40,7 @@ struct Counts {
     total: usize,
     unauthenticated: usize,
     /// Of the unauthenticated; a source with none has no entry.
-    sources: HashMap<IpAddr, usize>,
+    sources: HashMap<Source, usize>,
 }
 
 /// Counts connections of all listeners together.
@@ -58,7 +59,7 @@ impl Gate {
 
     /// Counts a new connection, or says which limit it would break.
     pub fn admit(self: &Arc<Gate>, peer: IpAddr) -> Result<Pass, Refusal> {
-        let source = source_of(peer);
+        let source = Source::new(peer);
         let mut counts = self.counts();
         if counts.total >= self.limits.total {
             return Err(Refusal::Total);
@@ -95,7 +96,7 @@ impl Gate {
 pub struct Pass {
     gate: Arc<Gate>,
     /// Until it has logged in.
-    source: Option<IpAddr>,
+    source: Option<Source>,
     waiting: Arc<AtomicBool>,
 }
 
@@ -129,14 +130,6 @@ impl Drop for Pass {
     fn drop(&mut self) {
         self.authenticated();
         self.gate.counts().total -= 1;
-    }
-}
-
-/// What counts as one source: an IPv6 client has a whole /64 to choose from.
-pub fn source_of(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & (!0 << 64))),
-        v4 => v4,
     }
 }
 

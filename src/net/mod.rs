@@ -4,5 +4,6 @@ pub mod authority;
 pub mod limit;
 pub mod listen;
 mod record;
+pub mod source;
 pub mod stream;
 pub mod tls;

@@ -132,25 +132,10 @@ impl Stream {
     /// is the end; `TimedOut` after `wait`. Holds no buffer while it waits. Cancel-safe:
     /// dropped before it is ready, it has taken nothing.
     pub async fn receive(&mut self, input: &mut Input, wait: Duration) -> io::Result<usize> {
-        self.give_way().await;
         let deadline = Instant::now().checked_add(wait);
         loop {
-            match self.receive_now(input) {
-                Ok(Some(n)) => return Ok(n),
-                Ok(None) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.turns = 0;
-                    self.flush(deadline).await?;
-                    self.set_waiting(true);
-                    self.socket.ready(Direction::Read, deadline).await?;
-                    self.set_waiting(false);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    // It may be a TLS alert that tells the client why.
-                    let _ = self.flush_now();
-                    return Err(error);
-                }
+            if let Some(n) = self.receive_part(input, deadline).await? {
+                return Ok(n);
             }
         }
     }
@@ -171,6 +156,15 @@ impl Stream {
         Ok(())
     }
 
+    /// Sends what has been collected in `out` and empties it; its memory stays, for more.
+    pub async fn send_out(&mut self, out: &mut Vec<u8>) -> io::Result<()> {
+        if !out.is_empty() {
+            self.send(out).await?;
+            out.clear();
+        }
+        Ok(())
+    }
+
     /// The TLS handshake, as server, within the login timeout.
     pub async fn start_tls(&mut self, tls: &Tls) -> io::Result<()> {
         if self.tls.is_some() {
@@ -180,20 +174,8 @@ impl Stream {
         let deadline = Instant::now().checked_add(self.deadlines.handshake);
         let mut none = Input::new();
         while self.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
-            match self.receive_now(&mut none) {
-                Ok(Some(0)) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.flush(deadline).await?;
-                    self.set_waiting(true);
-                    self.socket.ready(Direction::Read, deadline).await?;
-                    self.set_waiting(false);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    let _ = self.flush_now();
-                    return Err(error);
-                }
+            if self.receive_part(&mut none, deadline).await? == Some(0) {
+                return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
         // What is still unsent (session tickets) rides with the next bytes either way.
@@ -224,6 +206,32 @@ impl Stream {
                 }
                 Err(_) => return,
             }
+        }
+    }
+
+    /// One read, or the wait for one. `None`: nothing came for the protocol, not yet.
+    async fn receive_part(
+        &mut self,
+        input: &mut Input,
+        deadline: Option<Instant>,
+    ) -> io::Result<Option<usize>> {
+        self.give_way().await;
+        match self.receive_now(input) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.turns = 0;
+                self.flush(deadline).await?;
+                self.set_waiting(true);
+                self.socket.ready(Direction::Read, deadline).await?;
+                self.set_waiting(false);
+                Ok(None)
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(None),
+            Err(error) => {
+                // It may be a TLS alert that tells the client why.
+                let _ = self.flush_now();
+                Err(error)
+            }
+            received => received,
         }
     }
 

@@ -1,9 +1,9 @@
 //! Drives a POP3 session: flush, match the step, await the store or the stream, answer.
 
-use super::lock::Lock;
 use super::maildrop::{Maildrop, Update};
 use super::session::{Answer, Ask, Config, Session, Step, Unopened};
 use crate::context::Context;
+use crate::context::maildrops::Lock;
 use crate::mail::{AccountId, FlagNames, Flags, MailboxId, MailboxName, Uid, UidSet};
 use crate::net::stream::Stream;
 use crate::secret::random;
@@ -56,7 +56,7 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
     loop {
         match session.step(&mut out) {
             Step::NeedInput => {
-                flush(stream, &mut out).await?;
+                stream.send_out(&mut out).await?;
                 out = Vec::new();
                 let wait = match session.account() {
                     Some(_) => settings.pop3_timeout,
@@ -67,7 +67,7 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
                     return Ok(());
                 }
             }
-            Step::Flush => flush(stream, &mut out).await?,
+            Step::Flush => stream.send_out(&mut out).await?,
             Step::Ask(ask) => {
                 let known = session.account().is_some();
                 answer(context, stream, &mut open, ask, &mut session, &mut out).await;
@@ -76,25 +76,16 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
                 }
             }
             Step::StartTls => {
-                flush(stream, &mut out).await?;
+                stream.send_out(&mut out).await?;
                 stream.start_tls(&context.tls).await?;
                 session.tls_started();
             }
-            Step::Close => return flush(stream, &mut out).await,
+            Step::Close => return stream.send_out(&mut out).await,
         }
         if out.len() >= MAX_OUTPUT {
-            flush(stream, &mut out).await?;
+            stream.send_out(&mut out).await?;
         }
     }
-}
-
-/// Keeps the memory: the next piece of a message goes there.
-async fn flush(stream: &mut Stream, out: &mut Vec<u8>) -> io::Result<()> {
-    if !out.is_empty() {
-        stream.send(out).await?;
-        out.clear();
-    }
-    Ok(())
 }
 
 async fn answer(

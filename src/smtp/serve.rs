@@ -44,7 +44,8 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
     loop {
         match session.step(&mut out) {
             Step::NeedInput => {
-                flush(stream, &mut out).await?;
+                stream.send_out(&mut out).await?;
+                out = Vec::new();
                 let wait = match session.account() {
                     Some(_) => settings.smtp_timeout,
                     None => settings.login_timeout,
@@ -54,7 +55,7 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
                     Ok(_) => {}
                     Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                         Reply::new(421, "4.4.2", "Nothing came for too long").write(&mut out);
-                        return flush(stream, &mut out).await;
+                        return stream.send_out(&mut out).await;
                     }
                     Err(error) => return Err(error),
                 }
@@ -91,23 +92,15 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
             Step::Abandon => message = None,
             Step::StartTls => {
                 message = None;
-                flush(stream, &mut out).await?;
+                stream.send_out(&mut out).await?;
                 stream.start_tls(&context.tls).await?;
                 session.tls_started();
             }
-            Step::Close => return flush(stream, &mut out).await,
+            Step::Close => return stream.send_out(&mut out).await,
         }
         if out.len() >= MAX_OUTPUT {
-            flush(stream, &mut out).await?;
+            stream.send_out(&mut out).await?;
         }
-    }
-}
-
-async fn flush(stream: &mut Stream, out: &mut Vec<u8>) -> io::Result<()> {
-    let written = std::mem::take(out);
-    match written.is_empty() {
-        true => Ok(()),
-        false => stream.send(&written).await,
     }
 }
 

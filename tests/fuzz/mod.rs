@@ -48,6 +48,24 @@ pub fn fuzz(name: &str, seeds: &[&[u8]], mut check: impl FnMut(&[u8])) {
     println!("fuzz {name}: {count} inputs, seed {seed}");
 }
 
+/// Plays each input to a session at once and in slices, in `kinds` kinds of worlds: how the
+/// bytes came must not matter. `talk` is asked for the size of the next slice.
+pub fn fuzz_sessions<T: PartialEq + std::fmt::Debug>(
+    name: &str,
+    seeds: &[&[u8]],
+    kinds: u8,
+    talk: impl Fn(&[u8], u8, &mut dyn FnMut() -> usize) -> T,
+) {
+    let mut random = Random::new(1);
+    fuzz(name, seeds, |bytes| {
+        for kind in 0..kinds {
+            let at_once = talk(bytes, kind, &mut || usize::MAX);
+            let in_slices = talk(bytes, kind, &mut || 1 + random.below(24));
+            assert_eq!(at_once, in_slices, "kind {kind}");
+        }
+    });
+}
+
 fn run(
     name: &str,
     seed: u64,

@@ -1,7 +1,7 @@
 //! POP3: whole sessions against a made-up maildrop.
 
+use super::fuzz_sessions;
 use super::login::account;
-use super::{Random, fuzz};
 use pillarbox::mail::{DateTime, EmailId, Flags, Message, ModSeq, Uid, UidValidity};
 use pillarbox::pop3::maildrop::Maildrop;
 use pillarbox::pop3::session::{Answer, Ask, Config, Session, Step, Unopened};
@@ -29,18 +29,11 @@ const MESSAGES: [&[u8]; 3] = [
 
 #[test]
 fn sessions() {
-    let mut random = Random::new(1);
-    fuzz("pop3 sessions", &SESSIONS, |bytes| {
-        for kind in 0..3 {
-            let at_once = talk(bytes, kind, || usize::MAX);
-            let in_slices = talk(bytes, kind, || 1 + random.below(24));
-            assert_eq!(at_once, in_slices, "kind {kind}");
-        }
-    });
+    fuzz_sessions("pop3 sessions", &SESSIONS, 3, talk);
 }
 
 /// Of `kind` 0 all goes well, 1 nobody is let in, 2 the maildrop is in use.
-fn talk(bytes: &[u8], kind: u8, mut size: impl FnMut() -> usize) -> Vec<String> {
+fn talk(bytes: &[u8], kind: u8, size: &mut dyn FnMut() -> usize) -> Vec<String> {
     let mut session = Session::new(Config {
         tls: true,
         plain_login: false,

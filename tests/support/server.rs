@@ -4,11 +4,11 @@
 use super::client::Client;
 use pillarbox::address::Address;
 use pillarbox::context::Context;
+use pillarbox::context::maildrops::Maildrops;
 use pillarbox::login::Login;
 use pillarbox::mail::{Account, DateTime, FlagNames, Flags, MailboxName};
 use pillarbox::net::stream::Stream;
 use pillarbox::net::tls::Tls;
-use pillarbox::pop3::lock::Maildrops;
 use pillarbox::secret::{Credential, Secret};
 use pillarbox::settings::Settings;
 use pillarbox::store::{Delivery, Options, Store};

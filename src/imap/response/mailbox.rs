@@ -95,13 +95,8 @@ impl StatusItem {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::said;
     use super::*;
-
-    fn said(say: impl FnOnce(&mut Vec<u8>)) -> String {
-        let mut out = Vec::new();
-        say(&mut out);
-        String::from_utf8_lossy(&out).into_owned()
-    }
 
     #[test]
     fn mailbox_data() {

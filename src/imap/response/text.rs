@@ -182,13 +182,8 @@ fn range(out: &mut Vec<u8>, comma: bool, low: u32, high: u32) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::said;
     use super::*;
-
-    fn said(say: impl FnOnce(&mut Vec<u8>)) -> String {
-        let mut out = Vec::new();
-        say(&mut out);
-        String::from_utf8_lossy(&out).into_owned()
-    }
 
     #[test]
     fn numbers() {

@@ -102,11 +102,7 @@ impl Driver {
     }
 
     async fn flush(&mut self) -> io::Result<()> {
-        if !self.out.is_empty() {
-            self.stream.send(&self.out).await?;
-            self.out.clear();
-        }
-        Ok(())
+        self.stream.send_out(&mut self.out).await
     }
 
     /// Sends all, gives the buffers back, and waits for the client.

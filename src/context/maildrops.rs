@@ -1,4 +1,4 @@
-//! One session a maildrop (RFC 1939, 4).
+//! One POP3 session a maildrop (RFC 1939, 4).
 
 use crate::mail::AccountId;
 use std::collections::HashSet;

@@ -1,0 +1,30 @@
+//! What counts as one source of connections and logins. Pure.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Where a client comes from: one IPv4 address, or one IPv6 /64, which one customer has whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Source(IpAddr);
+
+impl Source {
+    pub fn new(address: IpAddr) -> Source {
+        match address.to_canonical() {
+            IpAddr::V6(six) => Source(Ipv6Addr::from_bits(six.to_bits() & (!0 << 64)).into()),
+            four => Source(four),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_customer_is_one_source() {
+        let of = |text: &str| text.parse().map(Source::new).ok();
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:2"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+    }
+}
