@@ -28,6 +28,9 @@ pub struct Serve {
     /// number added to every port: with 20000, IMAP is on 20143 (default 0)
     #[argh(option, default = "0")]
     port_base: u16,
+    /// never send mail to other servers directly, only by a relay
+    #[argh(switch)]
+    no_direct: bool,
     /// your own TLS certificate with its chain, PEM
     #[argh(option)]
     tls_certificate: Option<PathBuf>,
@@ -41,6 +44,7 @@ impl Serve {
         let settings = Settings {
             hostname: self.hostname.unwrap_or_else(machine_name),
             listen: listen(self.address, self.port_base)?,
+            direct: !self.no_direct,
             tls_certificate: self.tls_certificate,
             tls_key: self.tls_key,
             ..Settings::default()

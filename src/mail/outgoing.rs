@@ -128,6 +128,18 @@ pub enum Status {
     Failed(Reply),
 }
 
+impl Status {
+    /// Before the first attempt, which is due at `next`, seconds since 1970.
+    pub fn waiting(next: i64) -> Status {
+        Status::Waiting {
+            attempts: 0,
+            next,
+            last: None,
+            told: false,
+        }
+    }
+}
+
 /// What a server said, or what kept us from asking it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reply {
@@ -164,4 +176,34 @@ pub enum Outcome {
     Deferred(Reply),
     /// It doesn't.
     Failed(Reply),
+}
+
+/// Bytes at the start of a stored message that are not passed on: the Return-Path that is
+/// for the mailboxes here (RFC 5321, 4.4). `head`: its first [`MAX_KEPT_HERE`] bytes.
+pub fn kept_here(head: &[u8]) -> usize {
+    const NAME: &[u8] = b"Return-Path:";
+    let start = head.get(..NAME.len()).unwrap_or_default();
+    if !start.eq_ignore_ascii_case(NAME) {
+        return 0;
+    }
+    head.windows(2)
+        .position(|it| it == b"\r\n")
+        .map_or(0, |at| at + 2)
+}
+
+/// Longest Return-Path line that this server writes, bytes.
+pub const MAX_KEPT_HERE: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_return_path_stays_here() {
+        let head = b"Return-Path: <a@b.de>\r\nReceived: x\r\n";
+        assert_eq!(kept_here(head), 23);
+        assert_eq!(kept_here(b"Received: x\r\nReturn-Path: <>\r\n"), 0);
+        assert_eq!(kept_here(b"Return-Path: <>"), 0);
+        assert_eq!(kept_here(b""), 0);
+    }
 }

@@ -103,6 +103,10 @@ pub struct Settings {
     pub max_message_size: u64,
     /// Recipients a message; 1 to 1,000 (RFC 5321, 4.5.3.1.8 asks for 100 at least).
     pub max_recipients: usize,
+    /// Whether mail to other servers may go to them directly, where no relay is set for it.
+    pub direct: bool,
+    /// Whether this is a demo: nothing is ever sent to other servers.
+    pub demo: bool,
     /// Whether passwords may cross without TLS when the peer is loopback.
     pub plain_login_on_loopback: bool,
     /// Before login: how long a client may stay silent. 10 s to 10 min.
@@ -131,6 +135,8 @@ impl Default for Settings {
             max_unauthenticated_per_source: 256,
             max_message_size: 100 << 20,
             max_recipients: 200,
+            direct: true,
+            demo: false,
             plain_login_on_loopback: true,
             login_timeout: Duration::from_secs(60),
             imap_timeout: Duration::from_secs(30 * 60),

@@ -3,6 +3,7 @@
 
 use super::reply::Reply;
 use crate::address::Address;
+use crate::mail::outgoing::{Body, Envelope, Notify, Ret};
 
 /// Longest name of a client in EHLO, bytes.
 const MAX_CLIENT_NAME: usize = 255;
@@ -22,7 +23,7 @@ pub enum Command {
         initial: Option<String>,
     },
     Mail(Mail),
-    Rcpt(Recipient, Notify),
+    Rcpt(Recipient, Wishes),
     Data,
     Bdat {
         size: u64,
@@ -36,23 +37,21 @@ pub enum Command {
     Quit,
 }
 
-/// `MAIL FROM:<reverse-path> [parameters]`. AUTH and RET are checked and not kept: no
-/// message is passed on, and none is given back.
+/// `MAIL FROM:<reverse-path> [parameters]`. AUTH is checked and not kept: whom another
+/// server believed says nothing here.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Mail {
     /// `None` is the null path `<>`.
     pub sender: Option<Path>,
     pub size: Option<u64>,
-    pub smtputf8: bool,
-    /// ENVID, decoded.
-    pub envelope_id: Option<String>,
+    /// All that the next server is told.
+    pub envelope: Envelope,
 }
 
-/// What RCPT asks to be told of (RFC 3461, 4). Only success can be: what is accepted here is
-/// delivered, without failure or delay.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Notify {
-    pub success: bool,
+/// What RCPT asks to be told of (RFC 3461, 4).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    pub notify: Notify,
     /// ORCPT, decoded.
     pub original: Option<String>,
 }
@@ -93,7 +92,7 @@ pub fn parse(line: &[u8]) -> Result<Command, Reply> {
         "STARTTLS" => alone(Command::StartTls),
         "AUTH" => auth(argument),
         "MAIL" => mail(argument).map(Command::Mail),
-        "RCPT" => recipient(argument).map(|(to, notify)| Command::Rcpt(to, notify)),
+        "RCPT" => recipient(argument).map(|(to, wishes)| Command::Rcpt(to, wishes)),
         "DATA" => alone(Command::Data),
         "BDAT" => bdat(argument),
         "RSET" => alone(Command::Rset),
@@ -158,20 +157,22 @@ fn mail(argument: &str) -> Result<Mail, Reply> {
     for (keyword, value) in Parameters::new(parameters)? {
         match (keyword.as_str(), value) {
             ("SIZE", Some(value)) => mail.size = Some(number(value).ok_or(SYNTAX)?),
-            ("BODY", Some(value)) => body(value)?,
-            ("SMTPUTF8", None) => mail.smtputf8 = true,
+            ("BODY", Some(value)) => mail.envelope.body = body(value)?,
+            ("SMTPUTF8", None) => mail.envelope.smtputf8 = true,
             ("AUTH", Some(value)) if is_xtext(value) => {}
-            ("RET", Some(value)) if is_one_of(value, &["FULL", "HDRS"]) => {}
+            ("RET", Some(value)) => mail.envelope.ret = Some(ret(value)?),
             ("ENVID", Some(value)) if is_xtext(value) && value.len() <= MAX_ENVID => {
-                mail.envelope_id = Some(decoded(value));
+                mail.envelope.envelope_id = Some(decoded(value));
             }
             ("SIZE" | "BODY" | "SMTPUTF8" | "AUTH" | "RET" | "ENVID", _) => return Err(SYNTAX),
             _ => return Err(unknown_parameter(&keyword)),
         }
     }
-    if !mail.smtputf8 && mail.sender.as_ref().is_some_and(|it| !it.text.is_ascii()) {
+    let ascii = mail.sender.as_ref().is_none_or(|it| it.text.is_ascii());
+    if !mail.envelope.smtputf8 && !ascii {
         return Err(needs_smtputf8());
     }
+    mail.envelope.sender = mail.sender.as_ref().map(|it| it.address.clone());
     Ok(mail)
 }
 
@@ -184,35 +185,41 @@ pub fn needs_smtputf8() -> Reply {
     )
 }
 
-fn body(value: &str) -> Result<(), Reply> {
-    match is_one_of(value, &["7BIT", "8BITMIME"]) {
-        true => Ok(()),
+fn body(value: &str) -> Result<Body, Reply> {
+    match value.to_ascii_uppercase().as_str() {
+        "7BIT" => Ok(Body::SevenBit),
+        "8BITMIME" => Ok(Body::EightBitMime),
         // RFC 3030, 3: BINARYMIME is not offered.
-        false => Err(Reply::new(504, "5.5.4", "BODY is 7BIT or 8BITMIME")),
+        _ => Err(Reply::new(504, "5.5.4", "BODY is 7BIT or 8BITMIME")),
     }
 }
 
-fn recipient(argument: &str) -> Result<(Recipient, Notify), Reply> {
+fn ret(value: &str) -> Result<Ret, Reply> {
+    match value.to_ascii_uppercase().as_str() {
+        "FULL" => Ok(Ret::Full),
+        "HDRS" => Ok(Ret::Headers),
+        _ => Err(SYNTAX),
+    }
+}
+
+fn recipient(argument: &str) -> Result<(Recipient, Wishes), Reply> {
     let (path, parameters) = split_path(argument, "TO:")?;
     let recipient = match path {
         path if path.eq_ignore_ascii_case("postmaster") => Recipient::Postmaster,
         path => Recipient::Path(parse_path(path, "5.1.3")?),
     };
-    let mut notify = Notify::default();
+    let mut wishes = Wishes::default();
     for (keyword, value) in Parameters::new(parameters)? {
         match (keyword.as_str(), value) {
-            ("NOTIFY", Some(value)) if is_notify(value) => {
-                let mut events = value.split(',');
-                notify.success = events.any(|it| it.eq_ignore_ascii_case("SUCCESS"));
-            }
+            ("NOTIFY", Some(value)) => wishes.notify = notify(value)?,
             ("ORCPT", Some(value)) if is_original_recipient(value) => {
-                notify.original = Some(decoded(value));
+                wishes.original = Some(decoded(value));
             }
             ("NOTIFY" | "ORCPT", _) => return Err(SYNTAX),
             _ => return Err(unknown_parameter(&keyword)),
         }
     }
-    Ok((recipient, notify))
+    Ok((recipient, wishes))
 }
 
 fn unknown_parameter(keyword: &str) -> Reply {
@@ -224,9 +231,25 @@ fn unknown_parameter(keyword: &str) -> Reply {
 }
 
 /// `NEVER`, or a list of the others (RFC 3461, 4.1).
-fn is_notify(value: &str) -> bool {
-    let events = ["SUCCESS", "FAILURE", "DELAY"];
-    value.eq_ignore_ascii_case("NEVER") || value.split(',').all(|it| is_one_of(it, &events))
+fn notify(value: &str) -> Result<Notify, Reply> {
+    let mut notify = Notify {
+        success: false,
+        failure: false,
+        delay: false,
+        given: true,
+    };
+    if value.eq_ignore_ascii_case("NEVER") {
+        return Ok(notify);
+    }
+    for event in value.split(',') {
+        match event.to_ascii_uppercase().as_str() {
+            "SUCCESS" => notify.success = true,
+            "FAILURE" => notify.failure = true,
+            "DELAY" => notify.delay = true,
+            _ => return Err(SYNTAX),
+        }
+    }
+    Ok(notify)
 }
 
 /// `addr-type ";" xtext`, or utf-8-address in place of the xtext (RFC 6533, 3).
@@ -240,10 +263,6 @@ fn is_original_recipient(value: &str) -> bool {
         && kind.bytes().all(atom)
         && !address.is_empty()
         && (kind.eq_ignore_ascii_case("utf-8") || is_xtext(address))
-}
-
-fn is_one_of(value: &str, allowed: &[&str]) -> bool {
-    allowed.iter().any(|it| value.eq_ignore_ascii_case(it))
 }
 
 /// What an xtext stands for; as it is where that is more than a line of text, which could
@@ -417,7 +436,15 @@ mod tests {
         let mail = mail_of(
             "MAIL FROM:<a@b.de> SIZE=100 BODY=8bitmime RET=hdrs ENVID=QQ+2B1 AUTH=<> SMTPUTF8",
         );
-        assert_eq!((mail.size, mail.smtputf8), (Some(100), true));
+        let expected = Envelope {
+            sender: Address::parse("a@b.de").ok(),
+            smtputf8: true,
+            body: Body::EightBitMime,
+            envelope_id: Some("QQ+1".into()),
+            ret: Some(Ret::Headers),
+            ..Envelope::default()
+        };
+        assert_eq!((mail.size, mail.envelope), (Some(100), expected));
         assert_eq!(mail.sender.map(|path| path.text), Some("a@b.de".into()));
         assert_eq!(mail_of("mail from:<>").sender, None);
         assert_eq!(mail_of("MAIL FROM: <a@b.de>").size, None);
@@ -428,6 +455,25 @@ mod tests {
             quoted.map(|path| path.address.local().into()),
             Some("a>\"b".to_string())
         );
+    }
+
+    #[test]
+    fn rcpt_says_what_to_tell() {
+        let notify = |line: &str| match parse(line.as_bytes()) {
+            Ok(Command::Rcpt(_, wishes)) => {
+                let it = wishes.notify;
+                (it.success, it.failure, it.delay, it.given)
+            }
+            other => panic!("{line}: {other:?}"),
+        };
+        for (parameter, expected) in [
+            ("", (false, true, true, false)),
+            (" NOTIFY=never", (false, false, false, true)),
+            (" NOTIFY=SUCCESS,delay", (true, false, true, true)),
+            (" NOTIFY=FAILURE", (false, true, false, true)),
+        ] {
+            assert_eq!(notify(&format!("RCPT TO:<a@b.de>{parameter}")), expected);
+        }
     }
 
     #[test]

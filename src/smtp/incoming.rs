@@ -10,6 +10,7 @@ pub struct Incoming {
     repair: Repair,
     lines: Lines,
     received: u64,
+    eight_bit: bool,
     limit: u64,
     refusal: Option<Reply>,
 }
@@ -26,6 +27,7 @@ impl Incoming {
             repair,
             lines: Lines::default(),
             received: 0,
+            eight_bit: false,
             limit,
             refusal: None,
         }
@@ -38,11 +40,17 @@ impl Incoming {
         }
         self.received += text.len() as u64;
         self.lines.push(text);
+        self.eight_bit |= !text.is_ascii();
         let taken = match self.received > self.limit {
             true => Err(too_large(self.limit)),
             false => self.check_lines().and_then(|()| self.repair.push(text)),
         };
         taken.inspect_err(|reply| self.refuse(reply.clone()))
+    }
+
+    /// Whether any byte so far was beyond ASCII.
+    pub fn is_eight_bit(&self) -> bool {
+        self.eight_bit
     }
 
     /// Also called where the store did not take what [`Incoming::take`] gave.
@@ -143,9 +151,10 @@ impl Session {
             client: client.name.clone(),
             sender: sender.map(|path| path.text.clone()).unwrap_or_default(),
             tls: self.config.tls,
-            smtputf8: transaction.mail.smtputf8,
+            smtputf8: transaction.mail.envelope.smtputf8,
         };
         transaction.id = stamp.id.clone();
+        transaction.begun = stamp.date.unix;
         let repair = Repair::new(account.clone(), trace, stamp);
         transaction.incoming = Some(Incoming::new(repair, limit));
         Ok(())

@@ -2,14 +2,15 @@
 
 use super::repair::Stamp;
 use super::reply::Reply;
-use super::session::{Answer, Ask, Config, NoRecipient, Session, Step, Trouble};
+use super::session::{Answer, Ask, Commit, Config, Found, NoRecipient, Session, Step, Trouble};
 use crate::address::Address;
 use crate::context::Context;
 use crate::mail::{AccountId, DateTime, FlagNames, MailboxName};
 use crate::message::notice::{self, Delivered};
 use crate::net::stream::Stream;
 use crate::secret::random;
-use crate::store::{self, Delivery, Staging};
+use crate::settings::Settings;
+use crate::store::{self, Delivery, NewItem, Staging};
 use std::io;
 use std::sync::Arc;
 
@@ -70,13 +71,14 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
             }
             Step::Ask(ask) => {
                 let notice = match &ask {
-                    Ask::Commit(_, notice) => notice.clone(),
+                    Ask::Commit(commit) => commit.delivered.clone(),
                     _ => None,
                 };
-                let answer = answer(context, stream, ask, &mut message).await;
+                let account = session.account().map(|it| it.id);
+                let answer = answer(context, stream, account, ask, &mut message).await;
                 if let (Answer::Committed(Ok(())), Some(account)) = (&answer, session.account()) {
                     let (id, sender) = (stream.id(), &account.address);
-                    log::info!("submission #{id}: delivered a message of {sender}");
+                    log::info!("submission #{id}: took a message of {sender}");
                     if let Some(notice) = notice
                         && let Err(error) = tell(context, account.id, &notice).await
                     {
@@ -107,12 +109,13 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
 async fn answer(
     context: &Context,
     stream: &Stream,
+    account: Option<AccountId>,
     ask: Ask,
     message: &mut Option<Staging>,
 ) -> Answer {
     match ask {
         Ask::Authenticate(ask) => Answer::Verdict(context.login.answer(stream.peer(), ask).await),
-        Ask::Recipient(address) => Answer::Recipient(find(context, &address)),
+        Ask::Recipient(address) => Answer::Recipient(find(context, account, &address)),
         Ask::Begin { size } => Answer::Begun(match context.store.stage(size).await {
             Ok(staging) => {
                 *message = Some(staging);
@@ -120,9 +123,9 @@ async fn answer(
             }
             Err(error) => Err(trouble(&error)),
         }),
-        Ask::Commit(recipients, _) => {
+        Ask::Commit(commit) => {
             let delivered = match message.take() {
-                Some(staging) => deliver(context, staging, recipients).await,
+                Some(staging) => deliver(context, staging, account, *commit).await,
                 None => Err(Trouble::Later),
             };
             Answer::Committed(delivered)
@@ -131,7 +134,12 @@ async fn answer(
 }
 
 /// By own address or alias; with a `+tag` that is no alias, by what stands before it.
-fn find(context: &Context, address: &Address) -> Result<AccountId, NoRecipient> {
+/// Who has logged in may send to other servers too.
+fn find(
+    context: &Context,
+    sender: Option<AccountId>,
+    address: &Address,
+) -> Result<Found, NoRecipient> {
     let found = context.store.look(|snapshot| {
         let mut account = snapshot.account_by_address(address)?;
         if account.is_none()
@@ -140,12 +148,27 @@ fn find(context: &Context, address: &Address) -> Result<AccountId, NoRecipient> 
             account = snapshot.account_by_address(&address)?;
         }
         Ok(match account {
-            Some(account) => Ok(account.id),
+            Some(account) => Ok(Found::Local(account.id)),
             None if snapshot.is_local_domain(address.domain())? => Err(NoRecipient::Unknown),
-            None => Err(NoRecipient::Remote),
+            None => match no_route(&context.settings, sender) {
+                Some(why) => Err(NoRecipient::NoRoute(why)),
+                None => Ok(Found::Remote),
+            },
         })
     });
     found.unwrap_or_else(|error| Err(NoRecipient::Trouble(trouble(&error))))
+}
+
+/// Why nothing can be sent to other servers, if so.
+fn no_route(settings: &Settings, sender: Option<AccountId>) -> Option<&'static str> {
+    match settings {
+        _ if sender.is_none() => Some("This server takes mail for its own addresses only"),
+        Settings { demo: true, .. } => Some("This is a demo: it sends nothing to other servers"),
+        Settings { direct: false, .. } => {
+            Some("This server has no way to other servers: no relay is set, and direct is off")
+        }
+        _ => None,
+    }
 }
 
 fn stamp() -> Result<Stamp, Trouble> {
@@ -163,13 +186,22 @@ fn now() -> DateTime {
     }
 }
 
-/// One transaction for all of them.
+/// One transaction for all of them, here and elsewhere.
 async fn deliver(
     context: &Context,
     staging: Staging,
-    recipients: Vec<AccountId>,
+    account: Option<AccountId>,
+    commit: Commit,
 ) -> Result<(), Trouble> {
-    let deliveries = recipients
+    let queued = (!commit.remote.is_empty()).then_some(NewItem {
+        account,
+        name: commit.name,
+        submitted: commit.submitted,
+        envelope: commit.envelope,
+        recipients: commit.remote,
+    });
+    let deliveries = commit
+        .local
         .into_iter()
         .map(|account| Delivery {
             account,
@@ -179,7 +211,7 @@ async fn deliver(
         .collect();
     let delivered = async {
         let staged = staging.finish().await?;
-        let delivered = context.store.deliver(staged, now(), deliveries, None);
+        let delivered = context.store.deliver(staged, now(), deliveries, queued);
         delivered.await.map(|_| ())
     };
     delivered.await.map_err(|error| trouble(&error))
@@ -209,6 +241,10 @@ async fn tell(context: &Context, sender: AccountId, what: &Delivered) -> Result<
 fn trouble(error: &store::Error) -> Trouble {
     match error {
         store::Error::Full => Trouble::Full,
+        store::Error::Limit(what) => {
+            log::warn!("smtp: a message is over the limit on {what}");
+            Trouble::Full
+        }
         store::Error::TooLarge => Trouble::TooLarge,
         error => {
             log::warn!("smtp: the store does not take a message: {error}");

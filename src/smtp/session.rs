@@ -10,6 +10,7 @@ use super::reply::{Reply, write_lines};
 use super::text::Unstuffer;
 use super::transaction::Transaction;
 use crate::address::Address;
+use crate::mail::outgoing::{self, Envelope};
 use crate::mail::{Account, AccountId};
 use crate::message::notice::Delivered;
 use crate::sasl::dialogue::{self, Dialogue, Nonces};
@@ -66,24 +67,46 @@ pub enum Ask {
     Begin {
         size: Option<u64>,
     },
-    /// Deliver the message to these, all or none; then tell the sender, if asked to.
-    Commit(Vec<AccountId>, Option<Box<Delivered>>),
+    Commit(Box<Commit>),
+}
+
+/// Take the message, for all or none; then tell the sender, if asked to.
+#[derive(Debug)]
+pub struct Commit {
+    /// Whose INBOX it goes to.
+    pub local: Vec<AccountId>,
+    /// What is for other servers, and waits in the queue.
+    pub remote: Vec<outgoing::Recipient>,
+    pub envelope: Envelope,
+    /// The name that the reply and Received give it.
+    pub name: String,
+    /// When it began to come, seconds since 1970.
+    pub submitted: i64,
+    pub delivered: Option<Delivered>,
 }
 
 pub enum Answer {
     Verdict(sasl::Verdict),
-    Recipient(Result<AccountId, NoRecipient>),
+    Recipient(Result<Found, NoRecipient>),
     Begun(Result<Stamp, Trouble>),
     Written(Trouble),
     Committed(Result<(), Trouble>),
+}
+
+/// Where mail to a recipient goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    Local(AccountId),
+    /// To another server, by the queue.
+    Remote,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoRecipient {
     /// The domain is ours, the name is not.
     Unknown,
-    /// The domain is another server's.
-    Remote,
+    /// The domain is another server's, and there is no way to it: why, in a sentence.
+    NoRoute(&'static str),
     Trouble(Trouble),
 }
 
@@ -152,7 +175,10 @@ pub(super) enum Asked {
     Recipient,
     Data,
     Chunk(Chunk),
-    Commit,
+    /// `queued`: at least for one recipient it goes to the queue.
+    Commit {
+        queued: bool,
+    },
 }
 
 /// A step without what it lends.
@@ -260,8 +286,8 @@ impl Session {
                 chunk.refusal = self.begin(begun).err();
                 self.phase = Phase::Chunk(chunk);
             }
-            (Phase::Asked(Asked::Commit), Answer::Committed(committed)) => {
-                self.committed(committed, out);
+            (Phase::Asked(Asked::Commit { queued }), Answer::Committed(committed)) => {
+                self.committed(committed, queued, out);
             }
             (phase, _) => self.phase = phase,
         }
@@ -377,7 +403,7 @@ impl Session {
             }
             Command::Auth { mechanism, initial } => self.auth(&mechanism, initial, out),
             Command::Mail(mail) => self.mail(mail, out),
-            Command::Rcpt(recipient, notify) => self.recipient(recipient, notify, out),
+            Command::Rcpt(recipient, wishes) => self.recipient(recipient, wishes, out),
             Command::Data => self.begin_data(out),
             Command::Bdat { size, last } => self.begin_chunk(size, last),
             Command::Rset => {

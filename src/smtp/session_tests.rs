@@ -80,9 +80,11 @@ impl World {
                 Some(denial) => Verdict::Denied(denial),
                 None => Verdict::Granted(account()),
             }),
-            Ask::Recipient(_) => Answer::Recipient(self.recipient.map_or(Ok(AccountId(2)), Err)),
+            Ask::Recipient(_) => {
+                Answer::Recipient(self.recipient.map_or(Ok(Found::Local(AccountId(2))), Err))
+            }
             Ask::Begin { .. } => Answer::Begun(self.begin.map_or_else(|| Ok(stamp()), Err)),
-            Ask::Commit(..) => Answer::Committed(match self.commit {
+            Ask::Commit(_) => Answer::Committed(match self.commit {
                 Some(trouble) => Err(trouble),
                 None => {
                     self.delivered += 1;

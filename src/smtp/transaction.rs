@@ -1,13 +1,16 @@
 //! MAIL, RCPT and the end of a message: the envelope of one transaction.
 
 use super::author;
-use super::command::{Mail, Notify, Path, Recipient, needs_smtputf8};
+use super::command::{Mail, Path, Recipient, Wishes, needs_smtputf8};
 use super::incoming::{Incoming, too_large};
 use super::repair::own_addresses;
 use super::reply::Reply;
-use super::session::{Ask, Asked, Next, NoRecipient, Phase, Session, Trouble, sequence};
+use super::session::{
+    Ask, Asked, Commit, Found, Next, NoRecipient, Phase, Session, Trouble, sequence,
+};
 use crate::address::Address;
 use crate::mail::AccountId;
+use crate::mail::outgoing::{self, Body, Status};
 use crate::message::notice::{self, Delivered};
 use std::collections::BTreeSet;
 
@@ -16,10 +19,12 @@ pub struct Transaction {
     pub mail: Mail,
     /// Whose INBOX the message goes to: one copy each, however often it was named.
     pub recipients: BTreeSet<AccountId>,
+    /// Those on other servers, each once.
+    pub remote: Vec<outgoing::Recipient>,
     /// RCPT commands accepted.
     pub accepted: usize,
-    /// A recipient that is being looked up, where its delivery is to be told.
-    pub asked: Option<notice::Recipient>,
+    /// A recipient that is being looked up.
+    pub asked: Option<(Address, Wishes)>,
     /// Those accepted whose delivery is to be told.
     pub told: Vec<notice::Recipient>,
     pub incoming: Option<Incoming>,
@@ -28,6 +33,8 @@ pub struct Transaction {
     pub failed: bool,
     /// The message's name, once it has one.
     pub id: String,
+    /// When it began, seconds since 1970.
+    pub begun: i64,
 }
 
 impl Session {
@@ -37,12 +44,14 @@ impl Session {
                 self.transaction = Some(Transaction {
                     mail,
                     recipients: BTreeSet::new(),
+                    remote: Vec::new(),
                     accepted: 0,
                     asked: None,
                     told: Vec::new(),
                     incoming: None,
                     failed: false,
                     id: String::new(),
+                    begun: 0,
                 });
                 Reply::new(250, "2.1.0", "Ok")
             }
@@ -86,16 +95,13 @@ impl Session {
     pub(super) fn recipient(
         &mut self,
         recipient: Recipient,
-        notify: Notify,
+        wishes: Wishes,
         out: &mut Vec<u8>,
     ) -> Next {
         match self.may_receive(recipient) {
             Ok(address) => {
                 if let Some(transaction) = &mut self.transaction {
-                    transaction.asked = notify.success.then(|| notice::Recipient {
-                        address: address.to_string(),
-                        original: notify.original,
-                    });
+                    transaction.asked = Some((address.clone(), wishes));
                 }
                 self.phase = Phase::Asked(Asked::Recipient);
                 Next::Ask(Ask::Recipient(address))
@@ -119,7 +125,7 @@ impl Session {
         }
         match recipient {
             Recipient::Path(Path { text, .. })
-                if !text.is_ascii() && !transaction.mail.smtputf8 =>
+                if !text.is_ascii() && !transaction.mail.envelope.smtputf8 =>
             {
                 Err(needs_smtputf8())
             }
@@ -132,25 +138,16 @@ impl Session {
         }
     }
 
-    pub(super) fn recipient_found(
-        &mut self,
-        found: Result<AccountId, NoRecipient>,
-        out: &mut Vec<u8>,
-    ) {
+    pub(super) fn recipient_found(&mut self, found: Result<Found, NoRecipient>, out: &mut Vec<u8>) {
         let reply = match found {
-            Ok(account) => {
+            Ok(found) => {
                 if let Some(transaction) = &mut self.transaction {
-                    transaction.recipients.insert(account);
-                    transaction.accepted += 1;
-                    transaction.told.extend(transaction.asked.take());
+                    transaction.accept(found);
                 }
                 Reply::new(250, "2.1.5", "Ok")
             }
             Err(NoRecipient::Unknown) => Reply::new(550, "5.1.1", "There is no such address here"),
-            Err(NoRecipient::Remote) => {
-                let text = "This server does not send to other servers yet";
-                Reply::new(550, "5.7.1", text)
-            }
+            Err(NoRecipient::NoRoute(why)) => Reply::new(550, "5.7.1", why),
             Err(NoRecipient::Trouble(trouble)) => trouble.reply(self.config.max_message_size),
         };
         self.say(reply, out);
@@ -164,7 +161,7 @@ impl Session {
                 None => self.not_logged_in(),
             });
         };
-        match transaction.recipients.is_empty() {
+        match transaction.recipients.is_empty() && transaction.remote.is_empty() {
             true => Err(Reply::new(554, "5.5.1", "There is no valid recipient")),
             false => Ok(transaction.mail.size),
         }
@@ -180,18 +177,25 @@ impl Session {
         let Some(transaction) = &mut self.transaction else {
             return self.say(sequence("Send MAIL first"), out);
         };
-        let recipients = transaction.recipients.iter().copied().collect();
-        let delivered = transaction.delivered().map(Box::new);
-        self.phase = Phase::Asked(Asked::Commit);
-        Next::Ask(Ask::Commit(recipients, delivered))
+        let commit = Box::new(transaction.commit());
+        self.phase = Phase::Asked(Asked::Commit {
+            queued: !commit.remote.is_empty(),
+        });
+        Next::Ask(Ask::Commit(commit))
     }
 
-    pub(super) fn committed(&mut self, committed: Result<(), Trouble>, out: &mut Vec<u8>) {
+    pub(super) fn committed(
+        &mut self,
+        committed: Result<(), Trouble>,
+        queued: bool,
+        out: &mut Vec<u8>,
+    ) {
         let id = self.transaction.take().map(|it| it.id).unwrap_or_default();
         let reply = match committed {
             Ok(()) => {
                 self.errors = 0;
-                Reply::with(250, "2.0.0", format!("Delivered as {id}"))
+                let how = if queued { "Queued" } else { "Delivered" };
+                Reply::with(250, "2.0.0", format!("{how} as {id}"))
             }
             Err(trouble) => trouble.reply(self.config.max_message_size),
         };
@@ -200,13 +204,69 @@ impl Session {
 }
 
 impl Transaction {
+    /// Notes the recipient that was looked up.
+    fn accept(&mut self, found: Found) {
+        let Some((address, Wishes { notify, original })) = self.asked.take() else {
+            return;
+        };
+        self.accepted += 1;
+        match found {
+            Found::Local(account) => {
+                self.recipients.insert(account);
+                if notify.success {
+                    self.told.push(notice::Recipient {
+                        address: address.to_string(),
+                        original,
+                    });
+                }
+            }
+            // Whether case matters in a local part, its own server alone knows.
+            Found::Remote => {
+                let written = address.to_string();
+                let known = |it: &outgoing::Recipient| it.address.to_string() == written;
+                if !self.remote.iter().any(known) {
+                    self.remote.push(outgoing::Recipient {
+                        address,
+                        notify,
+                        original,
+                        status: Status::waiting(0),
+                    });
+                }
+            }
+        }
+    }
+
+    fn commit(&mut self) -> Commit {
+        let delivered = self.delivered();
+        let mut envelope = std::mem::take(&mut self.mail.envelope);
+        // A client that does not say so may still have sent eight bits.
+        if self.incoming.as_ref().is_some_and(Incoming::is_eight_bit) {
+            envelope.body = envelope.body.max(Body::EightBitMime);
+        }
+        let next = envelope
+            .hold_until
+            .map_or(self.begun, |it| it.max(self.begun));
+        let mut remote = std::mem::take(&mut self.remote);
+        for recipient in &mut remote {
+            recipient.status = Status::waiting(next);
+        }
+        Commit {
+            local: self.recipients.iter().copied().collect(),
+            remote,
+            envelope,
+            name: self.id.clone(),
+            submitted: self.begun,
+            delivered,
+        }
+    }
+
     /// The notice to be sent; the null path is never told anything (RFC 3461, 5.2.1).
     fn delivered(&mut self) -> Option<Delivered> {
         let sender = self.mail.sender.as_ref()?.address.to_string();
         let recipients = std::mem::take(&mut self.told);
         (!recipients.is_empty()).then(|| Delivered {
             sender,
-            envelope_id: self.mail.envelope_id.take(),
+            envelope_id: self.mail.envelope.envelope_id.clone(),
             recipients,
             id: self.id.clone(),
         })

@@ -6,7 +6,7 @@ use pillarbox::mail::{AccountId, DateTime};
 use pillarbox::sasl::{self, Denial, Verdict};
 use pillarbox::smtp::command::{self, Command};
 use pillarbox::smtp::repair::Stamp;
-use pillarbox::smtp::session::{Answer, Ask, Config, NoRecipient, Session, Step, Trouble};
+use pillarbox::smtp::session::{Answer, Ask, Config, Found, NoRecipient, Session, Step, Trouble};
 
 const LOGIN: &[u8] = b"EHLO c\r\nAUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n";
 
@@ -88,8 +88,9 @@ fn talk(bytes: &[u8], kind: u8, size: &mut dyn FnMut() -> usize) -> Told {
                 let answer = match ask {
                     Ask::Authenticate(ask) => verdict(ask, kind, &mut let_in),
                     Ask::Recipient(address) => Answer::Recipient(match address.local() {
-                        "remote" => Err(NoRecipient::Remote),
-                        "bob" => Ok(AccountId(2)),
+                        "remote" if kind == 2 => Err(NoRecipient::NoRoute("no")),
+                        "remote" => Ok(Found::Remote),
+                        "bob" => Ok(Found::Local(AccountId(2))),
                         _ => Err(NoRecipient::Unknown),
                     }),
                     Ask::Begin { .. } => {
@@ -98,8 +99,8 @@ fn talk(bytes: &[u8], kind: u8, size: &mut dyn FnMut() -> usize) -> Told {
                         message = Some(Vec::new());
                         Answer::Begun(Ok(stamp()))
                     }
-                    Ask::Commit(to, _) => {
-                        assert!(let_in && !to.is_empty());
+                    Ask::Commit(commit) => {
+                        assert!(let_in && commit.local.len() + commit.remote.len() > 0);
                         let message: Vec<u8> = message.take().expect("a message begun");
                         whole_lines(&message);
                         told.delivered

@@ -326,6 +326,8 @@ impl Run {
             "hostname" => settings.hostname = value.into(),
             "max_message_size" => settings.max_message_size = number(value)?,
             "max_recipients" => settings.max_recipients = number(value)? as usize,
+            "direct" => settings.direct = value == "true",
+            "demo" => settings.demo = value == "true",
             "plain_login_on_loopback" => settings.plain_login_on_loopback = value == "true",
             "login_timeout" => settings.login_timeout = wait()?,
             "imap_timeout" => settings.imap_timeout = wait()?,

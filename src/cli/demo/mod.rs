@@ -85,6 +85,8 @@ fn settings(base: u16) -> Result<Settings, Error> {
     }
     Ok(Settings {
         listen: all,
+        direct: false,
+        demo: true,
         ..Settings::default()
     })
 }
