@@ -155,17 +155,32 @@ impl Numbering {
             if high > last || low == 0 {
                 return Err(NoSuchNumber(high));
             }
-            let at = self.runs.partition_point(|run| run.last_seq() < low);
-            for run in self.runs.iter().skip(at) {
-                if run.seq > high {
-                    break;
-                }
-                let first = run.seq.max(low) - run.seq;
-                let end = run.last_seq().min(high) - run.seq;
-                found.push((run.low + first, run.low + end));
-            }
+            self.find(low, high, &mut found);
         }
         Ok(UidSet::from_ranges(found))
+    }
+
+    /// As `resolve`, for SEARCH: a number that no message has finds none, and a client that
+    /// asks what there is need not know it before.
+    pub fn resolve_existing(&self, set: &SequenceSet) -> UidSet {
+        let mut found = Vec::new();
+        for &(low, high) in set.resolve(self.len()).ranges() {
+            self.find(low, high, &mut found);
+        }
+        UidSet::from_ranges(found)
+    }
+
+    /// Adds the UIDs of those of `low..=high` that are numbers of messages.
+    fn find(&self, low: u32, high: u32, found: &mut Vec<(u32, u32)>) {
+        let at = self.runs.partition_point(|run| run.last_seq() < low);
+        for run in self.runs.iter().skip(at) {
+            if run.seq > high {
+                break;
+            }
+            let first = run.seq.max(low) - run.seq;
+            let end = run.last_seq().min(high) - run.seq;
+            found.push((run.low + first, run.low + end));
+        }
     }
 
     /// The UIDs that a client's set of UIDs means: those that exist. `*` is the highest,

@@ -117,9 +117,7 @@ impl Program {
             SearchKey::Larger(size) => Test::Larger(size),
             SearchKey::Smaller(size) => Test::Smaller(size),
             SearchKey::Uid(set) => Test::Uids(scope.numbering.resolve_uids(&set)),
-            SearchKey::Sequence(set) => {
-                Test::Uids(scope.numbering.resolve(&set).unwrap_or_default())
-            }
+            SearchKey::Sequence(set) => Test::Uids(scope.numbering.resolve_existing(&set)),
             SearchKey::ModSeq(modseq) => Test::ModSeq(modseq),
             SearchKey::Older(seconds) => Test::Older(ago(scope.now, seconds)),
             SearchKey::Younger(seconds) => Test::Younger(ago(scope.now, seconds)),

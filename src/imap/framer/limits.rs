@@ -13,11 +13,12 @@ pub(super) struct Limits {
     pub discard: u64,
 }
 
-/// Before login: enough for any credentials, little enough for many strangers.
+/// Before login: enough for any credentials and the longest ID (30 fields of 1,024 bytes,
+/// RFC 2971, 3.3), little enough for many strangers.
 pub(super) const STRANGER: Limits = Limits {
-    line: 16 * 1024,
+    line: 34 * 1024,
     literal: 4 * 1024,
-    command: 24 * 1024,
+    command: 36 * 1024,
     discard: 64 * 1024,
 };
 pub(super) const USER: Limits = Limits {

@@ -2,7 +2,7 @@
 
 use super::{Action, Ask, Doing, Fetch, Outcome, Search, Session, State, Step, Store};
 use crate::imap::command::{Command, FetchItem, SearchKey, SequenceSet, StatusItem};
-use crate::imap::response::{self, Code};
+use crate::imap::response::{self, Code, Status};
 use crate::imap::view::View;
 use crate::mail::{MailboxName, NameError, SpecialUse, UidSet};
 use std::io::Write;
@@ -91,7 +91,9 @@ impl Session {
         match command {
             Command::Enable(names) => {
                 let condstore = names.iter().any(|name| name == "CONDSTORE");
-                self.condstore |= condstore;
+                if condstore {
+                    self.enable_condstore(out);
+                }
                 let enabled: &[&str] = if condstore { &["CONDSTORE"] } else { &[] };
                 response::enabled(out, enabled);
                 Err(Outcome::ok("Enabled."))
@@ -115,7 +117,9 @@ impl Session {
             Command::List(list) => act(Action::List(list)),
             Command::Lsub { reference, pattern } => act(Action::Lsub { reference, pattern }),
             Command::Status { mailbox, items } => {
-                self.condstore |= items.contains(&StatusItem::HighestModSeq);
+                if items.contains(&StatusItem::HighestModSeq) {
+                    self.enable_condstore(out);
+                }
                 act(Action::Status {
                     name: name(&mailbox)?,
                     items,
@@ -130,7 +134,19 @@ impl Session {
                 self.doing = Doing::Idle;
                 Ok(None)
             }
-            other => self.decide_selected(other),
+            other => self.decide_selected(other, out),
+        }
+    }
+
+    /// From the first command that shows a client to know of mod-sequences on, it is told
+    /// them; what holds for the mailbox that it has selected is said at once (RFC 7162, 3.1).
+    fn enable_condstore(&mut self, out: &mut Vec<u8>) {
+        if std::mem::replace(&mut self.condstore, true) {
+            return;
+        }
+        if let Some(modseq) = self.view().map(View::modseq) {
+            let code = Code::HighestModSeq(modseq);
+            response::untagged(out, Status::Ok, Some(code), "The highest there is.");
         }
     }
 
@@ -151,7 +167,11 @@ impl Session {
         }
     }
 
-    fn decide_selected(&mut self, command: Command) -> Result<Option<Step>, Outcome> {
+    fn decide_selected(
+        &mut self,
+        command: Command,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Step>, Outcome> {
         let select_first = || Outcome::bad("SELECT a mailbox first.");
         let view = self.view().ok_or_else(select_first)?;
         match command {
@@ -184,7 +204,9 @@ impl Session {
                 check_writable(view)?;
                 let uids = resolve(view, command.uid, &command.set)?;
                 self.by_number = !command.uid;
-                self.condstore |= command.unchanged_since.is_some();
+                if command.unchanged_since.is_some() {
+                    self.enable_condstore(out);
+                }
                 act(Action::Store(Store::new(command, uids)))
             }
             Command::Fetch {
@@ -195,7 +217,9 @@ impl Session {
             } => {
                 let uids = resolve(view, uid, &set)?;
                 self.by_number = !uid;
-                self.condstore |= changed_since.is_some() || items.contains(&FetchItem::ModSeq);
+                if changed_since.is_some() || items.contains(&FetchItem::ModSeq) {
+                    self.enable_condstore(out);
+                }
                 act(Action::Fetch(Fetch {
                     uid,
                     uids,
@@ -206,9 +230,10 @@ impl Session {
             Command::Search {
                 uid, options, key, ..
             } => {
-                check_numbers(view, &key)?;
                 self.by_number = !uid;
-                self.condstore |= names_modseq(&key);
+                if names_modseq(&key) {
+                    self.enable_condstore(out);
+                }
                 act(Action::Search(Search {
                     tag: self.tag.clone(),
                     uid,
@@ -268,23 +293,6 @@ fn resolve(view: &View, uid: bool, set: &SequenceSet) -> Result<UidSet, Outcome>
 
 fn no_such_number(error: crate::imap::numbering::NoSuchNumber) -> Outcome {
     Outcome::bad(format!("There is no message number {}.", error.0))
-}
-
-/// Sequence numbers in a SEARCH are held to what exists, as everywhere.
-fn check_numbers(view: &View, key: &SearchKey) -> Result<(), Outcome> {
-    match key {
-        SearchKey::Sequence(set) => {
-            let resolved = view.numbering().resolve(set);
-            resolved.map(|_| ()).map_err(no_such_number)
-        }
-        SearchKey::And(keys) => keys.iter().try_for_each(|key| check_numbers(view, key)),
-        SearchKey::Or(a, b) => {
-            check_numbers(view, a)?;
-            check_numbers(view, b)
-        }
-        SearchKey::Not(key) => check_numbers(view, key),
-        _ => Ok(()),
-    }
 }
 
 /// Whether the mod-sequences found are to be told (RFC 7162, 3.1.5).
