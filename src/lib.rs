@@ -9,10 +9,12 @@
 //! - [`login`]: who may log in: verification, its cache and its limits.
 //! - [`net`]: listeners, streams, TLS.
 //! - [`store`]: the mail store; the only module that names redb.
+//! - [`authentication`]: who a message is from: DKIM, SPF, DMARC, ARC.
 //! - [`message`]: pure reading of messages: header, structure, text.
 //! - [`mail`], [`address`], [`secret`], [`sasl`], [`wire`]: the nouns, pure.
 
 pub mod address;
+pub mod authentication;
 pub mod cli;
 pub mod context;
 pub mod control;
