@@ -1,5 +1,7 @@
 //! The nouns that the store and the protocols share. Pure: no I/O, no clock.
 
+pub mod listing;
+pub mod option;
 pub mod outgoing;
 
 use crate::address::Address;

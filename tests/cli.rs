@@ -165,6 +165,17 @@ fn accounts_are_made_on_the_running_server_and_on_its_store() {
         ok && said == "ACCOUNT        MESSAGES  SIZE\nb@example.org  0         0 B\n",
         "{said}"
     );
+    let (ok, said) = account(&["set", "b@example.org", "pop3-delete", "trash"], "");
+    assert!(
+        ok && said == "b@example.org: pop3-delete is trash now.\n",
+        "{said}"
+    );
+    let (ok, said) = account(&["show", "b@example.org"], "");
+    assert!(ok && said.contains("\npop3-delete  trash\n"), "{said}");
+    for wrong in [["pop3-delete", "burn"], ["colour", "blue"]] {
+        let (ok, said) = account(&["set", "b@example.org", wrong[0], wrong[1]], "");
+        assert!(!ok && said.contains(wrong[0]), "{said}");
+    }
     let (ok, said) = account(&["add", "c@example.org", "--password-stdin"], "\n");
     assert!(!ok && said.contains("there is no password"), "{said}");
     let (ok, said) = account(&["add", "no-domain", "--password-stdin"], secret);

@@ -25,6 +25,8 @@ enum Action {
     List(List),
     Password(Password),
     Delete(Delete),
+    Show(Show),
+    Set(Set),
 }
 
 /// Make an account; the password is asked for twice.
@@ -81,6 +83,36 @@ struct Delete {
     dir: Option<PathBuf>,
 }
 
+/// Show an account: its aliases, what it holds, its options.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "show")]
+struct Show {
+    /// the account's address
+    #[argh(positional)]
+    address: String,
+    /// data directory (default /var/lib/pillarbox)
+    #[argh(option)]
+    dir: Option<PathBuf>,
+}
+
+/// Set an option of an account; pillarbox help accounts lists them.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "set")]
+struct Set {
+    /// the account's address
+    #[argh(positional)]
+    address: String,
+    /// the option's name
+    #[argh(positional)]
+    option: String,
+    /// its new value
+    #[argh(positional)]
+    value: String,
+    /// data directory (default /var/lib/pillarbox)
+    #[argh(option)]
+    dir: Option<PathBuf>,
+}
+
 impl AccountCommand {
     pub fn run(self) -> Result<(), Error> {
         match self.action {
@@ -88,6 +120,8 @@ impl AccountCommand {
             Action::List(action) => action.run(self.dir),
             Action::Password(action) => action.run(self.dir),
             Action::Delete(action) => action.run(self.dir),
+            Action::Show(action) => action.run(self.dir),
+            Action::Set(action) => action.run(self.dir),
         }
     }
 }
@@ -135,6 +169,38 @@ impl Delete {
             Request::DeleteAccount { address },
             &done,
         )
+    }
+}
+
+impl Show {
+    fn run(self, outer: Option<PathBuf>) -> Result<(), Error> {
+        let address = parse(&self.address)?;
+        let request = Request::ShowAccount { address };
+        let mut rows = control::ask(&data_dir(self.dir.or(outer)), request)?;
+        for row in &mut rows {
+            if let [name, value] = row.as_mut_slice()
+                && name == "bytes"
+            {
+                *name = "size".into();
+                *value = size(value.parse().unwrap_or(0));
+            }
+        }
+        print_table(&[], &rows);
+        Ok(())
+    }
+}
+
+impl Set {
+    fn run(self, outer: Option<PathBuf>) -> Result<(), Error> {
+        let address = parse(&self.address)?;
+        let (option, value) = (self.option, self.value);
+        let done = format!("{address}: {option} is {value} now.");
+        let request = Request::SetOption {
+            address,
+            option,
+            value,
+        };
+        change(self.dir.or(outer), request, &done)
     }
 }
 

@@ -143,7 +143,7 @@ fn new_password(from_stdin: bool) -> Result<Secret<String>, Error> {
     Ok(first)
 }
 
-/// Prints rows as columns under a heading.
+/// Prints rows as columns under a heading, if there is one.
 fn print_table(heading: &[&str], rows: &[Vec<String>]) {
     let heading: Vec<String> = heading.iter().map(|it| it.to_string()).collect();
     let width = |column: usize| {
@@ -154,7 +154,8 @@ fn print_table(heading: &[&str], rows: &[Vec<String>]) {
             .max()
             .unwrap_or(0)
     };
-    for row in [&heading].into_iter().chain(rows) {
+    let heading = (!heading.is_empty()).then_some(&heading);
+    for row in heading.into_iter().chain(rows) {
         let cells = row.iter().enumerate();
         let line: String = cells
             .map(|(n, cell)| format!("{cell:<width$}  ", width = width(n)))

@@ -6,6 +6,7 @@ use crate::settings::{Listen, Settings};
 use argh::FromArgs;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Serve the mail of a data directory until told to stop (SIGTERM or Ctrl-C).
 #[derive(FromArgs)]
@@ -37,6 +38,9 @@ pub struct Serve {
     /// key of --tls-certificate, PEM
     #[argh(option)]
     tls_key: Option<PathBuf>,
+    /// seconds from one POP3 login of an account to the next (default 0: no limit)
+    #[argh(option, default = "0")]
+    pop3_login_delay: u32,
 }
 
 impl Serve {
@@ -47,6 +51,7 @@ impl Serve {
             direct: !self.no_direct,
             tls_certificate: self.tls_certificate,
             tls_key: self.tls_key,
+            pop3_login_delay: Duration::from_secs(u64::from(self.pop3_login_delay)),
             ..Settings::default()
         };
         serve::serve(&self.dir, settings)

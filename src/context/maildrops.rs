@@ -1,21 +1,97 @@
-//! One POP3 session a maildrop (RFC 1939, 4).
+//! What all POP3 sessions share: one session a maildrop (RFC 1939, 4), how long ago each was
+//! opened, and listings read lately.
 
-use crate::mail::AccountId;
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use crate::mail::listing::Listing;
+use crate::mail::{AccountId, MailboxId, ModSeq};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-/// The maildrops that a session has open; a clone shares them.
+/// Messages whose listings are kept between sessions: 4 MiB.
+const MAX_KEPT: usize = 512 << 10;
+/// Logins remembered for LOGIN-DELAY; beyond, those that are over are forgotten.
+const MAX_LOGINS: usize = 10_000;
+
+/// The maildrops; a clone shares them.
 #[derive(Clone, Default)]
-pub struct Maildrops(Arc<Mutex<HashSet<AccountId>>>);
+pub struct Maildrops(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    open: HashSet<AccountId>,
+    logins: HashMap<AccountId, Instant>,
+    /// The last used is at the end.
+    listings: Vec<Kept>,
+}
+
+struct Kept {
+    mailbox: MailboxId,
+    modseq: ModSeq,
+    listing: Arc<Listing>,
+}
+
+/// Why a maildrop can't be held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    InUse,
+    /// Less than the login delay ago.
+    TooSoon,
+}
 
 impl Maildrops {
-    /// `None` while another session holds it.
-    pub fn lock(&self, account: AccountId) -> Option<Lock> {
-        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        open.insert(account).then(|| Lock {
+    /// Holds it unless another session does, or it was held less than `delay` ago.
+    pub fn lock(&self, account: AccountId, now: Instant, delay: Duration) -> Result<Lock, Refused> {
+        let mut state = self.state();
+        let recent = |at: &Instant| now.saturating_duration_since(*at) < delay;
+        if state.logins.get(&account).is_some_and(recent) {
+            return Err(Refused::TooSoon);
+        }
+        if !state.open.insert(account) {
+            return Err(Refused::InUse);
+        }
+        if delay > Duration::ZERO {
+            if state.logins.len() >= MAX_LOGINS {
+                state.logins.retain(|_, at| recent(at));
+            }
+            state.logins.insert(account, now);
+        }
+        Ok(Lock {
             maildrops: self.clone(),
             account,
         })
+    }
+
+    /// The listing last read of the mailbox, and the mod-sequence that it is of.
+    pub fn listing(&self, mailbox: MailboxId) -> Option<(ModSeq, Arc<Listing>)> {
+        let listings = &mut self.state().listings;
+        let at = listings.iter().position(|it| it.mailbox == mailbox)?;
+        let kept = listings.remove(at);
+        let found = (kept.modseq, kept.listing.clone());
+        listings.push(kept);
+        Some(found)
+    }
+
+    pub fn keep(&self, mailbox: MailboxId, modseq: ModSeq, listing: &Arc<Listing>) {
+        let listings = &mut self.state().listings;
+        listings.retain(|it| it.mailbox != mailbox);
+        listings.push(Kept {
+            mailbox,
+            modseq,
+            listing: listing.clone(),
+        });
+        let mut room = MAX_KEPT;
+        let fitting = listings.iter().rev().take_while(|it| {
+            // An empty one takes room too.
+            let left = room.checked_sub(it.listing.len() + 8);
+            room = left.unwrap_or(0);
+            left.is_some()
+        });
+        let fitting = fitting.count();
+        listings.drain(..listings.len() - fitting);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -27,28 +103,65 @@ pub struct Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        let open = &self.maildrops.0;
-        let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.remove(&self.account);
+        self.maildrops.state().open.remove(&self.account);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::Uid;
+
+    const NONE: Duration = Duration::ZERO;
 
     #[test]
     fn a_maildrop_is_held_once_and_freed_even_by_a_panic() {
-        let maildrops = Maildrops::default();
-        let held = maildrops.lock(AccountId(1));
-        assert!(held.is_some());
-        assert!(maildrops.lock(AccountId(1)).is_none());
-        assert!(maildrops.lock(AccountId(2)).is_some());
+        let (maildrops, now) = (Maildrops::default(), Instant::now());
+        let lock = |account| maildrops.lock(AccountId(account), now, NONE);
+        let held = lock(1);
+        assert!(held.is_ok());
+        assert_eq!(lock(1).err(), Some(Refused::InUse));
+        assert!(lock(2).is_ok());
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let _held = held;
             panic!("a session's bug");
         }));
         assert!(panicked.is_err());
-        assert!(maildrops.lock(AccountId(1)).is_some());
+        assert!(lock(1).is_ok());
+    }
+
+    #[test]
+    fn logins_keep_their_distance() {
+        let (maildrops, now) = (Maildrops::default(), Instant::now());
+        let delay = Duration::from_secs(60);
+        let lock = |account, after| {
+            let at = now + Duration::from_secs(after);
+            maildrops.lock(AccountId(account), at, delay).err()
+        };
+        assert_eq!(lock(1, 0), None);
+        assert_eq!(lock(1, 59), Some(Refused::TooSoon));
+        assert_eq!(lock(2, 59), None);
+        // A refusal does not begin the delay anew.
+        assert_eq!(lock(1, 60), None);
+    }
+
+    #[test]
+    fn listings_are_kept_while_there_is_room() {
+        let maildrops = Maildrops::default();
+        let listing = |messages: u32| {
+            let mut listing = Listing::default();
+            (1..=messages).for_each(|uid| listing.push(Uid::new(uid).unwrap(), 1));
+            Arc::new(listing)
+        };
+        let keep = |mailbox, listing| maildrops.keep(MailboxId(mailbox), ModSeq::MIN, &listing);
+        keep(1, listing(10));
+        keep(2, listing(20));
+        assert!(maildrops.listing(MailboxId(1)).is_some());
+        // Mailbox 2 has now waited longest.
+        keep(3, listing(MAX_KEPT as u32 - 30));
+        let kept = |mailbox| maildrops.listing(MailboxId(mailbox)).map(|it| it.1.len());
+        assert_eq!((kept(1), kept(2)), (Some(10), None));
+        keep(4, listing(MAX_KEPT as u32));
+        assert_eq!((kept(1), kept(3), kept(4)), (None, None, None));
     }
 }

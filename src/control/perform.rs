@@ -3,6 +3,7 @@
 use super::{Reply, Request};
 use crate::address::Address;
 use crate::mail::Account;
+use crate::mail::option::AccountOptions;
 use crate::secret::{Credential, Secret};
 use crate::store::{Error, Store};
 
@@ -26,6 +27,12 @@ pub async fn perform(store: &Store, request: Request) -> Reply {
             let done = store.delete_account(account.id).await;
             done.map(none).map_err(|error| sentence(&error, &address))
         }
+        Request::ShowAccount { address } => show_account(store, &address).await,
+        Request::SetOption {
+            address,
+            option,
+            value,
+        } => set_option(store, &address, option, value).await,
         Request::AddAlias {
             alias,
             account: owner,
@@ -75,6 +82,40 @@ async fn list_accounts(store: &Store) -> Reply {
     let mut rows = rows.await.map_err(|error| error.to_string())?;
     rows.sort();
     Ok(rows)
+}
+
+async fn show_account(store: &Store, address: &Address) -> Reply {
+    let account = account(store, address).await?;
+    let read = store.read(move |snapshot| {
+        let mailboxes = snapshot.mailboxes(account.id)?;
+        let messages: u64 = mailboxes.iter().map(|it| u64::from(it.messages)).sum();
+        let bytes: u64 = mailboxes.iter().map(|it| it.size).sum();
+        let mut rows = vec![
+            ("address", account.address.to_string()),
+            ("messages", messages.to_string()),
+            ("bytes", bytes.to_string()),
+        ];
+        rows.extend(account.aliases.iter().map(|it| ("alias", it.to_string())));
+        let options = snapshot.account_options(account.id)?;
+        let options = options.rows().into_iter();
+        rows.extend(options.map(|(name, value)| (name, value.to_string())));
+        let rows = rows.into_iter();
+        Ok(rows.map(|(name, value)| vec![name.into(), value]).collect())
+    });
+    read.await.map_err(|error| error.to_string())
+}
+
+async fn set_option(store: &Store, address: &Address, option: String, value: String) -> Reply {
+    let account = account(store, address).await?;
+    AccountOptions::default().set(&option, &value)?;
+    let changed = store.change_options(account.id, move |options| {
+        // Checked above.
+        let _ = options.set(&option, &value);
+    });
+    changed
+        .await
+        .map(none)
+        .map_err(|error| sentence(&error, address))
 }
 
 async fn remove_alias(store: &Store, alias: Address) -> Reply {

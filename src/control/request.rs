@@ -26,6 +26,16 @@ pub enum Request {
     DeleteAccount {
         address: Address,
     },
+    /// Rows of name, value.
+    ShowAccount {
+        address: Address,
+    },
+    /// An option by its name, as [`crate::mail::option`] has them.
+    SetOption {
+        address: Address,
+        option: String,
+        value: String,
+    },
     AddAlias {
         alias: Address,
         account: Address,
@@ -48,6 +58,12 @@ impl Request {
             Request::ListAccounts => "account list".to_string(),
             Request::SetPassword { address, .. } => format!("account password {address}"),
             Request::DeleteAccount { address } => format!("account delete {address}"),
+            Request::ShowAccount { address } => format!("account show {address}"),
+            Request::SetOption {
+                address,
+                option,
+                value,
+            } => format!("account set {address} {option} {value}"),
             Request::AddAlias { alias, account } => format!("alias add {alias} {account}"),
             Request::RemoveAlias { alias } => format!("alias remove {alias}"),
             Request::ListAliases => "alias list".to_string(),
@@ -72,6 +88,12 @@ impl Request {
                 put(&["account-password", &address.to_string(), password.reveal()]);
             }
             Request::DeleteAccount { address } => put(&["account-delete", &address.to_string()]),
+            Request::ShowAccount { address } => put(&["account-show", &address.to_string()]),
+            Request::SetOption {
+                address,
+                option,
+                value,
+            } => put(&["account-set", &address.to_string(), option, value]),
             Request::AddAlias { alias, account } => {
                 put(&["alias-add", &alias.to_string(), &account.to_string()]);
             }
@@ -100,6 +122,14 @@ impl Request {
             },
             ["account-delete", who] => Request::DeleteAccount {
                 address: address(who)?,
+            },
+            ["account-show", who] => Request::ShowAccount {
+                address: address(who)?,
+            },
+            ["account-set", who, option, value] => Request::SetOption {
+                address: address(who)?,
+                option: option.to_string(),
+                value: value.to_string(),
             },
             ["alias-add", alias, account] => Request::AddAlias {
                 alias: address(alias)?,
@@ -210,6 +240,14 @@ mod tests {
             },
             Request::DeleteAccount {
                 address: address("a@example.org"),
+            },
+            Request::ShowAccount {
+                address: address("a@example.org"),
+            },
+            Request::SetOption {
+                address: address("a@example.org"),
+                option: "pop3-order".to_string(),
+                value: "a b".to_string(),
             },
             Request::AddAlias {
                 alias: address("b@example.org"),

@@ -1,5 +1,6 @@
-//! A client's commands as types (RFC 1939, 2449, 2595, 5034).
+//! A client's commands as types (RFC 1939, 2449, 2595, 5034, 6856).
 
+use super::text::Text;
 use crate::secret::Secret;
 
 #[derive(Debug)]
@@ -22,27 +23,30 @@ pub enum Command {
         lines: u32,
     },
     Dele(u32),
+    Utf8,
+    /// Without a language it asks which there are.
+    Lang(Option<String>),
     Noop,
     Rset,
     Quit,
 }
 
-/// Reads one line without its end. The error is the text of the reply.
-pub fn parse(line: &[u8]) -> Result<Command, &'static str> {
-    let line = std::str::from_utf8(line).map_err(|_| "A command is a line of text")?;
+/// Reads one line without its end. The error is what to reply.
+pub fn parse(line: &[u8]) -> Result<Command, Text> {
+    let line = std::str::from_utf8(line).map_err(|_| Text::NotText)?;
     let (keyword, argument) = line.split_once(' ').unwrap_or((line, ""));
     let alone = |command| match argument.trim() {
         "" => Ok(command),
-        _ => Err("This command takes no argument"),
+        _ => Err(Text::NoArgument),
     };
     match keyword.trim_end().to_ascii_uppercase().as_str() {
         "CAPA" => alone(Command::Capa),
         "STLS" => alone(Command::Stls),
         "AUTH" => auth(argument),
-        "USER" if argument.trim().is_empty() => Err("USER takes a name"),
+        "USER" if argument.trim().is_empty() => Err(Text::UserName),
         "USER" => Ok(Command::User(argument.trim().into())),
         // Spaces may be of the password.
-        "PASS" if argument.is_empty() => Err("PASS takes a password"),
+        "PASS" if argument.is_empty() => Err(Text::PassPassword),
         "PASS" => Ok(Command::Pass(Secret::new(argument.into()))),
         "STAT" => alone(Command::Stat),
         "LIST" => optional(argument).map(Command::List),
@@ -50,15 +54,17 @@ pub fn parse(line: &[u8]) -> Result<Command, &'static str> {
         "RETR" => number(argument).map(Command::Retr),
         "TOP" => top(argument),
         "DELE" => number(argument).map(Command::Dele),
+        "UTF8" => alone(Command::Utf8),
+        "LANG" => lang(argument).map(Command::Lang),
         "NOOP" => alone(Command::Noop),
         "RSET" => alone(Command::Rset),
         "QUIT" => alone(Command::Quit),
-        _ => Err("Command not recognized"),
+        _ => Err(Text::Unknown),
     }
 }
 
 /// `AUTH [mechanism [initial-response]]`; `=` is an empty response (RFC 5034, 4).
-fn auth(argument: &str) -> Result<Command, &'static str> {
+fn auth(argument: &str) -> Result<Command, Text> {
     let mut words = argument.split_ascii_whitespace();
     let mechanism = words.next().map(String::from);
     let initial = words.next().map(|word| match word {
@@ -66,35 +72,41 @@ fn auth(argument: &str) -> Result<Command, &'static str> {
         word => word.into(),
     });
     match words.next() {
-        Some(_) => Err("AUTH takes a mechanism and one response"),
+        Some(_) => Err(Text::AuthArguments),
         None => Ok(Command::Auth { mechanism, initial }),
     }
 }
 
-fn top(argument: &str) -> Result<Command, &'static str> {
-    let (message, lines) = argument
-        .trim()
-        .split_once(' ')
-        .ok_or("TOP takes a message number and a number of lines")?;
+/// `LANG [language-range]` (RFC 6856, 3.1).
+fn lang(argument: &str) -> Result<Option<String>, Text> {
+    let mut words = argument.split_ascii_whitespace();
+    match (words.next(), words.next()) {
+        (language, None) => Ok(language.map(String::from)),
+        (_, Some(_)) => Err(Text::LangArgument),
+    }
+}
+
+fn top(argument: &str) -> Result<Command, Text> {
+    let (message, lines) = argument.trim().split_once(' ').ok_or(Text::TopArguments)?;
     Ok(Command::Top {
         number: number(message)?,
         lines: number(lines)?,
     })
 }
 
-fn optional(argument: &str) -> Result<Option<u32>, &'static str> {
+fn optional(argument: &str) -> Result<Option<u32>, Text> {
     match argument.trim() {
         "" => Ok(None),
         argument => number(argument).map(Some),
     }
 }
 
-fn number(text: &str) -> Result<u32, &'static str> {
+fn number(text: &str) -> Result<u32, Text> {
     let text = text.trim();
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     match text.parse() {
         Ok(number) if digits => Ok(number),
-        _ => Err("A number is due"),
+        _ => Err(Text::Number),
     }
 }
 
@@ -159,6 +171,8 @@ mod tests {
             "APOP a b",
             "\u{e4}",
             "LIST 1,2",
+            "UTF8 now",
+            "LANG en ru",
         ] {
             assert!(parse(line.as_bytes()).is_err(), "{line}");
         }

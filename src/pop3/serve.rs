@@ -3,13 +3,18 @@
 use super::maildrop::{Maildrop, Update};
 use super::session::{Answer, Ask, Config, Session, Step, Unopened};
 use crate::context::Context;
-use crate::context::maildrops::Lock;
-use crate::mail::{AccountId, FlagNames, Flags, MailboxId, MailboxName, Uid, UidSet};
+use crate::context::maildrops::{Lock, Refused};
+use crate::mail::listing::Listing;
+use crate::mail::option::Deletion;
+use crate::mail::{
+    AccountId, FlagNames, Flags, MailboxId, MailboxInfo, MailboxName, SpecialUse, Uid, UidSet,
+};
 use crate::net::stream::Stream;
 use crate::secret::random;
 use crate::store::{self, Blob, FlagChange, Origin};
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Replies to a pipelined group are collected to this much, bytes.
 const MAX_OUTPUT: usize = 16 * 1024;
@@ -30,9 +35,16 @@ pub async fn serve(context: Arc<Context>, mut stream: Stream, implicit_tls: bool
 /// What the session has open.
 #[derive(Default)]
 struct Open {
-    maildrop: Option<(Lock, MailboxId)>,
+    maildrop: Option<Held>,
     /// The message that is being sent.
     reading: Option<Box<Reading>>,
+}
+
+struct Held {
+    account: AccountId,
+    mailbox: MailboxId,
+    deletion: Deletion,
+    _lock: Lock,
 }
 
 struct Reading {
@@ -49,6 +61,7 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
     let mut session = Session::new(Config {
         tls: stream.is_tls(),
         plain_login: settings.plain_login_on_loopback && stream.peer().is_loopback(),
+        login_delay: settings.pop3_login_delay.as_secs(),
         seed: random().map_err(io::Error::other)?,
     });
     let mut open = Open::default();
@@ -103,15 +116,15 @@ async fn answer(
         }
         Ask::Open(account) => {
             let opened = open_maildrop(context, account).await;
-            let opened = opened.map(|(lock, mailbox, maildrop)| {
-                open.maildrop = Some((lock, mailbox));
+            let opened = opened.map(|(held, maildrop)| {
+                open.maildrop = Some(held);
                 maildrop
             });
             session.answer(Answer::Opened(opened), out);
         }
         Ask::Retrieve(uid) => {
             open.reading = match &open.maildrop {
-                Some((_, mailbox)) => find(context, *mailbox, uid),
+                Some(held) => find(context, held.mailbox, uid),
                 None => None,
             };
             send_piece(open, session, out);
@@ -126,7 +139,7 @@ async fn answer(
         Ask::Update(update) => {
             // Released before the client hears Goodbye: it may be back at once.
             let updated = match open.maildrop.take() {
-                Some((_lock, mailbox)) => self::update(context, mailbox, update).await,
+                Some(held) => self::update(context, &held, update).await,
                 None => Err(()),
             };
             session.answer(Answer::Updated(updated), out);
@@ -150,27 +163,69 @@ fn send_piece(open: &mut Open, session: &mut Session, out: &mut Vec<u8>) {
 async fn open_maildrop(
     context: &Context,
     account: AccountId,
-) -> Result<(Lock, MailboxId, Maildrop), Unopened> {
-    let lock = context.maildrops.lock(account).ok_or(Unopened::InUse)?;
-    let read = context.store.read(move |snapshot| {
-        let inbox = snapshot
+) -> Result<(Held, Maildrop), Unopened> {
+    let delay = context.settings.pop3_login_delay;
+    let lock = context.maildrops.lock(account, Instant::now(), delay);
+    let lock = lock.map_err(|refused| match refused {
+        Refused::InUse => Unopened::InUse,
+        Refused::TooSoon => Unopened::TooSoon,
+    })?;
+    let opened = async {
+        let options = context
+            .store
+            .look(|snapshot| snapshot.account_options(account))?;
+        let (inbox, listing) = read_inbox(context, account).await?;
+        let held = Held {
+            account,
+            mailbox: inbox.id,
+            deletion: options.pop3_delete,
+            _lock: lock,
+        };
+        let maildrop = Maildrop::new(inbox.uid_validity, listing, options.pop3_order);
+        Ok((held, maildrop))
+    };
+    opened.await.map_err(|error| {
+        log::warn!("pop3: a maildrop can't be read: {error}");
+        match error {
+            store::Error::Corrupt(_) => Unopened::Damaged,
+            _ => Unopened::Trouble,
+        }
+    })
+}
+
+/// A poll that finds nothing new reads one row; one that does reads what is new.
+async fn read_inbox(
+    context: &Context,
+    account: AccountId,
+) -> store::Result<(MailboxInfo, Arc<Listing>)> {
+    let inbox = move |snapshot: &store::Snapshot| {
+        snapshot
             .mailbox(account, &MailboxName::inbox())?
-            .ok_or(store::Error::NoMailbox)?;
-        let mut maildrop = Maildrop::new(inbox.uid_validity, inbox.messages);
-        let all = UidSet::from_ranges(vec![(1, u32::MAX)]);
-        snapshot.messages(inbox.id, &all, |message| {
-            maildrop.push(&message);
+            .ok_or(store::Error::NoMailbox)
+    };
+    let now = context.store.look(inbox)?;
+    let kept = context.maildrops.listing(now.id);
+    let old = match kept {
+        Some((modseq, listing)) if modseq == now.highest_modseq => return Ok((now, listing)),
+        Some((_, listing)) => listing,
+        None => Arc::default(),
+    };
+    let read = context.store.read(move |snapshot| {
+        let inbox = inbox(snapshot)?;
+        let mut listing = match old.is_empty() {
+            true => Listing::default(),
+            false => old.still_in(&snapshot.uids(inbox.id)?),
+        };
+        snapshot.messages(inbox.id, &old.beyond(), |message| {
+            listing.push(message.uid, message.size);
             Ok(true)
         })?;
-        Ok((inbox.id, maildrop))
+        Ok((inbox, Arc::new(listing)))
     });
-    match read.await {
-        Ok((mailbox, maildrop)) => Ok((lock, mailbox, maildrop)),
-        Err(error) => {
-            log::warn!("pop3: a maildrop can't be read: {error}");
-            Err(Unopened::Trouble)
-        }
-    }
+    let (inbox, listing) = read.await?;
+    let maildrops = &context.maildrops;
+    maildrops.keep(inbox.id, inbox.highest_modseq, &listing);
+    Ok((inbox, listing))
 }
 
 fn find(context: &Context, mailbox: MailboxId, uid: Uid) -> Option<Box<Reading>> {
@@ -217,25 +272,53 @@ impl Reading {
 }
 
 /// What is marked goes in one transaction, or nothing does.
-async fn update(context: &Context, mailbox: MailboxId, update: Update) -> Result<(), ()> {
+async fn update(context: &Context, held: &Held, update: Update) -> Result<(), ()> {
     let store = &context.store;
-    let origin = Origin::default();
-    if !update.delete.is_empty() {
-        let deleted = store.expunge(mailbox, Some(update.delete), true, origin);
-        deleted.await.map_err(|error| {
-            log::warn!("pop3: messages can't be deleted: {error}");
-        })?;
+    let (mailbox, origin) = (held.mailbox, Origin::default());
+    let mut retrieved = update.retrieved;
+    if held.deletion == Deletion::Expunge && !update.delete.is_empty() {
+        let kept = retrieved.iter().filter(|uid| !update.delete.contains(*uid));
+        retrieved = kept.collect();
+        let deleted = store.expunge(mailbox, Some(update.delete.clone()), true, origin);
+        deleted.await.map_err(|error| not_deleted(&error))?;
     }
-    if !update.seen.is_empty() {
+    if !retrieved.is_empty() {
         let seen = FlagNames {
             system: Flags::SEEN,
             keywords: Vec::new(),
         };
-        let flagged = store.set_flags(mailbox, update.seen, FlagChange::Add, seen, None, origin);
+        let flagged = store.set_flags(mailbox, retrieved, FlagChange::Add, seen, None, origin);
         // A flag less is no reason to tell the client that its deletes failed.
         if let Err(error) = flagged.await {
             log::warn!("pop3: retrieved messages can't be flagged: {error}");
         }
     }
+    if held.deletion == Deletion::Trash && !update.delete.is_empty() {
+        let moved = throw_away(context, held, update.delete).await;
+        moved.map_err(|error| not_deleted(&error))?;
+    }
     Ok(())
+}
+
+fn not_deleted(error: &store::Error) {
+    log::warn!("pop3: messages can't be deleted: {error}");
+}
+
+/// Moves them to the mailbox with \Trash, which is made if there is none.
+async fn throw_away(context: &Context, held: &Held, uids: UidSet) -> store::Result<()> {
+    let store = &context.store;
+    let mailboxes = store.look(|snapshot| snapshot.mailboxes(held.account))?;
+    let has_use = |it: &&MailboxInfo| it.special_use == Some(SpecialUse::Trash);
+    let is_named = |it: &&MailboxInfo| it.name.as_str() == "Trash";
+    let found = mailboxes.iter().find(has_use);
+    let trash = match found.or_else(|| mailboxes.iter().find(is_named)) {
+        Some(trash) => trash.id,
+        None => {
+            let name = MailboxName::parse("Trash").map_err(|_| store::Error::NoMailbox)?;
+            let made = store.create_mailbox(held.account, name, Some(SpecialUse::Trash));
+            made.await?.id
+        }
+    };
+    let moved = store.move_messages(held.mailbox, uids, trash, Origin::default());
+    moved.await.map(|_| ())
 }

@@ -5,10 +5,10 @@
 use super::command::{self, Command};
 use super::maildrop::{Entry, Maildrop, Update};
 use super::stuff::Stuffer;
+use super::text::{Language, Text};
 use crate::mail::{Account, AccountId, Uid};
 use crate::sasl::dialogue::{self, Dialogue, Nonces};
 use crate::sasl::{self, Denial, Mechanism, Turn};
-use crate::secret::Secret;
 use crate::wire::{Input, Line};
 
 /// Longest command line, bytes without its end (RFC 2449, 4). AUTH and PASS may carry more.
@@ -17,10 +17,6 @@ const MAX_LINE: usize = 255;
 const MAX_SKIPPED: usize = 1 << 20;
 /// Errors in a row before the connection is closed.
 const MAX_ERRORS: u32 = 20;
-/// Logins that may fail before the connection is closed.
-const MAX_LOGIN_FAILURES: u32 = 5;
-/// A listing is flushed in pieces of this, bytes.
-const MAX_OUTPUT: usize = 16 * 1024;
 
 /// What a session is told at its start.
 #[derive(Clone, Debug)]
@@ -29,6 +25,8 @@ pub struct Config {
     pub tls: bool,
     /// Whether a password may come without TLS.
     pub plain_login: bool,
+    /// Seconds from one login of an account to the next; 0 for none.
+    pub login_delay: u64,
     /// Fresh randomness, for SCRAM.
     pub seed: [u8; 32],
 }
@@ -73,23 +71,32 @@ pub enum Answer<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unopened {
     InUse,
+    /// Less than [`Config::login_delay`] after the login before.
+    TooSoon,
+    /// Later it may be there.
     Trouble,
+    Damaged,
 }
 
+/// AUTH, USER and PASS are in [`super::login`], what follows the login in
+/// [`super::transaction`].
 pub struct Session {
-    config: Config,
-    input: Input,
-    phase: Phase,
-    nonces: Nonces,
+    pub(super) config: Config,
+    pub(super) input: Input,
+    pub(super) phase: Phase,
+    pub(super) nonces: Nonces,
     /// What USER named.
-    user: Option<String>,
-    login_failures: u32,
+    pub(super) user: Option<String>,
+    pub(super) login_failures: u32,
     errors: u32,
-    account: Option<Account>,
-    maildrop: Option<Maildrop>,
+    language: Language,
+    /// UTF8 was said (RFC 6856, 2.1).
+    pub(super) utf8: bool,
+    pub(super) account: Option<Account>,
+    pub(super) maildrop: Option<Maildrop>,
 }
 
-enum Phase {
+pub(super) enum Phase {
     Greeting,
     Commands,
     /// Bytes dropped of a line that is too long.
@@ -106,7 +113,7 @@ enum Phase {
 }
 
 /// What is being found out.
-enum Asked {
+pub(super) enum Asked {
     /// By AUTH, or by PASS.
     Login(Option<Dialogue>),
     Open(Account),
@@ -114,22 +121,22 @@ enum Asked {
     Update,
 }
 
-struct Sending {
-    entry: Entry,
+pub(super) struct Sending {
+    pub entry: Entry,
     /// TOP: how many lines of the body.
-    lines: Option<u32>,
+    pub lines: Option<u32>,
     /// Once the first piece has come.
-    stuffer: Option<Stuffer>,
+    pub stuffer: Option<Stuffer>,
 }
 
 #[derive(Clone, Copy)]
-enum Listing {
+pub(super) enum Listing {
     Sizes,
     UniqueIds,
 }
 
 /// A step, or none yet.
-enum Next {
+pub(super) enum Next {
     Again,
     Step(Step),
 }
@@ -144,6 +151,8 @@ impl Session {
             user: None,
             login_failures: 0,
             errors: 0,
+            language: Language::default(),
+            utf8: false,
             account: None,
             maildrop: None,
         }
@@ -172,6 +181,8 @@ impl Session {
         self.input.clear();
         self.config.tls = true;
         self.user = None;
+        self.language = Language::default();
+        self.utf8 = false;
     }
 
     /// May have a further question: the driver goes on with what [`Session::step`] says.
@@ -201,8 +212,8 @@ impl Session {
             }
             (Phase::Asked(Asked::Update), Answer::Updated(updated)) => {
                 match updated {
-                    Ok(()) => self.ok("Goodbye", out),
-                    Err(()) => self.err("[SYS/TEMP] Messages were not deleted", out),
+                    Ok(()) => self.ok(Text::Goodbye, out),
+                    Err(()) => self.err_with(Some("SYS/TEMP"), Text::NotDeleted, &[], out),
                 };
                 self.phase = Phase::Closed;
             }
@@ -212,7 +223,7 @@ impl Session {
 
     fn advance(&mut self, out: &mut Vec<u8>) -> Next {
         match std::mem::replace(&mut self.phase, Phase::Commands) {
-            Phase::Greeting => self.ok("POP3 server ready", out),
+            Phase::Greeting => self.ok(Text::Ready, out),
             Phase::Commands => self.command_line(out),
             Phase::SkipLine(skipped) => self.skip_line(skipped, out),
             Phase::Login(dialogue) => self.login_line(dialogue, out),
@@ -227,27 +238,50 @@ impl Session {
         }
     }
 
-    fn ask(&mut self, asked: Asked, ask: Ask) -> Next {
+    pub(super) fn ask(&mut self, asked: Asked, ask: Ask) -> Next {
         self.phase = Phase::Asked(asked);
         Next::Step(Step::Ask(ask))
     }
 
-    fn ok(&mut self, text: &str, out: &mut Vec<u8>) -> Next {
+    pub(super) fn ok(&mut self, text: Text, out: &mut Vec<u8>) -> Next {
+        self.ok_with(text, &[], out)
+    }
+
+    pub(super) fn ok_with(&mut self, text: Text, with: &[&str], out: &mut Vec<u8>) -> Next {
+        let text = text.fill(self.language, with);
+        self.ok_line(&text, out)
+    }
+
+    pub(super) fn ok_line(&mut self, text: &str, out: &mut Vec<u8>) -> Next {
         self.errors = 0;
         out.extend_from_slice(format!("+OK {text}\r\n").as_bytes());
         Next::Again
     }
 
-    fn err(&mut self, text: &str, out: &mut Vec<u8>) -> Next {
-        out.extend_from_slice(format!("-ERR {text}\r\n").as_bytes());
+    pub(super) fn err(&mut self, text: Text, out: &mut Vec<u8>) -> Next {
+        self.err_with(None, text, &[], out)
+    }
+
+    /// With a response code (RFC 2449, 8).
+    pub(super) fn err_with(
+        &mut self,
+        code: Option<&str>,
+        text: Text,
+        with: &[&str],
+        out: &mut Vec<u8>,
+    ) -> Next {
+        let code = code.map(|code| format!("[{code}] ")).unwrap_or_default();
+        let text = text.fill(self.language, with);
+        out.extend_from_slice(format!("-ERR {code}{text}\r\n").as_bytes());
         self.errors += 1;
         match self.errors > MAX_ERRORS {
-            true => self.close("Too many errors", out),
+            true => self.close(Text::TooManyErrors, out),
             false => Next::Again,
         }
     }
 
-    fn close(&mut self, text: &str, out: &mut Vec<u8>) -> Next {
+    pub(super) fn close(&mut self, text: Text, out: &mut Vec<u8>) -> Next {
+        let text = text.fill(self.language, &[]);
         out.extend_from_slice(format!("-ERR {text}\r\n").as_bytes());
         self.phase = Phase::Closed;
         Next::Step(Step::Close)
@@ -275,9 +309,9 @@ impl Session {
         }
     }
 
-    fn line_too_long(&mut self, out: &mut Vec<u8>) -> Next {
+    pub(super) fn line_too_long(&mut self, out: &mut Vec<u8>) -> Next {
         self.phase = Phase::SkipLine(0);
-        self.err("The line is too long", out)
+        self.err(Text::LineTooLong, out)
     }
 
     fn skip_line(&mut self, skipped: usize, out: &mut Vec<u8>) -> Next {
@@ -286,7 +320,7 @@ impl Session {
             return Next::Again;
         }
         if skipped + dropped > MAX_SKIPPED {
-            return self.close("The line does not end", out);
+            return self.close(Text::LineEndless, out);
         }
         self.phase = Phase::SkipLine(skipped + dropped);
         Next::Step(Step::NeedInput)
@@ -301,24 +335,25 @@ impl Session {
                     self.ask(Asked::Update, Ask::Update(update))
                 }
                 None => {
-                    self.ok("Goodbye", out);
+                    self.ok(Text::Goodbye, out);
                     self.phase = Phase::Closed;
                     Next::Step(Step::Close)
                 }
             },
+            Command::Lang(language) => self.lang(language.as_deref(), out),
             command if self.maildrop.is_some() => self.transaction(command, out),
-            Command::Stls if self.config.tls => self.err("TLS is on already", out),
+            Command::Stls if self.config.tls => self.err(Text::TlsAlready, out),
             Command::Stls => {
                 // What came behind it came in clear (CVE-2011-0411).
                 self.input.clear();
-                self.ok("Begin TLS now", out);
+                self.ok(Text::TlsBegin, out);
                 Next::Step(Step::StartTls)
             }
             Command::Auth {
                 mechanism: None, ..
             } => self.mechanisms(out),
             Command::Auth { .. } | Command::User(_) | Command::Pass(_) if !self.may_log_in() => {
-                self.err("Begin TLS first: STLS", out)
+                self.err(Text::TlsFirst, out)
             }
             Command::Auth {
                 mechanism: Some(mechanism),
@@ -326,25 +361,33 @@ impl Session {
             } => self.auth(&mechanism, initial.as_deref(), out),
             Command::User(user) => {
                 self.user = Some(user);
-                self.ok("Send PASS", out)
+                self.ok(Text::SendPass, out)
             }
             Command::Pass(password) => self.pass(password, out),
-            _ => self.err("Log in first", out),
+            Command::Utf8 => {
+                self.utf8 = true;
+                self.ok(Text::Utf8, out)
+            }
+            _ => self.err(Text::LoginFirst, out),
         }
     }
 
     /// RFC 2449, 5: only what holds now.
     fn capabilities(&mut self, out: &mut Vec<u8>) -> Next {
-        self.ok("Capabilities follow", out);
+        self.ok(Text::Capabilities, out);
         let mut lines = vec!["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING"];
-        let names = Mechanism::ALL.map(Mechanism::name).join(" ");
-        let sasl = format!("SASL {names}");
+        lines.extend(["UTF8 USER", "LANG"]);
+        let sasl = format!("SASL {}", mechanism_names());
+        let delay = format!("LOGIN-DELAY {}", self.config.login_delay);
         let before_login = self.maildrop.is_none();
         if before_login && self.may_log_in() {
             lines.extend(["USER", sasl.as_str()]);
         }
         if before_login && !self.config.tls {
             lines.push("STLS");
+        }
+        if self.config.login_delay > 0 {
+            lines.push(&delay);
         }
         lines.extend(["EXPIRE NEVER", "IMPLEMENTATION pillarbox", "."]);
         for line in lines {
@@ -354,223 +397,34 @@ impl Session {
         Next::Again
     }
 
-    /// AUTH alone lists the mechanisms, as clients of old ask.
-    fn mechanisms(&mut self, out: &mut Vec<u8>) -> Next {
-        self.ok("Mechanisms follow", out);
-        if self.may_log_in() {
-            for mechanism in Mechanism::ALL {
-                out.extend_from_slice(mechanism.name().as_bytes());
-                out.extend_from_slice(b"\r\n");
+    /// RFC 6856, 3.1. The texts are UTF-8 whether or not UTF8 was said.
+    fn lang(&mut self, range: Option<&str>, out: &mut Vec<u8>) -> Next {
+        let Some(range) = range else {
+            self.ok(Text::Languages, out);
+            for language in Language::ALL {
+                let line = format!("{} {}\r\n", language.tag(), language.name());
+                out.extend_from_slice(line.as_bytes());
             }
-        }
-        out.extend_from_slice(b".\r\n");
-        Next::Again
-    }
-
-    fn may_log_in(&self) -> bool {
-        self.config.tls || self.config.plain_login
-    }
-
-    fn auth(&mut self, mechanism: &str, initial: Option<&str>, out: &mut Vec<u8>) -> Next {
-        let Some(mechanism) = Mechanism::parse(mechanism) else {
-            return self.err("Mechanisms are PLAIN, LOGIN and SCRAM-SHA-256", out);
-        };
-        let mut dialogue = Dialogue::new(mechanism, self.nonces.fresh());
-        let turn = dialogue.start(initial);
-        self.login_turn(Some(dialogue), turn, out)
-    }
-
-    fn pass(&mut self, password: Secret<String>, out: &mut Vec<u8>) -> Next {
-        let Some(user) = self.user.take() else {
-            return self.err("Send USER first", out);
-        };
-        let login = sasl::prepare(&user).into_owned();
-        let ask = sasl::Ask::Password { login, password };
-        self.ask(Asked::Login(None), Ask::Authenticate(ask))
-    }
-
-    fn login_line(&mut self, mut dialogue: Dialogue, out: &mut Vec<u8>) -> Next {
-        match self.input.line(dialogue::MAX_LINE, true) {
-            Line::Partial => {
-                self.phase = Phase::Login(dialogue);
-                Next::Step(Step::NeedInput)
-            }
-            Line::TooLong => self.line_too_long(out),
-            Line::Complete { length, end } => {
-                let turn = dialogue.line(self.input.bytes().get(..length).unwrap_or_default());
-                self.input.consume(end);
-                self.login_turn(Some(dialogue), turn, out)
-            }
-        }
-    }
-
-    fn login_turn(&mut self, dialogue: Option<Dialogue>, turn: Turn, out: &mut Vec<u8>) -> Next {
-        match (turn, dialogue) {
-            (Turn::Challenge(challenge), Some(dialogue)) => {
-                out.extend_from_slice(b"+ ");
-                out.extend_from_slice(dialogue::encode(&challenge).as_bytes());
-                out.extend_from_slice(b"\r\n");
-                self.phase = Phase::Login(dialogue);
-                Next::Again
-            }
-            (Turn::Ask(ask), dialogue) => self.ask(Asked::Login(dialogue), Ask::Authenticate(ask)),
-            (Turn::Granted { account, .. }, _) => {
-                let id = account.id;
-                self.ask(Asked::Open(account), Ask::Open(id))
-            }
-            (Turn::Denied(denial), _) => self.denied(denial, out),
-            (Turn::Challenge(_), None) => self.denied(Denial::Malformed, out),
-        }
-    }
-
-    /// With the codes of RFC 3206.
-    fn denied(&mut self, denial: Denial, out: &mut Vec<u8>) -> Next {
-        let text = match denial {
-            Denial::Credentials => "[AUTH] Wrong name or password",
-            Denial::Wait => "[SYS/TEMP] Too many failed logins, try later",
-            Denial::Unavailable => "[SYS/TEMP] Logins can't be checked now, try later",
-            Denial::Malformed => "That is not how the mechanism goes",
-            Denial::Cancelled => "Login given up",
-        };
-        self.login_failures += 1;
-        let next = self.err(text, out);
-        match (next, self.login_failures >= MAX_LOGIN_FAILURES) {
-            (Next::Again, true) => self.close("Too many failed logins", out),
-            (next, _) => next,
-        }
-    }
-
-    fn opened(&mut self, account: Account, opened: Result<Maildrop, Unopened>, out: &mut Vec<u8>) {
-        match opened {
-            Ok(maildrop) => {
-                self.account = Some(account);
-                let (n, bytes) = maildrop.totals();
-                self.maildrop = Some(maildrop);
-                self.ok(&format!("{n} messages ({bytes} octets)"), out);
-            }
-            Err(Unopened::InUse) => {
-                self.err("[IN-USE] Another session has this maildrop open", out);
-            }
-            Err(Unopened::Trouble) => {
-                self.err("[SYS/TEMP] The maildrop can't be read now, try later", out);
-            }
-        }
-    }
-
-    fn transaction(&mut self, command: Command, out: &mut Vec<u8>) -> Next {
-        let Some(maildrop) = &mut self.maildrop else {
-            return self.err("Log in first", out);
-        };
-        let one = |number: u32| maildrop.get(number).ok_or("There is no such message");
-        match command {
-            Command::Noop => self.ok("", out),
-            Command::Rset => {
-                maildrop.reset();
-                self.ok("Nothing is marked deleted", out)
-            }
-            Command::Stat => {
-                let (n, bytes) = maildrop.totals();
-                self.ok(&format!("{n} {bytes}"), out)
-            }
-            Command::List(None) => {
-                let (n, bytes) = maildrop.totals();
-                self.phase = Phase::Listing(Listing::Sizes, 1);
-                self.ok(&format!("{n} messages ({bytes} octets)"), out)
-            }
-            Command::Uidl(None) => {
-                self.phase = Phase::Listing(Listing::UniqueIds, 1);
-                self.ok("Unique-ids follow", out)
-            }
-            Command::List(Some(number)) => match one(number) {
-                Ok(entry) => self.ok(&format!("{number} {}", entry.size), out),
-                Err(text) => self.err(text, out),
-            },
-            Command::Uidl(Some(number)) => match one(number) {
-                Ok(entry) => {
-                    let unique_id = maildrop.unique_id(entry);
-                    self.ok(&format!("{number} {unique_id}"), out)
-                }
-                Err(text) => self.err(text, out),
-            },
-            Command::Dele(number) => match one(number) {
-                Ok(entry) => {
-                    maildrop.delete(entry);
-                    self.ok("Marked deleted", out)
-                }
-                Err(text) => self.err(text, out),
-            },
-            Command::Retr(number) => match one(number) {
-                Ok(entry) => self.retrieve(entry, None),
-                Err(text) => self.err(text, out),
-            },
-            Command::Top { number, lines } => match one(number) {
-                Ok(entry) => self.retrieve(entry, Some(lines)),
-                Err(text) => self.err(text, out),
-            },
-            _ => self.err("Not after the login", out),
-        }
-    }
-
-    fn list_from(&mut self, listing: Listing, from: u32, out: &mut Vec<u8>) -> Next {
-        let Some(maildrop) = &self.maildrop else {
+            out.extend_from_slice(b".\r\n");
             return Next::Again;
         };
-        for entry in maildrop.from(from) {
-            if out.len() >= MAX_OUTPUT {
-                self.phase = Phase::Listing(listing, entry.number);
-                return Next::Step(Step::Flush);
+        match Language::find(range) {
+            Some(language) => {
+                self.language = language;
+                let text = Text::Language.fill(language, &[]);
+                self.ok_line(&format!("{} {text}", language.tag()), out)
             }
-            let line = match listing {
-                Listing::Sizes => format!("{} {}\r\n", entry.number, entry.size),
-                Listing::UniqueIds => {
-                    format!("{} {}\r\n", entry.number, maildrop.unique_id(entry))
-                }
-            };
-            out.extend_from_slice(line.as_bytes());
-        }
-        out.extend_from_slice(b".\r\n");
-        Next::Again
-    }
-
-    fn retrieve(&mut self, entry: Entry, lines: Option<u32>) -> Next {
-        let sending = Sending {
-            entry,
-            lines,
-            stuffer: None,
-        };
-        self.ask(Asked::Piece(sending), Ask::Retrieve(entry.uid))
-    }
-
-    fn piece(&mut self, mut sending: Sending, piece: Option<&[u8]>, out: &mut Vec<u8>) {
-        let mut stuffer = match (sending.stuffer.take(), piece) {
-            (Some(stuffer), _) => stuffer,
-            (None, Some(_)) => {
-                match sending.lines {
-                    None => self.ok(&format!("{} octets", sending.entry.size), out),
-                    Some(_) => self.ok("The top of the message follows", out),
-                };
-                Stuffer::new(sending.lines)
-            }
-            (None, None) => {
-                self.err("[SYS/TEMP] The message is gone or can't be read now", out);
-                return;
-            }
-        };
-        match piece {
-            // There is no way to say so within a message, but not to end it.
-            None => self.phase = Phase::Closed,
-            Some(piece) if !piece.is_empty() && stuffer.push(piece, out) => {
-                sending.stuffer = Some(stuffer);
-                self.phase = Phase::Sending(sending);
-            }
-            Some(_) => {
-                stuffer.finish(out);
-                if let (Some(maildrop), None) = (&mut self.maildrop, sending.lines) {
-                    maildrop.retrieved(sending.entry);
-                }
-            }
+            None => self.err(Text::NoLanguage, out),
         }
     }
+
+    pub(super) fn may_log_in(&self) -> bool {
+        self.config.tls || self.config.plain_login
+    }
+}
+
+pub(super) fn mechanism_names() -> String {
+    Mechanism::ALL.map(Mechanism::name).join(" ")
 }
 
 #[cfg(test)]

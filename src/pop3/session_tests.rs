@@ -2,9 +2,13 @@
 
 use super::*;
 use crate::address::Address;
-use crate::mail::{DateTime, EmailId, Flags, Message};
+use crate::mail::listing::Listing;
+use crate::mail::option::Order;
+use crate::pop3::maildrop::Maildrop;
+use crate::pop3::transaction::MAX_OUTPUT;
 use crate::sasl::Verdict;
-use std::num::{NonZeroU32, NonZeroU64};
+use std::num::NonZeroU32;
+use std::sync::Arc;
 
 const LOGIN: &[u8] = b"USER ann\r\nPASS secret\r\n";
 
@@ -12,6 +16,7 @@ fn session() -> Session {
     Session::new(Config {
         tls: true,
         plain_login: false,
+        login_delay: 60,
         seed: [0; 32],
     })
 }
@@ -25,19 +30,11 @@ fn account() -> Account {
 }
 
 fn maildrop(messages: u32) -> Maildrop {
-    let mut maildrop = Maildrop::new(NonZeroU32::MIN, messages);
+    let mut listing = Listing::default();
     for uid in 1..=messages {
-        maildrop.push(&Message {
-            uid: Uid::new(uid).unwrap(),
-            email: EmailId(1),
-            flags: Flags::NONE,
-            internal_date: DateTime { unix: 0, offset: 0 },
-            save_date: 0,
-            modseq: NonZeroU64::MIN,
-            size: 10,
-        });
+        listing.push(Uid::new(uid).unwrap(), 10);
     }
-    maildrop
+    Maildrop::new(NonZeroU32::MIN, Arc::new(listing), Order::Ascending)
 }
 
 /// Logged in, with what was said so far taken away.
@@ -115,7 +112,9 @@ fn quit_says_if_nothing_was_deleted() {
 fn a_maildrop_that_can_not_be_opened_leaves_the_session_before_login() {
     for (unopened, reply) in [
         (Unopened::InUse, "-ERR [IN-USE] "),
+        (Unopened::TooSoon, "-ERR [LOGIN-DELAY] Log in once in 60 "),
         (Unopened::Trouble, "-ERR [SYS/TEMP] "),
+        (Unopened::Damaged, "-ERR [SYS/PERM] "),
     ] {
         let mut session = session();
         let mut out = Vec::new();
@@ -182,4 +181,38 @@ fn a_long_listing_is_flushed_in_pieces() {
         lines.get(99_999..),
         Some(&["99999 10", "100000 10", "."][..])
     );
+}
+
+#[test]
+fn a_surrogate_is_announced_by_its_own_size_and_ends_once() {
+    let message = "From: почта@пример.рф\r\n\r\n";
+    for (utf8, body) in [(false, ""), (false, "тело\r\n"), (true, "x")] {
+        let mut session = session();
+        let mut out = Vec::new();
+        session.input().push(if utf8 { b"UTF8\r\n" } else { b"" });
+        session.step(&mut out);
+        session.input().push(LOGIN);
+        session.step(&mut out);
+        session.answer(Answer::Verdict(Verdict::Granted(account())), &mut out);
+        session.step(&mut out);
+        let whole = format!("{message}{body}");
+        let mut listing = Listing::default();
+        listing.push(Uid::MIN, whole.len() as u32);
+        let maildrop = Maildrop::new(NonZeroU32::MIN, Arc::new(listing), Order::Ascending);
+        session.answer(Answer::Opened(Ok(maildrop)), &mut out);
+        session.input().push(b"RETR 1\r\n");
+        session.step(&mut out);
+        out.clear();
+        session.answer(Answer::Piece(Some(whole.as_bytes())), &mut out);
+        assert!(matches!(session.step(&mut out), Step::Ask(Ask::More)));
+        session.answer(Answer::Piece(Some(b"")), &mut out);
+        assert!(matches!(session.step(&mut out), Step::NeedInput));
+        let (first, sent) = text(&out).split_once("\r\n").unwrap();
+        let sent = sent.strip_suffix(".\r\n").unwrap();
+        if body.ends_with('\n') || body.is_empty() {
+            assert_eq!(first, format!("+OK {} octets", sent.len()));
+        }
+        assert_eq!(sent.starts_with(message), utf8);
+        assert!(sent.trim_end().ends_with(body.trim_end()));
+    }
 }

@@ -115,6 +115,9 @@ pub struct Settings {
     pub imap_timeout: Duration,
     /// POP3 after login; RFC 1939, 3 asks for 10 min at least.
     pub pop3_timeout: Duration,
+    /// Shortest time from one POP3 login of an account to the next (LOGIN-DELAY of RFC 2449,
+    /// 6.5); whole seconds, 0 for none.
+    pub pop3_login_delay: Duration,
     /// SMTP between commands; RFC 5321, 4.5.3.2.7 asks for 5 min at least.
     pub smtp_timeout: Duration,
     /// How long one chunk of output may wait for a client that does not read.
@@ -141,6 +144,7 @@ impl Default for Settings {
             login_timeout: Duration::from_secs(60),
             imap_timeout: Duration::from_secs(30 * 60),
             pop3_timeout: Duration::from_secs(10 * 60),
+            pop3_login_delay: Duration::ZERO,
             smtp_timeout: Duration::from_secs(5 * 60),
             write_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(10),

@@ -4,6 +4,7 @@ use super::Snapshot;
 use super::codec::{Reader, put, put_bytes};
 use super::error::{Error, Result};
 use super::mailbox;
+use super::option;
 use super::schema::*;
 use super::tx::Tx;
 use crate::address::{Address, Domain};
@@ -135,6 +136,7 @@ pub(super) fn delete(tx: &mut Tx<'_>, id: AccountId) -> Result<()> {
         take_away_address(tx, address)?;
     }
     tx.change().accounts.remove(id.0)?;
+    option::forget(tx, id)?;
     mailbox::doom_all(tx, id)
 }
 

@@ -25,6 +25,7 @@ mod frame;
 mod gather;
 mod mailbox;
 mod message;
+mod option;
 mod outbox;
 mod outbox_row;
 mod queue;
@@ -46,6 +47,7 @@ mod verify;
 mod writer;
 
 use crate::address::Address;
+use crate::mail::option::AccountOptions;
 use crate::mail::outgoing::QueueId;
 use crate::mail::*;
 use crate::secret::Credential;
@@ -197,6 +199,15 @@ impl Store {
     }
     pub async fn remove_alias(&self, alias: Address) -> Result<()> {
         self.write(move |tx| account::remove_alias(tx, &alias))
+            .await
+    }
+
+    /// `f` changes the account's options, all at one moment; it may be called more than once.
+    pub async fn change_options<F>(&self, account: AccountId, mut f: F) -> Result<()>
+    where
+        F: FnMut(&mut AccountOptions) + Send + 'static,
+    {
+        self.grow(move |tx| option::change(tx, account, &mut f))
             .await
     }
 

@@ -31,6 +31,11 @@ pub(super) fn remove(tx: &mut Tx<'_>, kind: &'static str, key: &str) -> Result<b
     Ok(true)
 }
 
+pub(super) fn get(tx: &Tx<'_>, kind: &str, key: &str) -> Result<Option<Vec<u8>>> {
+    let found = tx.tables().records.get((kind, key))?;
+    Ok(found.map(|row| row.value().to_vec()))
+}
+
 fn has(tx: &Tx<'_>, kind: &str, key: &str) -> Result<bool> {
     Ok(tx.tables().records.get((kind, key))?.is_some())
 }

@@ -249,6 +249,15 @@ class Server:
             assert status == "OK", answer
         client.logout()
 
+    def cli(self, *words):
+        """What `pillarbox WORDS` prints; AssertionError with what it says if it fails."""
+        done = subprocess.run(
+            [binary(), *words, "--dir", self.directory], capture_output=True, text=True, timeout=60
+        )
+        if done.returncode != 0:
+            raise AssertionError(done.stderr)
+        return done.stdout
+
     def bodies(self, user="alice", mailbox="INBOX"):
         """Every message of a mailbox as bytes, in order."""
         client = self.imap(user)

@@ -1,6 +1,8 @@
 """Python's poplib, used broadly, and POP3's own rules on the wire."""
 
 import base64
+import email
+import email.policy
 import poplib
 
 import harness
@@ -109,6 +111,62 @@ class PythonPop(ServerCase):
         self.assertIn(b"[IN-USE]", caught.exception.args[0])
         first.quit()
         self.pop().quit()
+
+    def test_delete_policies_and_order(self):
+        account = f"carol@{harness.DOMAIN}"
+        try:
+            self.server.cli("account", "set", account, "pop3-delete", "keep")
+            self.fill(2)
+            client = self.pop()
+            client.retr(1)
+            client.dele(1)
+            self.assertEqual(client.stat()[0], 1)
+            client.quit()
+            self.assertEqual(self.server.bodies("carol"), [message(0), message(1)])
+            self.server.cli("account", "set", account, "pop3-delete", "trash")
+            self.server.cli("account", "set", account, "pop3-order", "descending")
+            shown = self.server.cli("account", "show", account)
+            self.assertRegex(shown, r"(?m)^pop3-delete +trash$")
+            self.assertRegex(shown, r"(?m)^pop3-order +descending$")
+            self.server.empty("carol", "Trash")
+            client = self.pop()
+            self.assertEqual(b"\r\n".join(client.retr(1)[1]) + b"\r\n", message(1))
+            client.dele(1)
+            client.quit()
+            self.assertEqual(self.server.bodies("carol"), [message(0)])
+            self.assertEqual(self.server.bodies("carol", "Trash"), [message(1)])
+        finally:
+            self.server.cli("account", "set", account, "pop3-delete", "expunge")
+            self.server.cli("account", "set", account, "pop3-order", "ascending")
+        with self.assertRaises(AssertionError):
+            self.server.cli("account", "set", account, "pop3-delete", "burn")
+
+    def test_utf8_and_language(self):
+        text = "From: Почта <почта@пример.рф>\r\nSubject: Тема\r\n\r\nТекст\r\n".encode()
+        self.server.append("carol", "INBOX", [text])
+        client = self.pop(False)
+        self.assertIn("UTF8", client.capa())
+        self.assertIn("LANG", client.capa())
+        client.utf8()
+        client.user("carol")
+        client.pass_(PASSWORD)
+        self.assertEqual(b"\r\n".join(client.retr(1)[1]) + b"\r\n", text)
+        client.quit()
+        # Without UTF8 Python's own parser reads the names out of plain ASCII.
+        client = self.pop()
+        answer, lines, _ = client.retr(1)
+        sent = b"\r\n".join(lines) + b"\r\n"
+        self.assertEqual(int(answer.split()[1]), len(sent))
+        parsed = email.message_from_bytes(sent, policy=email.policy.default)
+        self.assertTrue(sent.split(b"\r\n\r\n")[0].isascii())
+        self.assertEqual(parsed["Subject"], "Тема")
+        self.assertEqual(parsed["From"].groups[0].display_name, "Почта <почта@пример.рф>")
+        client.quit()
+        raw = Pop(self.server, user="carol")
+        self.assertEqual(raw.multi("LANG").decode(), "en English\r\nru Русский\r\n")
+        raw.ok("LANG ru")
+        self.assertEqual(raw.command("RETR 9").strip().decode(), "-ERR Такого сообщения нет")
+        raw.ok("QUIT")
 
     def test_corpus_comes_out_byte_for_byte(self):
         self.server.append("carol", "INBOX", [data for _, data in CORPUS])

@@ -2,12 +2,17 @@
 
 use super::fuzz_sessions;
 use super::login::account;
-use pillarbox::mail::{DateTime, EmailId, Flags, Message, ModSeq, Uid, UidValidity};
+use pillarbox::mail::listing::Listing;
+use pillarbox::mail::option::Order;
+use pillarbox::mail::{Uid, UidValidity};
 use pillarbox::pop3::maildrop::Maildrop;
 use pillarbox::pop3::session::{Answer, Ask, Config, Session, Step, Unopened};
 use pillarbox::sasl::{self, Denial, Verdict};
+use std::sync::Arc;
 
-const SESSIONS: [&[u8]; 10] = [
+const SESSIONS: [&[u8]; 12] = [
+    b"LANG\r\nLANG ru\r\nUTF8\r\nUSER alice\r\nPASS x\r\nLANG *\r\nRETR 1\r\nUTF8\r\nQUIT\r\n",
+    b"LANG ru-RU\r\nNOPE\r\nLANG xx\r\nUSER alice\r\nPASS x\r\nRETR 9\r\nLIST\r\nQUIT\r\n",
     b"CAPA\r\nUSER alice\r\nPASS secret word\r\nSTAT\r\nLIST\r\nUIDL\r\nRETR 1\r\nDELE 1\r\nLIST 1\r\nQUIT\r\n",
     b"USER alice\r\nPASS x\r\nTOP 2 1\r\nTOP 3 0\r\nRETR 3\r\nRSET\r\nNOOP\r\nQUIT\r\n",
     b"AUTH PLAIN AGFsaWNlAHNlY3JldA==\r\nUIDL 2\r\nLIST 99\r\nDELE 0\r\nDELE 4294967296\r\nQUIT\r\n",
@@ -37,6 +42,7 @@ fn talk(bytes: &[u8], kind: u8, size: &mut dyn FnMut() -> usize) -> Vec<String> 
     let mut session = Session::new(Config {
         tls: true,
         plain_login: false,
+        login_delay: 10,
         seed: [7; 32],
     });
     let mut told = Vec::new();
@@ -141,17 +147,9 @@ fn is_message(out: &[u8], message: &[u8]) {
 }
 
 fn maildrop() -> Maildrop {
-    let mut maildrop = Maildrop::new(UidValidity::MIN, MESSAGES.len() as u32);
+    let mut listing = Listing::default();
     for (n, message) in (1..).zip(MESSAGES) {
-        maildrop.push(&Message {
-            uid: Uid::new(n).expect("not zero"),
-            email: EmailId(u64::from(n)),
-            flags: Flags::NONE,
-            internal_date: DateTime { unix: 0, offset: 0 },
-            save_date: 0,
-            modseq: ModSeq::MIN,
-            size: message.len() as u32,
-        });
+        listing.push(Uid::new(n).expect("not zero"), message.len() as u32);
     }
-    maildrop
+    Maildrop::new(UidValidity::MIN, Arc::new(listing), Order::Descending)
 }

@@ -12,7 +12,8 @@
 //!   the server has closed; `!silent`: it says nothing; `!sleep MS`; `!repeat N C~ text`.
 //! - `!settings KEY VALUE` (before the first connection), `!setup append USER MAILBOX FILE
 //!   [FLAG...]` with a file of tests/messages, `!setup message USER MAILBOX` followed by
-//!   `M: ` lines, `!setup mailbox USER NAME`, `!setup alias ALIAS USER`.
+//!   `M: ` lines, `!setup mailbox USER NAME`, `!setup alias ALIAS USER`, `!setup option USER
+//!   NAME VALUE`.
 //! - `!count USER MAILBOX N`; `!flags USER MAILBOX N FLAG...`; `!stored USER MAILBOX N`
 //!   followed by `M: ` lines, the whole message or, where `M...` ends them, its beginning.
 //! - `!anywhere`: the file also holds on a server with mail in it, such as `pillarbox demo`:
@@ -330,6 +331,7 @@ impl Run {
             "demo" => settings.demo = value == "true",
             "plain_login_on_loopback" => settings.plain_login_on_loopback = value == "true",
             "login_timeout" => settings.login_timeout = wait()?,
+            "pop3_login_delay" => settings.pop3_login_delay = wait()?,
             "imap_timeout" => settings.imap_timeout = wait()?,
             "pop3_timeout" => settings.pop3_timeout = wait()?,
             "smtp_timeout" => settings.smtp_timeout = wait()?,
@@ -366,6 +368,18 @@ impl Run {
                 let store = &server.context.store;
                 smol::block_on(store.create_mailbox(account, mailbox, None)).map_err(text)?;
                 Ok(())
+            }
+            ["option", user, name, value] => {
+                let server = self.server();
+                let account = server.account(user).id;
+                let (name, value) = (name.to_string(), value.to_string());
+                let set = server
+                    .context
+                    .store
+                    .change_options(account, move |options| {
+                        options.set(&name, &value).expect("an option");
+                    });
+                smol::block_on(set).map_err(text)
             }
             ["alias", alias, user] => {
                 let alias = pillarbox::address::Address::parse(alias).map_err(text)?;

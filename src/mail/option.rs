@@ -1,0 +1,129 @@
+//! What the owner may set for one account.
+
+use std::fmt::Write;
+
+/// How an account is served where the owner may choose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AccountOptions {
+    pub pop3_delete: Deletion,
+    pub pop3_order: Order,
+}
+
+/// What POP3's DELE comes to at QUIT.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Deletion {
+    /// The message goes for good (RFC 1939, 6).
+    #[default]
+    Expunge,
+    /// The message stays in INBOX, where every other program still finds it.
+    Keep,
+    /// The message moves to the mailbox with \Trash.
+    Trash,
+}
+
+/// In which order POP3 numbers the messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// The oldest is number 1.
+    #[default]
+    Ascending,
+    /// The newest is number 1.
+    Descending,
+}
+
+const DELETIONS: [(Deletion, &str); 3] = [
+    (Deletion::Expunge, "expunge"),
+    (Deletion::Keep, "keep"),
+    (Deletion::Trash, "trash"),
+];
+const ORDERS: [(Order, &str); 2] = [
+    (Order::Ascending, "ascending"),
+    (Order::Descending, "descending"),
+];
+
+impl AccountOptions {
+    /// Sets one by name. The error is a sentence for the owner.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        match name {
+            "pop3-delete" => self.pop3_delete = find(&DELETIONS, name, value)?,
+            "pop3-order" => self.pop3_order = find(&ORDERS, name, value)?,
+            _ => {
+                let names: Vec<&str> = self.rows().iter().map(|(name, _)| *name).collect();
+                let names = names.join(", ");
+                return Err(format!("there is no option {name}; there are {names}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Each option with its value.
+    pub fn rows(&self) -> Vec<(&'static str, &'static str)> {
+        vec![
+            ("pop3-delete", name(&DELETIONS, self.pop3_delete)),
+            ("pop3-order", name(&ORDERS, self.pop3_order)),
+        ]
+    }
+
+    /// `name value`, a line each.
+    pub fn encode(&self) -> String {
+        self.rows()
+            .iter()
+            .fold(String::new(), |mut text, (name, value)| {
+                let _ = writeln!(text, "{name} {value}");
+                text
+            })
+    }
+
+    /// Reads what [`AccountOptions::encode`] wrote; passes over what it does not know.
+    pub fn decode(text: &str) -> AccountOptions {
+        let mut options = AccountOptions::default();
+        for (name, value) in text.lines().filter_map(|line| line.split_once(' ')) {
+            let _ = options.set(name, value);
+        }
+        options
+    }
+}
+
+fn find<T: Copy>(values: &[(T, &str)], option: &str, value: &str) -> Result<T, String> {
+    let found = values.iter().find(|(_, name)| *name == value);
+    found.map(|(it, _)| *it).ok_or_else(|| {
+        let names: Vec<&str> = values.iter().map(|(_, name)| *name).collect();
+        format!("{option} is {}", names.join(" or "))
+    })
+}
+
+fn name<T: PartialEq>(values: &[(T, &'static str)], value: T) -> &'static str {
+    let found = values.iter().find(|(it, _)| *it == value);
+    found.map_or("", |(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_read_as_they_were_written() {
+        let mut options = AccountOptions::default();
+        assert_eq!(AccountOptions::decode(&options.encode()), options);
+        for (name, value) in [("pop3-delete", "trash"), ("pop3-order", "descending")] {
+            options.set(name, value).unwrap();
+        }
+        assert_eq!(options.pop3_delete, Deletion::Trash);
+        assert_eq!(options.pop3_order, Order::Descending);
+        assert_eq!(AccountOptions::decode(&options.encode()), options);
+        let newer = format!("{}colour blue\nx\n", options.encode());
+        assert_eq!(AccountOptions::decode(&newer), options);
+    }
+
+    #[test]
+    fn refusals_name_what_there_is() {
+        let mut options = AccountOptions::default();
+        let refusal = options.set("pop3-delete", "burn");
+        assert_eq!(
+            refusal,
+            Err("pop3-delete is expunge or keep or trash".into())
+        );
+        assert!(options.set("colour", "blue").is_err());
+        assert_eq!(options, AccountOptions::default());
+    }
+}
