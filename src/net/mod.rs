@@ -1,6 +1,7 @@
 //! Sockets: listeners and their limits, streams with deadlines, TLS.
 
 pub mod authority;
+pub mod dns;
 pub mod limit;
 pub mod listen;
 mod record;
