@@ -10,6 +10,7 @@
 pub mod maildrops;
 
 use crate::login::Login;
+use crate::net::dns::Resolver;
 use crate::net::tls::Tls;
 use crate::settings::Settings;
 use crate::store::Store;
@@ -22,6 +23,7 @@ pub struct Context {
     pub login: Login,
     pub settings: Arc<Settings>,
     pub tls: Tls,
+    pub resolver: Resolver,
     /// Which maildrops POP3 sessions have open; `Maildrops::default()` at start.
     pub maildrops: Maildrops,
 }

@@ -5,6 +5,7 @@ use crate::context::maildrops::Maildrops;
 use crate::control;
 use crate::imap::serve as imap;
 use crate::login::Login;
+use crate::net::dns::{Resolver, ResolverConfig};
 use crate::net::limit::Limits;
 use crate::net::listen::{self, Handler, Listeners};
 use crate::net::stream::{Deadlines, Stream};
@@ -54,11 +55,13 @@ impl Server {
         let store = open_store(dir, &settings).await?;
         let tls = certificate(dir, &settings)?;
         let listeners = Listeners::new(limits(&settings, room), deadlines(&settings));
+        let resolver = resolver(&settings);
         let context = Arc::new(Context {
             login: Login::new(store.clone())?,
             store: store.clone(),
             settings: Arc::new(settings),
             tls: tls.clone(),
+            resolver,
             maildrops: Maildrops::default(),
         });
         let mut others = vec![smol::spawn(keep_certificate(tls))];
@@ -177,6 +180,13 @@ async fn open_store(dir: &Path, settings: &Settings) -> Result<Store, Error> {
     let path = dir.to_path_buf();
     let store = smol::unblock(move || Store::open(&path, options)).await;
     store.map_err(|error| format!("the store in {}: {error}", dir.display()).into())
+}
+
+fn resolver(settings: &Settings) -> Resolver {
+    match settings.name_servers.as_slice() {
+        [] => Resolver::system(),
+        servers => Resolver::new(ResolverConfig::servers(servers)),
+    }
 }
 
 fn certificate(dir: &Path, settings: &Settings) -> Result<Tls, Error> {

@@ -21,7 +21,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("net", &["wire"]),
     (
         "context",
-        &["store", "login", "settings", "net::tls", "mail"],
+        &["store", "login", "settings", "net::dns", "net::tls", "mail"],
     ),
     (
         "control",
@@ -52,6 +52,7 @@ const RULES: &[(&str, &[&str])] = &[
 const DRIVER: &[&str] = &[
     "context",
     "login",
+    "net::dns",
     "net::stream",
     "net::tls",
     "settings",

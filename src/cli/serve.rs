@@ -4,7 +4,7 @@ use super::{DEFAULT_DIR, Error};
 use crate::serve;
 use crate::settings::{Listen, Settings};
 use argh::FromArgs;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -41,6 +41,10 @@ pub struct Serve {
     /// seconds from one POP3 login of an account to the next (default 0: no limit)
     #[argh(option, default = "0")]
     pop3_login_delay: u32,
+    /// name server to ask, ADDRESS or ADDRESS:PORT, up to three times (default: those of
+    /// /etc/resolv.conf)
+    #[argh(option, from_str_fn(name_server))]
+    name_server: Vec<SocketAddr>,
 }
 
 impl Serve {
@@ -52,6 +56,7 @@ impl Serve {
             tls_certificate: self.tls_certificate,
             tls_key: self.tls_key,
             pop3_login_delay: Duration::from_secs(u64::from(self.pop3_login_delay)),
+            name_servers: self.name_server,
             ..Settings::default()
         };
         serve::serve(&self.dir, settings)
@@ -69,6 +74,14 @@ fn address(text: &str) -> Result<IpAddr, String> {
     text.trim_matches(['[', ']'])
         .parse()
         .map_err(|_| format!("{text} is not an IP address"))
+}
+
+fn name_server(text: &str) -> Result<SocketAddr, String> {
+    const DNS: u16 = 53;
+    match text.parse() {
+        Ok(address) => Ok(address),
+        Err(_) => Ok(SocketAddr::new(address(text)?, DNS)),
+    }
 }
 
 fn machine_name() -> String {

@@ -105,6 +105,8 @@ pub struct Settings {
     pub max_recipients: usize,
     /// Whether mail to other servers may go to them directly, where no relay is set for it.
     pub direct: bool,
+    /// Name servers to ask; none: those of the system.
+    pub name_servers: Vec<SocketAddr>,
     /// Whether this is a demo: nothing is ever sent to other servers.
     pub demo: bool,
     /// Whether passwords may cross without TLS when the peer is loopback.
@@ -139,6 +141,7 @@ impl Default for Settings {
             max_message_size: 100 << 20,
             max_recipients: 200,
             direct: true,
+            name_servers: Vec::new(),
             demo: false,
             plain_login_on_loopback: true,
             login_timeout: Duration::from_secs(60),

@@ -7,6 +7,7 @@ use pillarbox::context::Context;
 use pillarbox::context::maildrops::Maildrops;
 use pillarbox::login::Login;
 use pillarbox::mail::{Account, DateTime, FlagNames, Flags, MailboxName};
+use pillarbox::net::dns::{Resolver, ResolverConfig};
 use pillarbox::net::stream::Stream;
 use pillarbox::net::tls::Tls;
 use pillarbox::secret::{Credential, Secret};
@@ -51,6 +52,7 @@ impl Server {
             store,
             settings: Arc::new(settings),
             tls: tls(),
+            resolver: Resolver::new(ResolverConfig::servers([])),
             maildrops: Maildrops::default(),
         });
         Server { context, _dir: dir }
