@@ -4,6 +4,7 @@ mod cli;
 mod fuzz;
 mod imap;
 mod layout;
+mod places;
 mod pop3;
 mod smtp;
 mod support;

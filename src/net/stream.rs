@@ -107,7 +107,7 @@ impl Stream {
         self
     }
 
-    /// The client has logged in: call it once, it frees a place for others that have not.
+    /// The client has logged in: that frees a place for others that have not. More calls do nothing.
     pub fn authenticated(&mut self) {
         if let Some(pass) = &mut self.pass {
             pass.authenticated();

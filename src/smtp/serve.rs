@@ -45,6 +45,10 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
     loop {
         match session.step(&mut out) {
             Step::NeedInput => {
+                // A login is over in a step, not in an answer.
+                if session.account().is_some() {
+                    stream.authenticated();
+                }
                 stream.send_out(&mut out).await?;
                 out = Vec::new();
                 let wait = match session.account() {
@@ -85,11 +89,7 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
                         log::warn!("submission #{id}: no notice of delivery to {sender}: {error}");
                     }
                 }
-                let known = session.account().is_some();
                 session.answer(answer, &mut out);
-                if !known && session.account().is_some() {
-                    stream.authenticated();
-                }
             }
             Step::Abandon => message = None,
             Step::StartTls => {

@@ -84,6 +84,8 @@ struct Current {
     body: Option<Body>,
     /// Part of its answer has left with an earlier batch.
     sent: bool,
+    /// An item was told as NIL.
+    failure: Option<Failure>,
 }
 
 impl Job {
@@ -215,6 +217,7 @@ impl Job {
                 any: false,
                 body: None,
                 sent: false,
+                failure: None,
             };
             room = self.render(current, snapshot, out)?
                 && out.len() < BATCH
@@ -246,7 +249,10 @@ impl Job {
     ) -> Result<bool> {
         let start = out.len();
         match self.render_items(&mut current, snapshot, out) {
-            Ok(true) => Ok(true),
+            Ok(true) => {
+                self.failure = current.failure.or(self.failure.take());
+                Ok(true)
+            }
             Ok(false) => {
                 current.sent = true;
                 self.current = Some(current);
@@ -286,13 +292,16 @@ impl Job {
             current.item += 1;
             let mut fetch = Fetch::resume(out, current.any);
             current.any = true;
-            current.body = self.item(
-                item,
-                current.message,
-                &mut current.source,
-                snapshot,
-                &mut fetch,
-            )?;
+            let source = &mut current.source;
+            match self.item(item, current.message, source, snapshot, &mut fetch) {
+                Ok(body) => current.body = body,
+                // What has left can't be taken back, and the answer has to go on.
+                Err(failure @ Failure::UnknownCte) if current.sent => {
+                    tell_nothing(item, &mut fetch);
+                    current.failure = Some(failure);
+                }
+                Err(failure) => return Err(failure),
+            }
         }
         let mut fetch = Fetch::resume(out, current.any);
         if self.newly_seen.contains(current.message.uid) {
@@ -355,6 +364,14 @@ impl Job {
         if self.condstore && !self.items.contains(&FetchItem::ModSeq) {
             fetch.modseq(message.modseq);
         }
+    }
+}
+
+/// Ends a BINARY item whose part can't be decoded.
+fn tell_nothing(item: &FetchItem, fetch: &mut Fetch) {
+    match item {
+        FetchItem::BinarySize(path) => fetch.binary_size(path, 0),
+        _ => fetch.out().extend_from_slice(b"NIL"),
     }
 }
 

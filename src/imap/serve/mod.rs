@@ -87,7 +87,12 @@ impl Driver {
     async fn run(&mut self) -> io::Result<()> {
         self.session.greet(&mut self.out);
         loop {
-            match self.session.step(&mut self.out) {
+            let step = self.session.step(&mut self.out);
+            // A mechanism's login is over in a step, not in an answer.
+            if self.session.is_logged_in() {
+                self.stream.authenticated();
+            }
+            match step {
                 Step::NeedInput => self.receive().await?,
                 Step::Idle => self.idle().await?,
                 Step::Ask(ask) => Box::pin(self.answer(*ask)).await?,
@@ -188,9 +193,6 @@ impl Driver {
                 self.flush().await?;
                 let verdict = self.context.login.answer(self.stream.peer(), ask).await;
                 self.session.verdict(verdict, &mut self.out);
-                if self.session.is_logged_in() {
-                    self.stream.authenticated();
-                }
             }
             Ask::Select { name, read_only } => self.select(name, read_only).await,
             Ask::Append { append, name } => self.begin_append(append, name).await,

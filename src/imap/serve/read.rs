@@ -71,6 +71,8 @@ impl Driver {
     /// While one batch is sent the next is rendered. The outer error ends the connection:
     /// an answer can't be ended.
     async fn send_batches(&mut self, job: Box<Job>) -> io::Result<Result<Box<Job>>> {
+        // The answers to earlier commands are not at stake where a batch fails.
+        self.flush().await?;
         let store = self.store();
         let mut spare = Vec::new();
         let mut begun = false;

@@ -28,7 +28,7 @@ impl Session {
     pub(super) fn login(&mut self, user: String, password: Secret<String>) -> Step {
         self.doing = Doing::Login(Box::new(Login::Password));
         Step::Ask(Box::new(Ask::Login(sasl::Ask::Password {
-            login: user,
+            login: sasl::prepare(&user).into_owned(),
             password,
         })))
     }

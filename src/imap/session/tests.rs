@@ -92,6 +92,16 @@ fn no_password_is_taken_in_clear() {
 }
 
 #[test]
+fn a_login_name_is_prepared_as_in_every_mechanism() {
+    let mut session = session(true);
+    let (step, _) = give(&mut session, "a LOGIN {8+}\r\nann\u{a0}b\u{ad} secret\r\n");
+    let Ask::Login(crate::sasl::Ask::Password { login, .. }) = ask(step) else {
+        panic!("no LOGIN");
+    };
+    assert_eq!(login, "ann b");
+}
+
+#[test]
 fn what_came_before_tls_is_void() {
     let mut session = session(false);
     let (step, said) = give(&mut session, "a STARTTLS\r\nb NOOP\r\nc LOG");
