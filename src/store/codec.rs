@@ -59,7 +59,12 @@ impl<'a> Reader<'a> {
     }
 
     pub fn take_bytes(&mut self) -> Result<&'a [u8]> {
-        let length = usize::try_from(self.take()?).unwrap_or(usize::MAX);
+        let length = self.take()?;
+        self.take_slice(length)
+    }
+
+    pub fn take_slice(&mut self, length: u64) -> Result<&'a [u8]> {
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
         match self.0.split_at_checked(length) {
             Some((bytes, rest)) => {
                 self.0 = rest;

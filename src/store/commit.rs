@@ -1,18 +1,29 @@
 //! One transaction from begin to commit, and the supervisor: redb refuses all calls after
 //! an I/O error, so the handle is dropped and opened again.
+//!
+//! A transaction is made when its batch is durable in the log; the database follows in memory
+//! and is made durable by a checkpoint now and then.
 
-use super::disk::File;
 use super::error::{Error, Result};
+use super::log::{Log, Mark};
 use super::recover;
-use super::schema::*;
+use super::redo::MAX_REDO;
+use super::segment::DIRECTORY;
 use super::shared::{Handle, Shared};
-use super::tx::{Appended, Effects, Position, Tx, unix_now};
-use redb::ReadableTable;
+use super::tx::{Effects, Finished, Position, Tx};
+use redb::Durability;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+/// Redo since the last checkpoint that asks for one, bytes. It bounds how long a start takes
+/// after a crash, and about how much of the page cache waits to be written.
+const CHECKPOINT_REDO: usize = MAX_REDO;
+/// Batches since the last checkpoint that ask for one: each changes a page or two at least.
+const CHECKPOINT_BATCHES: u32 = 2048;
+/// Until the next attempt at a checkpoint that failed.
+const CHECKPOINT_PAUSE: Duration = Duration::from_secs(5);
 /// Pauses before the attempts to reopen a failed database while a write waits for it.
 const REOPEN_PAUSES: [Duration; 3] = [
     Duration::ZERO,
@@ -20,7 +31,7 @@ const REOPEN_PAUSES: [Duration; 3] = [
     Duration::from_millis(40),
 ];
 
-/// The writer thread's hold on the database and the active segment.
+/// The writer thread's hold on the database and the log.
 pub(super) struct Committer {
     shared: Arc<Shared>,
     /// None while it can't be reopened.
@@ -29,11 +40,23 @@ pub(super) struct Committer {
     down: Error,
     /// Set by the database's backend when the disk was full.
     full: Arc<AtomicBool>,
+    log: Log,
+    /// After the last transaction that was made: what the log has, and the database must.
     position: Position,
-    active: Option<(u32, Arc<dyn File>)>,
-    /// The last commit that didn't save the allocator state.
-    unsettled: Option<Instant>,
-    attempt: u64,
+    /// After a checkpoint that failed: nobody knows yet whether it was made.
+    pending: Option<Position>,
+    /// Where a batch failed that could not be taken away: it may be there at the next start.
+    doubt: Option<Mark>,
+    since: Since,
+}
+
+/// What was done since the last checkpoint.
+#[derive(Default)]
+struct Since {
+    redo: usize,
+    batches: u32,
+    last: Option<Instant>,
+    not_before: Option<Instant>,
 }
 
 /// Whether a transaction is to be kept.
@@ -44,9 +67,32 @@ pub(super) enum Outcome {
 
 /// How a transaction ended.
 pub(super) enum Ended {
-    Committed(Effects),
+    /// With what is to be done now, and whether the database is durable too.
+    Committed(Effects, bool),
     /// Nothing was changed, or it was aborted.
     Unchanged(Outcome),
+}
+
+/// How far a transaction came before it failed.
+enum Stage {
+    Working,
+    /// Its batch may be in the log.
+    Writing(Mark, Effects),
+    /// It is made: its batch is in the log.
+    Logged(Effects),
+    /// It is made if the database says so.
+    Committing(Effects),
+}
+
+impl Stage {
+    fn take(&mut self) -> Effects {
+        match std::mem::replace(self, Stage::Working) {
+            Stage::Working => Effects::default(),
+            Stage::Writing(_, effects) | Stage::Logged(effects) | Stage::Committing(effects) => {
+                effects
+            }
+        }
+    }
 }
 
 impl Committer {
@@ -54,6 +100,7 @@ impl Committer {
         shared: Arc<Shared>,
         handle: Arc<Handle>,
         full: Arc<AtomicBool>,
+        key: u64,
         position: Position,
     ) -> Committer {
         Committer {
@@ -61,11 +108,11 @@ impl Committer {
             handle: Some(handle),
             down: Error::Closed,
             full,
+            log: Log::new(key),
             position,
-            active: None,
-            unsettled: Some(Instant::now()),
-            // No earlier process has used these numbers.
-            attempt: unix_now().unsigned_abs() << 24,
+            pending: None,
+            doubt: None,
+            since: Since::default(),
         }
     }
 
@@ -77,32 +124,60 @@ impl Committer {
         self.handle.is_some()
     }
 
-    /// Since when a crash would cost a repair at the next start.
+    /// When the last write was that a start would have to read from the log.
     pub fn unsettled(&self) -> Option<Instant> {
-        self.unsettled
+        self.since.last
     }
 
-    /// Puts the next attempt at saving the allocator state off.
-    pub fn settle_later(&mut self) {
-        self.unsettled = Some(Instant::now());
+    /// No attempt at a checkpoint before this.
+    pub fn not_before(&self) -> Option<Instant> {
+        self.since.not_before
     }
 
-    /// Runs `f` in a transaction and commits it if it changed anything (or `settle`: then the
-    /// allocator state is saved too). After an error the database has been reopened.
+    /// Whether so much was written that a checkpoint is due though writes wait.
+    pub fn wants_checkpoint(&self) -> bool {
+        let much = self.since.redo >= CHECKPOINT_REDO || self.since.batches >= CHECKPOINT_BATCHES;
+        much && self.may_checkpoint()
+    }
+
+    pub fn may_checkpoint(&self) -> bool {
+        let now = Instant::now();
+        self.is_open() && self.since.not_before.is_none_or(|it| it <= now)
+    }
+
+    /// Puts the next checkpoint off.
+    pub fn checkpoint_later(&mut self) {
+        self.since.not_before = Some(Instant::now() + CHECKPOINT_PAUSE);
+    }
+
+    /// After the log was read at the start: makes a checkpoint of that; false if it fails.
+    pub fn settle(&mut self) -> bool {
+        let ended = self.transact(true, &mut |_| Ok(Outcome::Keep));
+        if ended.is_err() {
+            self.since.last = Some(Instant::now());
+            self.checkpoint_later();
+        }
+        ended.is_ok()
+    }
+
+    /// Brings the files of the segments into line with the rows, which have to be durable.
+    pub fn sweep(&self, names: &[String]) -> Result<()> {
+        let rows = recover::read_rows(&self.handle()?.db)?;
+        rows.sweep(names, &self.shared.segments, self.position.log.segment);
+        Ok(())
+    }
+
+    /// Runs `f` in a transaction and makes it durable if it changed anything; with `checkpoint`
+    /// in any case, and by a checkpoint. After an error the database has been reopened.
     pub fn transact(
         &mut self,
-        settle: bool,
+        checkpoint: bool,
         f: &mut dyn FnMut(&mut Tx<'_>) -> Result<Outcome>,
     ) -> Result<Ended> {
-        // Where room is short, a mark in the transaction tells afterwards whether a commit
-        // that failed half way was made nevertheless.
-        let mark = self.shared.space.check(0).is_err().then(|| {
-            self.attempt += 1;
-            self.attempt
-        });
-        let mut committing = None;
+        let mut stage = Stage::Working;
         let tried = catch_unwind(AssertUnwindSafe(|| {
-            self.try_transact(settle, mark, f, &mut committing)
+            self.clear_doubt(checkpoint)?;
+            self.try_transact(checkpoint, f, &mut stage)
         }));
         let error = match tried {
             Ok(Ok(ended)) => return Ok(ended),
@@ -114,120 +189,119 @@ impl Committer {
             false => error,
         };
         log::warn!("a transaction failed: {error}");
-        if !error.breaks_handle() {
-            return Err(error);
+        match stage {
+            Stage::Working if error.breaks_handle() => self.reopen(),
+            Stage::Working => {}
+            Stage::Writing(start, effects) => return Err(self.unwrite(start, effects, error)),
+            Stage::Logged(effects) => {
+                self.reopen();
+                return Ok(Ended::Committed(effects, false));
+            }
+            Stage::Committing(effects) => {
+                let made = self.pending;
+                self.reopen();
+                if !self.is_open() {
+                    self.forget(effects);
+                    return Err(Error::Storage(error.to_string()));
+                }
+                if made.is_some_and(|made| made.log == self.position.log) {
+                    return Ok(Ended::Committed(effects, true));
+                }
+            }
         }
-        self.reopen();
-        let Some(effects) = committing else {
-            return Err(error);
-        };
-        match mark {
-            Some(mark) if self.has_mark(mark) => Ok(Ended::Committed(effects)),
-            Some(_) if self.is_open() => Err(error),
-            _ => {
+        Err(error)
+    }
+
+    /// After a failed write to the log. What can't be taken away from there may be found by the
+    /// next start: then it isn't tried again, and its files have to stay.
+    fn unwrite(&mut self, start: Mark, effects: Effects, error: Error) -> Error {
+        match self.log.undo(&self.shared.segments, start) {
+            Ok(()) => error,
+            Err(undo) => {
+                log::error!("a batch that failed stays in the log for now: {undo}");
+                self.doubt = Some(start);
                 self.forget(effects);
-                Err(Error::Storage(error.to_string()))
+                Error::Storage(error.to_string())
             }
         }
     }
 
-    /// After a commit of which nobody knows whether it was made: it is not tried again, its
-    /// files stay if they may be named, and who watches has to look for himself.
-    fn forget(&self, effects: Effects) {
-        self.shared.hub.overflow();
-        for file in effects.kept.iter().filter_map(|data| data.file.as_ref()) {
-            if self.may_have_segment(file.segment) {
-                file.keep();
+    /// Nothing may be written while an earlier batch is in doubt: it is taken away, or a
+    /// checkpoint makes it void.
+    fn clear_doubt(&mut self, checkpoint: bool) -> Result<()> {
+        let Some(start) = self.doubt.filter(|_| !checkpoint) else {
+            return Ok(());
+        };
+        match self.log.undo(&self.shared.segments, start) {
+            Ok(()) => self.doubt = None,
+            Err(_) => {
+                let mut stage = Stage::Working;
+                let ended = self.try_transact(true, &mut |_| Ok(Outcome::Keep), &mut stage);
+                ended.map_err(|error| Error::Storage(error.to_string()))?;
             }
         }
+        Ok(())
+    }
+
+    /// After a transaction of which nobody knows whether it will be found to be made: its files
+    /// stay, and who watches has to look for himself.
+    fn forget(&self, effects: Effects) {
+        self.shared.hub.overflow();
+        let files = effects.kept.iter().filter_map(|data| data.file.as_ref());
+        files.for_each(|file| file.keep());
     }
 
     fn try_transact(
         &mut self,
-        settle: bool,
-        mark: Option<u64>,
+        checkpoint: bool,
         f: &mut dyn FnMut(&mut Tx<'_>) -> Result<Outcome>,
-        committing: &mut Option<Effects>,
+        stage: &mut Stage,
     ) -> Result<Ended> {
         let handle = self.handle()?;
         let mut txn = handle.db.begin_write()?;
-        txn.set_quick_repair(settle);
         let mut tx = Tx::new(&txn, &self.shared.segments, self.position)?;
         let outcome = f(&mut tx)?;
-        let wanted = matches!(outcome, Outcome::Keep) && (tx.touched() || settle);
+        let wanted = matches!(outcome, Outcome::Keep) && (tx.touched() || checkpoint);
         if !wanted {
             drop(tx);
             txn.abort()?;
             return Ok(Ended::Unchanged(outcome));
         }
-        if let Some(mark) = mark {
-            tx.set_state(STATE_ATTEMPT, mark)?;
+        let Finished {
+            batch,
+            position,
+            mut effects,
+            durable,
+        } = tx.finish(checkpoint)?;
+        let redo = batch.as_ref().map_or(0, |batch| batch.redo().len());
+        if let Some(batch) = batch {
+            *stage = Stage::Writing(batch.start, effects);
+            self.log.write(&self.shared.segments, &batch)?;
+            effects = stage.take();
         }
-        let (position, mut effects) = tx.finish()?;
-        let appends = std::mem::take(&mut effects.appends);
-        self.write_appends(appends)?;
-        *committing = Some(effects);
-        txn.commit()?;
+        if durable {
+            *stage = Stage::Committing(effects);
+            self.pending = Some(position);
+            // Without it, a start after a crash would have to read the whole database.
+            txn.set_quick_repair(true);
+            txn.commit()?;
+            self.pending = None;
+            self.doubt = None;
+            self.since = Since::default();
+            self.shared.counters.checkpoints.fetch_add(1, Relaxed);
+        } else {
+            self.since.redo += redo;
+            self.since.batches += 1;
+            self.since.last = Some(Instant::now());
+            self.position = position;
+            *stage = Stage::Logged(effects);
+            txn.set_durability(Durability::None)
+                .map_err(|error| Error::Storage(error.to_string()))?;
+            txn.commit()?;
+        }
         self.position = position;
         self.shared.counters.commits.fetch_add(1, Relaxed);
-        self.unsettled = (!settle).then(Instant::now);
-        match committing.take() {
-            Some(effects) => Ok(Ended::Committed(effects)),
-            None => Ok(Ended::Unchanged(outcome)),
-        }
-    }
-
-    /// Writes message bytes and makes them durable, before any row names them.
-    fn write_appends(&mut self, appends: Vec<(u32, u64, Appended)>) -> Result<()> {
-        let mut files: Vec<Arc<dyn File>> = Vec::new();
-        let mut made = false;
-        for (segment, offset, bytes) in appends {
-            let file = match &self.active {
-                Some((active, file)) if *active == segment => file.clone(),
-                _ => {
-                    let file = match offset {
-                        0 => self.shared.segments.create(segment)?,
-                        _ => self.shared.segments.open(segment)?,
-                    };
-                    made |= offset == 0;
-                    self.active = Some((segment, file.clone()));
-                    file
-                }
-            };
-            if files.last().is_none_or(|last| !Arc::ptr_eq(last, &file)) {
-                files.push(file.clone());
-            }
-            file.write_at(offset, bytes.bytes())?;
-        }
-        for file in files {
-            file.sync()?;
-        }
-        if made {
-            self.shared.segments.sync_directory()?;
-        }
-        Ok(())
-    }
-
-    /// Whether the transaction that carried `mark` was committed.
-    fn has_mark(&self, mark: u64) -> bool {
-        let read = || -> Result<bool> {
-            let read = redb::ReadableDatabase::begin_read(&self.handle()?.db)?;
-            let state = read.open_table(STATE)?;
-            let found = ReadableTable::get(&state, STATE_ATTEMPT)?;
-            Ok(found.is_some_and(|row| row.value() == mark))
-        };
-        read().unwrap_or(false)
-    }
-
-    /// Whether a row names the segment, as far as can be told.
-    fn may_have_segment(&self, segment: u32) -> bool {
-        let read = || -> Result<bool> {
-            let read = redb::ReadableDatabase::begin_read(&self.handle()?.db)?;
-            let blobs = read.open_table(BLOBS)?;
-            let found = ReadableTable::get(&blobs, segment_key(segment))?;
-            Ok(found.is_some())
-        };
-        read().unwrap_or(true)
+        Ok(Ended::Committed(stage.take(), durable))
     }
 
     pub fn handle(&self) -> Result<Arc<Handle>> {
@@ -240,7 +314,6 @@ impl Committer {
     /// Drops the handle and opens the database again, in a few attempts; if they fail, each
     /// write and, without one, the clock bring further ones.
     pub fn reopen(&mut self) {
-        self.active = None;
         for pause in REOPEN_PAUSES {
             std::thread::sleep(pause);
             match self.try_reopen() {
@@ -252,7 +325,15 @@ impl Committer {
 
     pub fn try_reopen(&mut self) -> Result<()> {
         let opened = self.open_again();
+        let opened = match self.full.swap(false, Relaxed) {
+            true => Err(Error::Full),
+            false => opened,
+        };
         if let Err(error) = &opened {
+            self.close_handle(None);
+            if *error == Error::Full {
+                self.shared.space.drop_ballast();
+            }
             self.down = error.clone();
         }
         opened
@@ -261,19 +342,23 @@ impl Committer {
     fn open_again(&mut self) -> Result<()> {
         self.close_handle(None);
         let shared = &self.shared;
-        let opened = recover::open_database(&*shared.disk, &shared.options, &self.full);
-        if self.full.swap(false, Relaxed) {
-            shared.space.drop_ballast();
-            return Err(Error::Full);
-        }
-        let db = opened?;
+        let db = recover::open_database(&*shared.disk, &shared.options, &self.full)?;
         recover::check_version(&db)?;
-        let recovered = recover::read_rows(&db)?;
-        self.position = recovered.position(&shared.segments);
+        let names = shared.disk.list(DIRECTORY)?;
+        let log = self.position.log;
+        let end = recover::replay(&db, &shared.segments, &names, log.sequence)?.end;
+        match self.pending.take() {
+            Some(pending) if pending.log == end => self.position = pending,
+            // It was not made.
+            _ if end == log => {}
+            pending => {
+                self.pending = pending;
+                return Err(Error::Storage("the log can't be read to its end".into()));
+            }
+        }
         let handle = Arc::new(Handle { db });
         self.handle = Some(handle.clone());
         self.shared.swap_handle(Some(handle));
-        self.unsettled = Some(Instant::now());
         Ok(())
     }
 

@@ -99,7 +99,7 @@ impl Compactor {
         let read = redb::ReadableDatabase::begin_read(db)?;
         let blobs = read.open_table(BLOBS)?;
         if self.task.is_none() {
-            self.task = self.choose(&blobs)?;
+            self.task = self.choose(&blobs, position.log.segment)?;
         }
         let Some(task) = &self.task else {
             return Ok(None);
@@ -107,7 +107,7 @@ impl Compactor {
         let mut slice = Slice {
             blobs: Vec::new(),
             next: None,
-            roll: task.segment == position.segment,
+            roll: task.segment == position.log.segment,
         };
         let mut bytes = 0;
         for (count, row) in ReadableTable::range(&blobs, task.next..segment_key(0))?.enumerate() {
@@ -126,12 +126,21 @@ impl Compactor {
         Ok(Some(slice))
     }
 
-    /// A segment under half alive.
-    fn choose(&self, blobs: &impl ReadableTable<u64, &'static [u8]>) -> Result<Option<Task>> {
+    /// A segment under half alive. Of the active one only its messages count: rolling it for
+    /// the log in it would never end.
+    fn choose(
+        &self,
+        blobs: &impl ReadableTable<u64, &'static [u8]>,
+        active: u32,
+    ) -> Result<Option<Task>> {
         for row in blobs.range(segment_key(0)..)? {
             let (key, row) = row?;
             let (segment, row) = (key.value() as u32, SegmentRow::decode(row.value())?);
-            let dead = row.length.saturating_sub(row.live);
+            let filled = match segment == active {
+                true => row.payload,
+                false => row.length,
+            };
+            let dead = filled.saturating_sub(row.live);
             if dead > row.live && dead >= MIN_DEAD && !self.unreadable.contains(&segment) {
                 return Ok(Some(Task { segment, next: 0 }));
             }

@@ -165,6 +165,8 @@ pub struct Counters {
     pub written: AtomicU64,
     /// Durable transactions.
     pub commits: AtomicU64,
+    /// Those of them that made the database durable and the log before them needless.
+    pub checkpoints: AtomicU64,
     /// Writes (deliveries, flag changes …) in those.
     pub operations: AtomicU64,
 }

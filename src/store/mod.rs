@@ -23,6 +23,7 @@ pub mod disk;
 mod error;
 mod frame;
 mod gather;
+mod log;
 mod mailbox;
 mod message;
 mod option;
@@ -31,6 +32,7 @@ mod outbox_row;
 mod queue;
 mod record;
 mod recover;
+mod redo;
 mod schema;
 mod segment;
 mod shared;
@@ -38,6 +40,7 @@ pub mod simdisk;
 mod snapshot;
 mod space;
 mod staging;
+mod table;
 #[cfg(test)]
 mod tests;
 mod transfer;
@@ -122,16 +125,19 @@ impl Store {
         let full = Arc::default();
         let db = recover::open_database(&**disk, &options, &full)?;
         recover::check_version(&db)?;
-        let recovered = recover::read_rows(&db)?;
         let names = disk.list(segment::DIRECTORY)?;
-        let segments = Segments::new(disk.clone(), recovered.next_segment(&names));
-        recovered.sweep(&names, &segments);
-        let position = recovered.position(&segments);
+        let (key, mark) = recover::read_mark(&db)?;
+        let segments = Segments::new(disk.clone(), recover::next_segment(&names, mark));
+        let replayed = recover::replay(&db, &segments, &names, u64::MAX)?;
+        let position = recover::read_rows(&db)?.position(&segments, replayed.end);
         let handle = Arc::new(Handle { db });
         let shared = Shared::new(disk.clone(), options, segments, counters, handle.clone());
         let shared = Arc::new(shared);
+        let mut committer = Committer::new(shared.clone(), handle, full, key, position);
+        if replayed.clean || committer.settle() {
+            committer.sweep(&names)?;
+        }
         shared.space.restore_ballast();
-        let committer = Committer::new(shared.clone(), handle, full, position);
         let writer = Writer::new(shared.clone(), committer);
         std::thread::Builder::new()
             .name("store-writer".into())

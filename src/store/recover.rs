@@ -1,8 +1,10 @@
-//! Opening: the database as the last commit left it, and the files brought into line.
+//! Opening: the database as the last checkpoint left it, the log, and the files brought into line.
 
 use super::Options;
 use super::disk::{Backend, Disk};
 use super::error::{Error, Result};
+use super::log::{Mark, Replay};
+use super::redo::Redo;
 use super::schema::*;
 use super::segment::{self, Segments};
 use super::tx::{Position, Tables};
@@ -49,7 +51,7 @@ pub(super) fn check_version(db: &Database) -> Result<()> {
             if let Err(redb::TableError::TableDoesNotExist(_)) = read.open_table(OUTBOX) {
                 drop(read);
                 let txn = db.begin_write()?;
-                drop(Tables::open(&txn)?);
+                drop(Tables::open(&txn, &Redo::default())?);
                 txn.commit()?;
             }
             Ok(())
@@ -60,16 +62,70 @@ pub(super) fn check_version(db: &Database) -> Result<()> {
         None => {
             drop(read);
             let txn = db.begin_write()?;
-            let mut state = Tables::open(&txn)?.state;
+            let mut state = Tables::open(&txn, &Redo::default())?.state;
             state.insert(STATE_VERSION, VERSION)?;
-            for name in STATE_SITE {
+            for name in STATE_SITE.into_iter().chain([STATE_LOG_KEY]) {
                 let word = random().map_err(|error| Error::Unusable(error.to_string()))?;
                 state.insert(name, u64::from_be_bytes(word))?;
+            }
+            let first = Mark {
+                segment: 1,
+                offset: 0,
+                sequence: 0,
+            };
+            for (name, value) in first.checkpoint().rows() {
+                state.insert(name, value)?;
             }
             drop(state);
             Ok(txn.commit()?)
         }
     }
+}
+
+/// The log's key, and where it goes on after what the database has.
+pub(super) fn read_mark(db: &Database) -> Result<(u64, Mark)> {
+    let read = redb::ReadableDatabase::begin_read(db)?;
+    let state = read.open_table(STATE)?;
+    let key = ReadableTable::get(&state, STATE_LOG_KEY)?;
+    let key = key.ok_or_else(|| Error::corrupt("the key of the log is missing"))?;
+    Ok((key.value(), Mark::read(&state)?))
+}
+
+/// How far the log went.
+pub(super) struct Replayed {
+    pub end: Mark,
+    /// Nothing followed the mark, not even the remains of a batch.
+    pub clean: bool,
+}
+
+/// Brings the database up to date with the log below the number `limit`, not durably.
+pub(super) fn replay(
+    db: &Database,
+    segments: &Segments,
+    names: &[String],
+    limit: u64,
+) -> Result<Replayed> {
+    let (key, mark) = read_mark(db)?;
+    let mut replay = Replay::new(segments, key, mark, names);
+    if !replay.has(mark) {
+        return Ok(Replayed {
+            end: mark,
+            clean: true,
+        });
+    }
+    let mut txn = db.begin_write()?;
+    txn.set_durability(redb::Durability::None)
+        .map_err(|error| Error::Storage(error.to_string()))?;
+    let mut tables = Tables::open(&txn, &Redo::default())?;
+    let end = replay.run(&mut tables, mark, limit)?;
+    drop(tables);
+    if replay.is_empty() {
+        txn.abort()?;
+    } else {
+        replay.sync()?;
+        txn.commit()?;
+    }
+    Ok(Replayed { end, clean: false })
 }
 
 /// What the rows say of the segments, and where the writer goes on.
@@ -87,41 +143,44 @@ pub(super) fn read_rows(db: &Database) -> Result<Recovered> {
         rows.insert(key.value() as u32, SegmentRow::decode(row.value())?);
     }
     let state = read.open_table(STATE)?;
-    let email = ReadableTable::get(&state, STATE_EMAIL)?.map_or(1, |row| row.value());
-    Ok(Recovered { rows, email })
+    let reserved = ReadableTable::get(&state, STATE_EMAIL)?.map_or(1, |row| row.value());
+    // Never one that is taken, though the log should have lost the reservation.
+    let last = ReadableTable::range(&blobs, ..segment_key(0))?.next_back();
+    let taken = last.transpose()?.map_or(0, |(key, _)| key.value());
+    Ok(Recovered {
+        rows,
+        email: reserved.max(taken + 1),
+    })
+}
+
+/// The first number that neither a file of `names` has nor the log's active segment.
+pub(super) fn next_segment(names: &[String], mark: Mark) -> u32 {
+    let files = names.iter().filter_map(|name| segment::number(name));
+    files.max().unwrap_or(0).max(mark.segment) + 1
 }
 
 impl Recovered {
-    /// The first number that no segment of `names` or of the rows has.
-    pub fn next_segment(&self, names: &[String]) -> u32 {
-        let files = names.iter().filter_map(|name| segment::number(name));
-        let rows = self.rows.keys().copied();
-        files.chain(rows).max().map_or(1, |last| last + 1)
-    }
-
-    /// The active segment is the newest shared one that has room and whose file is sound.
-    pub fn position(&self, segments: &Segments) -> Position {
-        let shared = self.rows.iter().rev().find(|(_, row)| !row.single);
-        let usable = shared.filter(|(number, row)| {
-            row.length < segments.roll && length_of(segments, **number) >= Some(row.length)
-        });
-        let (segment, length) = match usable {
-            Some((number, row)) => (*number, row.length),
-            None => (segments.reserve(), 0),
-        };
+    /// The writer goes on where the log ends, if that segment's file is sound.
+    pub fn position(&self, segments: &Segments, mut log: Mark) -> Position {
+        // Numbers of files that are missing are not given out again.
+        segments.skip_to(self.rows.keys().next_back().map_or(0, |last| last + 1));
+        if log.offset > 0 && length_of(segments, log.segment) < Some(log.offset) {
+            log.segment = segments.reserve();
+            log.offset = 0;
+        }
         Position {
             email: self.email,
             email_reserved: self.email,
-            segment,
-            length,
+            log,
         }
     }
 
     /// Removes files that no row names, cuts off what a crash left behind the recorded ends,
     /// and reports what is missing. A full or failing disk doesn't keep the store from opening.
-    pub fn sweep(&self, names: &[String], segments: &Segments) {
+    /// Only when the rows are durable: what the log needs has no row, or a shorter one.
+    pub fn sweep(&self, names: &[String], segments: &Segments, active: u32) {
         for number in names.iter().filter_map(|name| segment::number(name)) {
-            if !self.rows.contains_key(&number) {
+            if !self.rows.contains_key(&number) && number != active {
                 segments.remove(number);
             }
         }

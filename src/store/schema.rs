@@ -13,7 +13,7 @@ use std::num::NonZeroU32;
 type Rows<K> = TableDefinition<'static, K, &'static [u8]>;
 
 /// The form of everything below; an older one is upgraded or refused, a newer one refused.
-pub(super) const VERSION: u64 = 1;
+pub(super) const VERSION: u64 = 2;
 
 /// Counters that outlive what they counted; see the `STATE_` names.
 pub(super) const STATE: TableDefinition<&str, u64> = TableDefinition::new("state");
@@ -59,8 +59,12 @@ pub(super) const STATE_UID_VALIDITY: &str = "uid-validity";
 pub(super) const STATE_MODSEQ: &str = "modseq";
 /// The four words of the site key, drawn when the store is made.
 pub(super) const STATE_SITE: [&str; 4] = ["site-0", "site-1", "site-2", "site-3"];
-/// Told apart transactions on a disk with little room; see `Committer::transact`.
-pub(super) const STATE_ATTEMPT: &str = "attempt";
+/// Begins each batch of the log, drawn when the store is made.
+pub(super) const STATE_LOG_KEY: &str = "log-key";
+/// Where the log goes on after what this database has, see [`super::log::Mark`].
+pub(super) const STATE_LOG_SEGMENT: &str = "log-segment";
+pub(super) const STATE_LOG_OFFSET: &str = "log-offset";
+pub(super) const STATE_LOG_SEQUENCE: &str = "log-sequence";
 
 /// Email ids are reserved this many at a time; a crash skips the rest.
 pub(super) const EMAIL_STRIDE: u64 = 4096;
@@ -233,12 +237,15 @@ impl BlobRow {
     }
 }
 
-/// A segment file's state as of the last commit; bytes past `length` mean nothing.
+/// A segment file's state as of the last commit; bytes past `length` mean nothing, except
+/// in the active segment, where up to the next commit the log goes on behind it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct SegmentRow {
     pub length: u64,
     /// Bytes that some blob still names.
     pub live: u64,
+    /// Message bytes ever put there; the rest is the log's.
+    pub payload: u64,
     /// Holds one large message and is never appended to.
     pub single: bool,
 }
@@ -248,6 +255,7 @@ impl SegmentRow {
         let mut out = Vec::with_capacity(12);
         put(&mut out, self.length);
         put(&mut out, self.live);
+        put(&mut out, self.payload);
         put(&mut out, u64::from(self.single));
         out
     }
@@ -257,6 +265,7 @@ impl SegmentRow {
         Ok(SegmentRow {
             length: row.take()?,
             live: row.take()?,
+            payload: row.take()?,
             single: row.take()? != 0,
         })
     }
@@ -324,6 +333,7 @@ mod tests {
         let segment = SegmentRow {
             length: 300,
             live: 200,
+            payload: 290,
             single: true,
         };
         assert_eq!(SegmentRow::decode(&segment.encode()), Ok(segment));

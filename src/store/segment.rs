@@ -69,6 +69,11 @@ impl Segments {
         self.next.fetch_add(1, Relaxed)
     }
 
+    /// Gives out no number below `next`.
+    pub fn skip_to(&self, next: u32) {
+        self.next.fetch_max(next, Relaxed);
+    }
+
     /// Makes the file; its name is durable after [`Segments::sync_directory`].
     pub fn create(&self, segment: u32) -> Result<Arc<dyn File>> {
         let file = self.disk.open(&path(segment), true)?;

@@ -23,6 +23,7 @@ struct State {
     syncs: u64,
     writes: u64,
     cut_at: Option<u64>,
+    failing: std::ops::Range<u64>,
     off: bool,
     /// Bytes that all files together may take.
     capacity: Option<u64>,
@@ -82,6 +83,11 @@ impl SimDisk {
     /// The power fails in place of the sync of this number (from 0): it and all after it fail.
     pub fn cut_at(&self, sync: u64) {
         self.state().cut_at = Some(sync);
+    }
+
+    /// The syncs of these numbers (from 0) fail, and make nothing durable.
+    pub fn fail_syncs(&self, numbers: std::ops::Range<u64>) {
+        self.state().failing = numbers;
     }
 
     pub fn is_off(&self) -> bool {
@@ -176,8 +182,12 @@ impl State {
         if self.cut_at == Some(self.syncs) {
             self.off = true;
         }
+        let fails = self.failing.contains(&self.syncs);
         self.syncs += 1;
-        self.check_power()
+        match fails {
+            true => Err(io::Error::other("the disk failed")),
+            false => self.check_power(),
+        }
     }
 }
 
@@ -335,15 +345,24 @@ impl File for SimFile {
         let mut state = self.disk.state();
         state.check_power()?;
         state.writes += 1;
-        let new = state.files[self.file].new_bytes(offset as usize, bytes.len());
-        if let Some(capacity) = state.capacity
-            && new > 0
-            && state.used() + new > capacity
-        {
-            return Err(io::ErrorKind::StorageFull.into());
+        let room = state.capacity.map(|it| it.saturating_sub(state.used()));
+        let file = &mut state.files[self.file];
+        let offset = offset as usize;
+        let mut length = bytes.len();
+        // What fits is written, as by a file system.
+        while room.is_some_and(|room| {
+            let new = file.new_bytes(offset, length);
+            new > 0 && new > room
+        }) {
+            length = length.saturating_sub(BLOCK);
         }
-        state.files[self.file].write(offset as usize, bytes);
-        Ok(())
+        if length > 0 {
+            file.write(offset, &bytes[..length]);
+        }
+        match length == bytes.len() {
+            true => Ok(()),
+            false => Err(io::ErrorKind::StorageFull.into()),
+        }
     }
 
     fn length(&self) -> io::Result<u64> {

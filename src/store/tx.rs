@@ -1,56 +1,69 @@
-//! One write transaction, shared by the jobs of a batch: the open tables, and what is to
-//! happen around the commit (bytes to append before, changes to publish after).
+//! One write transaction, shared by the jobs of a batch: the open tables, what goes to the
+//! log before the commit, and what is to happen after it.
 
 use super::Origin;
 use super::change::Publication;
+use super::codec::Reader;
 use super::error::{Error, Result};
+use super::log::{Batch, Mark};
+use super::redo::{HEADER, Redo};
 use super::schema::*;
 use super::segment::Segments;
 use super::staging::StagedData;
+use super::table::Table;
 use crate::mail::*;
-use redb::{ReadableTable, Table, WriteTransaction};
+use redb::{ReadableTable, WriteTransaction};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-type Rows<'t, K> = Table<'t, K, &'static [u8]>;
+/// Lists the tables, each with the number that names it in the log: once given, it stays.
+macro_rules! tables {
+    ($($number:literal $name:ident: $key:ty => $value:ty, $definition:ident;)*) => {
+        pub(super) struct Tables<'t> {
+            $(pub $name: Table<'t, $key, $value>,)*
+        }
 
-pub(super) struct Tables<'t> {
-    pub state: Table<'t, &'static str, u64>,
-    pub accounts: Rows<'t, u32>,
-    pub addresses: Table<'t, &'static [u8], u32>,
-    pub domains: Table<'t, &'static str, u32>,
-    pub mailboxes: Rows<'t, u32>,
-    pub names: Table<'t, (u32, &'static str), u32>,
-    pub subscriptions: Table<'t, (u32, &'static str), ()>,
-    pub messages: Rows<'t, u64>,
-    pub vanished: Rows<'t, (u32, u64)>,
-    pub blobs: Rows<'t, u64>,
-    pub structures: Rows<'t, u64>,
-    pub doomed: Table<'t, u32, ()>,
-    pub outbox: Rows<'t, (u64, u64)>,
-    pub records: Table<'t, (&'static str, &'static str), &'static [u8]>,
+        impl<'t> Tables<'t> {
+            /// Makes those that are missing; `redo` takes up what is changed in them.
+            pub fn open(txn: &'t WriteTransaction, redo: &Redo) -> Result<Tables<'t>> {
+                Ok(Tables {
+                    $($name: Table::open(txn, $definition, $number, redo)?,)*
+                })
+            }
+
+            /// Does what a row of the log says.
+            pub fn apply(
+                &mut self,
+                table: u8,
+                key: &mut Reader<'_>,
+                value: Option<&mut Reader<'_>>,
+            ) -> Result<()> {
+                match table {
+                    $($number => self.$name.apply(key, value),)*
+                    _ => Err(Error::corrupt("the log names a table that isn't there")),
+                }
+            }
+        }
+    };
 }
 
-impl<'t> Tables<'t> {
-    /// Makes those that are missing.
-    pub fn open(txn: &'t WriteTransaction) -> Result<Tables<'t>> {
-        Ok(Tables {
-            state: txn.open_table(STATE)?,
-            accounts: txn.open_table(ACCOUNTS)?,
-            addresses: txn.open_table(ADDRESSES)?,
-            domains: txn.open_table(DOMAINS)?,
-            mailboxes: txn.open_table(MAILBOXES)?,
-            names: txn.open_table(NAMES)?,
-            subscriptions: txn.open_table(SUBSCRIPTIONS)?,
-            messages: txn.open_table(MESSAGES)?,
-            vanished: txn.open_table(VANISHED)?,
-            blobs: txn.open_table(BLOBS)?,
-            structures: txn.open_table(STRUCTURES)?,
-            doomed: txn.open_table(DOOMED)?,
-            outbox: txn.open_table(OUTBOX)?,
-            records: txn.open_table(RECORDS)?,
-        })
-    }
+type Bytes = &'static [u8];
+
+tables! {
+    1 state: &'static str => u64, STATE;
+    2 accounts: u32 => Bytes, ACCOUNTS;
+    3 addresses: Bytes => u32, ADDRESSES;
+    4 domains: &'static str => u32, DOMAINS;
+    5 mailboxes: u32 => Bytes, MAILBOXES;
+    6 names: (u32, &'static str) => u32, NAMES;
+    7 subscriptions: (u32, &'static str) => (), SUBSCRIPTIONS;
+    8 messages: u64 => Bytes, MESSAGES;
+    9 vanished: (u32, u64) => Bytes, VANISHED;
+    10 blobs: u64 => Bytes, BLOBS;
+    11 structures: u64 => Bytes, STRUCTURES;
+    12 doomed: u32 => (), DOOMED;
+    13 outbox: (u64, u64) => Bytes, OUTBOX;
+    14 records: (&'static str, &'static str) => Bytes, RECORDS;
 }
 
 /// What the writer thread carries from one transaction to the next; a failed transaction
@@ -60,16 +73,13 @@ pub(super) struct Position {
     /// The next email id, and the first that isn't reserved in [`STATE_EMAIL`].
     pub email: u64,
     pub email_reserved: u64,
-    /// The active segment and its length.
-    pub segment: u32,
-    pub length: u64,
+    /// The active segment, its end, and the number of the next batch.
+    pub log: Mark,
 }
 
-/// What to do around the commit.
+/// What to do after the commit.
 #[derive(Default)]
 pub(super) struct Effects {
-    /// Message bytes for (segment, offset), to be durable before the commit.
-    pub appends: Vec<(u32, u64, Appended)>,
     /// Files that the commit takes over.
     pub kept: Vec<Arc<StagedData>>,
     pub publications: Vec<Publication>,
@@ -101,6 +111,8 @@ struct SegmentDelta {
     live: i64,
     /// Where it is longer now.
     length: Option<u64>,
+    /// Message bytes more.
+    payload: u64,
     single: bool,
 }
 
@@ -112,8 +124,23 @@ pub(super) struct Tx<'t> {
     /// Seconds since 1970.
     pub now: i64,
     position: Position,
+    redo: Redo,
+    /// Where this transaction's batch begins, once it is known.
+    start: Option<Mark>,
+    appends: Vec<Appended>,
     deltas: BTreeMap<u32, SegmentDelta>,
     effects: Effects,
+}
+
+/// A transaction that has nothing left to do but to be written and committed.
+pub(super) struct Finished {
+    /// None if there is nothing to write to the segment.
+    pub batch: Option<Batch>,
+    /// After the commit.
+    pub position: Position,
+    pub effects: Effects,
+    /// The commit has to be durable: it is a checkpoint.
+    pub durable: bool,
 }
 
 impl<'t> Tx<'t> {
@@ -122,12 +149,16 @@ impl<'t> Tx<'t> {
         segments: &'t Segments,
         position: Position,
     ) -> Result<Tx<'t>> {
+        let redo = Redo::default();
         Ok(Tx {
-            tables: Tables::open(txn)?,
+            tables: Tables::open(txn, &redo)?,
             changes: 0,
             segments,
             now: unix_now(),
             position,
+            redo,
+            start: None,
+            appends: Vec::new(),
             deltas: BTreeMap::new(),
             effects: Effects::default(),
         })
@@ -216,6 +247,7 @@ impl<'t> Tx<'t> {
                 let delta = self.deltas.entry(file.segment).or_default();
                 delta.single = true;
                 delta.length = Some(file.length);
+                delta.payload += file.length;
                 self.effects.kept.push(data.clone());
                 (file.segment, 0)
             }
@@ -240,25 +272,41 @@ impl<'t> Tx<'t> {
 
     /// Gives bytes a place at the end of the active segment.
     fn append(&mut self, length: u64, bytes: Appended) -> (u32, u64) {
-        if self.position.length >= self.segments.roll {
-            self.roll();
-        }
-        let (segment, offset) = (self.position.segment, self.position.length);
-        if length > 0 {
-            self.position.length += length;
-            self.deltas.entry(segment).or_default().length = Some(self.position.length);
-            self.effects.appends.push((segment, offset, bytes));
-        }
+        self.begin();
+        let Mark {
+            segment, offset, ..
+        } = self.position.log;
+        self.position.log.offset += length;
+        self.deltas.entry(segment).or_default().payload += length;
+        self.appends.push(bytes);
         (segment, offset)
     }
 
-    /// Begins a new active segment.
+    /// Settles where this transaction's batch begins, in a new segment if the active one is
+    /// long enough.
+    fn begin(&mut self) {
+        if self.start.is_some() {
+            return;
+        }
+        if self.position.log.offset >= self.segments.roll {
+            self.roll();
+        }
+        self.start = Some(self.position.log);
+        self.position.log.offset += HEADER as u64;
+    }
+
+    /// Begins a new active segment; before anything is appended.
     pub fn roll(&mut self) {
+        debug_assert!(self.start.is_none());
         self.changes += 1;
-        // The one left may have nothing live: `finish` looks at all that have a delta.
-        self.deltas.entry(self.position.segment).or_default();
-        self.position.segment = self.segments.reserve();
-        self.position.length = 0;
+        // Its row doesn't say yet where the log in it ends. And it may have nothing live:
+        // `finish` looks at all that have a delta.
+        let left = self.position.log;
+        if left.offset > 0 {
+            self.deltas.entry(left.segment).or_default().length = Some(left.offset);
+        }
+        self.position.log.segment = self.segments.reserve();
+        self.position.log.offset = 0;
     }
 
     /// Moves a blob's bytes, read from where it was, to the active segment.
@@ -313,12 +361,44 @@ impl<'t> Tx<'t> {
         Ok(())
     }
 
-    /// Writes the segments' rows; then nothing but the commit is left.
-    pub fn finish(mut self) -> Result<(Position, Effects)> {
+    /// Writes the segments' rows and sums up; `durable` is for a commit that is a checkpoint.
+    pub fn finish(mut self, durable: bool) -> Result<Finished> {
+        if !durable {
+            self.begin();
+        }
+        let active = self.position.log;
+        if active.offset > 0 {
+            // Without the redo, whose length isn't known yet.
+            self.deltas.entry(active.segment).or_default().length = Some(active.offset);
+        }
         for (segment, delta) in std::mem::take(&mut self.deltas) {
             self.put_segment(segment, delta)?;
         }
-        Ok((self.position, self.effects))
+        let redo = match durable {
+            true => None,
+            false => self.redo.take(),
+        };
+        let durable = redo.is_none();
+        if let Some(redo) = &redo {
+            self.position.log.offset += redo.len() as u64;
+            self.position.log.sequence += 1;
+        } else {
+            self.position.log = self.position.log.checkpoint();
+            for (name, value) in self.position.log.rows() {
+                self.tables.state.insert(name, value)?;
+            }
+        }
+        let appends = self.appends;
+        Ok(Finished {
+            batch: self.start.map(|start| Batch {
+                start,
+                appends,
+                redo,
+            }),
+            position: self.position,
+            effects: self.effects,
+            durable,
+        })
     }
 
     fn put_segment(&mut self, segment: u32, delta: SegmentDelta) -> Result<()> {
@@ -332,7 +412,8 @@ impl<'t> Tx<'t> {
         };
         row.live = row.live.saturating_add_signed(delta.live);
         row.length = delta.length.unwrap_or(row.length);
-        if row.live == 0 && segment != self.position.segment {
+        row.payload += delta.payload;
+        if row.live == 0 && segment != self.position.log.segment {
             self.change().blobs.remove(key)?;
             self.effects.dead.push(segment);
         } else {

@@ -16,10 +16,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-/// Quiet after which the allocator state is saved, so that a crash at rest needs no repair.
+/// Quiet after which a checkpoint is made.
 const QUIET: Duration = Duration::from_secs(2);
-/// Room that saving it takes at most, bytes.
-const SETTLE_BYTES: u64 = 1 << 20;
+/// Room that it takes at most, bytes.
+const CHECKPOINT_BYTES: u64 = 2 << 20;
+/// How long segments without a row wait for a checkpoint: until then a crash brings them back.
+const CONDEMNED_WAIT: Duration = Duration::from_secs(1);
 /// Between two looks at dead segments that a snapshot still holds.
 const GRAVE_PAUSE: Duration = Duration::from_millis(100);
 /// Blocks of a deleted mailbox taken away in one slice.
@@ -38,6 +40,9 @@ pub(super) struct Writer {
     compactor: Compactor,
     /// Deleted mailboxes may have messages left.
     purging: bool,
+    /// Segments without a row, to be removed after the next checkpoint, and since when.
+    condemned: Vec<u32>,
+    condemned_since: Option<Instant>,
     /// Dead segments wait for snapshots to end.
     graves: bool,
     /// Batches since the last slice of slow work.
@@ -62,6 +67,8 @@ impl Writer {
             gather: Gather::default(),
             compactor: Compactor::new(),
             purging: true,
+            condemned: Vec::new(),
+            condemned_since: None,
             graves: false,
             busy: 0,
         }
@@ -101,6 +108,9 @@ impl Writer {
         self.serve(batch);
         let waiting = self.shared.queue.len();
         self.gather.note(count, waiting, started.elapsed());
+        if self.committer.wants_checkpoint() || self.condemned_long() {
+            self.checkpoint();
+        }
         self.busy += 1;
         if self.busy >= BUSY_BATCHES {
             self.busy = 0;
@@ -145,16 +155,16 @@ impl Writer {
             match ended {
                 Ended::Unchanged(Outcome::Abort) => continue,
                 Ended::Unchanged(Outcome::Keep) => {}
-                Ended::Committed(effects) => {
+                Ended::Committed(effects, durable) => {
                     self.shared.counters.operations.fetch_add(count, Relaxed);
-                    self.after_commit(effects);
+                    self.after_commit(effects, durable);
                 }
             }
             return Ok(());
         }
     }
 
-    fn after_commit(&mut self, effects: Effects) {
+    fn after_commit(&mut self, effects: Effects, durable: bool) {
         for data in effects.kept {
             data.file.iter().for_each(|file| file.keep());
         }
@@ -165,8 +175,16 @@ impl Writer {
         if effects.queue_changed {
             self.shared.outbox.notify(usize::MAX);
         }
-        self.shared.segments.bury(effects.dead);
-        self.graves = self.shared.segments.sweep();
+        if !effects.dead.is_empty() {
+            self.condemned.extend(effects.dead);
+            self.condemned_since.get_or_insert_with(Instant::now);
+        }
+        if durable {
+            let dead = std::mem::take(&mut self.condemned);
+            self.condemned_since = None;
+            self.shared.segments.bury(dead);
+            self.graves = self.shared.segments.sweep();
+        }
         self.shared.hub.publish(effects.publications);
     }
 
@@ -180,10 +198,23 @@ impl Writer {
             self.purging.then_some(now),
             self.compactor.due(),
             self.graves.then(|| now + GRAVE_PAUSE),
-            self.committer.unsettled().map(|since| since + QUIET),
+            self.checkpoint_due(),
         ];
         times.sort();
         times.into_iter().flatten().next()
+    }
+
+    fn checkpoint_due(&self) -> Option<Instant> {
+        let quiet = self.committer.unsettled().map(|since| since + QUIET);
+        let condemned = self.condemned_since.map(|since| since + CONDEMNED_WAIT);
+        let due = quiet.into_iter().chain(condemned).min()?;
+        Some(due.max(self.committer.not_before().unwrap_or(due)))
+    }
+
+    fn condemned_long(&self) -> bool {
+        self.condemned_since
+            .is_some_and(|since| since.elapsed() >= CONDEMNED_WAIT)
+            && self.committer.may_checkpoint()
     }
 
     fn background(&mut self) {
@@ -194,11 +225,13 @@ impl Writer {
             return;
         }
         self.slow_work();
-        let quiet = |since: Instant| since.elapsed() >= QUIET;
-        if !self.purging && self.committer.unsettled().is_some_and(quiet) {
-            match self.shared.space.has_slack(SETTLE_BYTES) {
-                true => self.settle(),
-                false => self.committer.settle_later(),
+        if self
+            .checkpoint_due()
+            .is_some_and(|due| due <= Instant::now())
+        {
+            match self.shared.space.has_slack(CHECKPOINT_BYTES) {
+                true => self.checkpoint(),
+                false => self.committer.checkpoint_later(),
             }
             self.shared.space.restore_ballast();
         }
@@ -236,8 +269,8 @@ impl Writer {
         }
     }
 
-    /// Records the \Recent claims, and the allocator state so that reopening needs no repair.
-    fn settle(&mut self) {
+    /// Makes the database durable, with the \Recent claims: the log before is needed no more.
+    fn checkpoint(&mut self) {
         let claims = self.shared.take_recent();
         let recorded = self.alone(true, &mut |tx| {
             for (id, uid) in &claims {
@@ -258,18 +291,18 @@ impl Writer {
             for (id, uid) in claims {
                 recent.entry(id).or_insert(uid);
             }
-            self.committer.settle_later();
+            self.committer.checkpoint_later();
         }
     }
 
     /// A transaction of the writer's own; false if it failed.
-    fn alone(&mut self, settle: bool, f: &mut dyn FnMut(&mut Tx<'_>) -> Result<()>) -> bool {
+    fn alone(&mut self, checkpoint: bool, f: &mut dyn FnMut(&mut Tx<'_>) -> Result<()>) -> bool {
         let ended = self
             .committer
-            .transact(settle, &mut |tx| f(tx).map(|()| Outcome::Keep));
+            .transact(checkpoint, &mut |tx| f(tx).map(|()| Outcome::Keep));
         match ended {
-            Ok(Ended::Committed(effects)) => {
-                self.after_commit(effects);
+            Ok(Ended::Committed(effects, durable)) => {
+                self.after_commit(effects, durable);
                 true
             }
             Ok(Ended::Unchanged(_)) => true,
@@ -281,7 +314,7 @@ impl Writer {
     }
 
     fn end(mut self) {
-        self.settle();
+        self.checkpoint();
         self.shared.segments.sweep();
         // Closing saves the allocator state; a snapshot that lasts longer leaves a repair.
         self.committer

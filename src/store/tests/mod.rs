@@ -2,6 +2,7 @@
 
 mod basics;
 mod changes;
+mod log;
 mod model;
 mod outbox;
 mod power;

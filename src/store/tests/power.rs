@@ -59,6 +59,12 @@ fn a_power_cut_at_any_sync_loses_nothing_acknowledged() {
             let (world, in_flight) =
                 smol::block_on(run(&disk, seed, OPS)).unwrap_or_else(|| (World::new(), None));
             let disk = disk.after_power_cut(seed * 1000 + cut);
+            // It may fail again while the store is being opened.
+            disk.cut_at(cut % 7);
+            if let Ok(store) = open(&disk) {
+                smol::block_on(store.close());
+            }
+            let disk = disk.after_power_cut(seed * 2000 + cut);
             smol::block_on(async {
                 let store = open(&disk).unwrap();
                 let found = World::of(&store).await;
@@ -203,4 +209,70 @@ fn a_full_disk_refuses_keeps_and_goes_on() {
         });
     }
     assert!(refused > 30, "refused {refused} times");
+}
+
+#[test]
+fn a_disk_that_fails_now_and_then_loses_nothing_acknowledged() {
+    const OPS: usize = 25;
+    let (mut failed, mut runs) = (0, 0);
+    for seed in 200..206 {
+        let start = prepared(seed);
+        let whole = start.after_kill();
+        smol::block_on(run(&whole, seed, OPS));
+        for sync in 2..whole.syncs() {
+            let disk = start.after_kill();
+            // Once, or so often that what failed can't be taken back.
+            disk.fail_syncs(sync..sync + [1, 2, 3, 5, 9][(sync % 5) as usize]);
+            let (mut worlds, errors) = smol::block_on(run_on(&disk, seed, OPS));
+            failed += errors;
+            let disk = match sync % 2 {
+                0 => disk.after_kill(),
+                _ => disk.after_power_cut(seed + sync),
+            };
+            smol::block_on(async {
+                let store = open(&disk).unwrap();
+                let found = World::of(&store).await;
+                let last = worlds.pop();
+                assert!(
+                    last.as_ref() == Some(&found) || worlds.contains(&found),
+                    "seed {seed}, sync {sync}\nfound {found:?}\nacknowledged {last:?}"
+                );
+                expect_sound(&store).await;
+                store.close().await;
+            });
+            runs += 1;
+        }
+    }
+    assert!(failed > 60, "{failed} errors in {runs} runs");
+}
+
+/// A run that goes on after errors, and ends without a close. The worlds that may be found
+/// afterwards, the likeliest last, and how many operations failed.
+async fn run_on(disk: &SimDisk, seed: u64, ops: usize) -> (Vec<World>, usize) {
+    let store = open(disk).unwrap();
+    let mut random = Seeded::new(seed);
+    let (mut worlds, mut errors) = (vec![World::new()], 0);
+    for _ in 0..ops {
+        let op = Op::random(&mut random);
+        let result = op.run(&store).await;
+        let with = |world: &World| {
+            let mut world = world.clone();
+            world.apply(&op).then_some(world)
+        };
+        match result {
+            // What failed before is settled by now.
+            Ok(()) => worlds = vec![worlds.last().and_then(with).unwrap()],
+            Err(Error::Storage(_) | Error::Full) => {
+                errors += 1;
+                let made = worlds.last().and_then(with);
+                worlds.splice(0..0, made);
+            }
+            Err(_) => {}
+        }
+    }
+    let disk = disk.clone();
+    // The store is left as it is: a copy of the disk tells what a kill would leave.
+    drop(store);
+    disk.fail_syncs(0..0);
+    (worlds, errors)
 }

@@ -124,10 +124,11 @@ fn a_flipped_byte_is_reported_and_costs_one_message() {
         let disk = SimDisk::new();
         let store = open(&disk).unwrap();
         let alice = account(&store, "alice@demo.test").await;
+        let before = disk.length("mail/00000001.seg").unwrap();
         for n in 0..3 {
             deliver(&store, alice, &text(n, 3000)).await.unwrap();
         }
-        disk.damage("mail/00000001.seg", 100);
+        disk.damage("mail/00000001.seg", before + 500);
         let id = inbox(&store, alice).await.id;
         let found = messages(&store, id).await;
         let damaged = bytes_of(&store, found[0].email).await;

@@ -1,0 +1,320 @@
+//! The log: what each transaction wrote, in the active segment, durable with one sync. The
+//! database follows without a sync of its own; opened again, it is brought up to date from here.
+
+use super::disk::File;
+use super::error::{Error, Result};
+use super::redo::{HEADER, Header, MAX_REDO, read_rows};
+use super::schema::*;
+use super::segment::{self, Segments};
+use super::tx::{Appended, Tables};
+use redb::ReadableTable;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Bytes gathered for one write.
+const WRITE: usize = 256 * 1024;
+
+/// Where the log goes on after the last checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub segment: u32,
+    /// Where the next batch begins, if not in a newer segment.
+    pub offset: u64,
+    /// Its number. The upper half counts checkpoints: what was written before one and is in
+    /// no checkpoint can never pass for a batch after it.
+    pub sequence: u64,
+}
+
+impl Mark {
+    /// The mark of a checkpoint made here.
+    pub fn checkpoint(self) -> Mark {
+        Mark {
+            sequence: ((self.sequence >> 32) + 1) << 32,
+            ..self
+        }
+    }
+
+    pub fn read(state: &impl ReadableTable<&'static str, u64>) -> Result<Mark> {
+        let get = |name| -> Result<u64> {
+            let row = state.get(name)?;
+            let missing = || Error::corrupt("the place of the log is missing");
+            Ok(row.ok_or_else(missing)?.value())
+        };
+        Ok(Mark {
+            segment: get(STATE_LOG_SEGMENT)? as u32,
+            offset: get(STATE_LOG_OFFSET)?,
+            sequence: get(STATE_LOG_SEQUENCE)?,
+        })
+    }
+
+    pub fn rows(self) -> [(&'static str, u64); 3] {
+        [
+            (STATE_LOG_SEGMENT, u64::from(self.segment)),
+            (STATE_LOG_OFFSET, self.offset),
+            (STATE_LOG_SEQUENCE, self.sequence),
+        ]
+    }
+}
+
+/// What one transaction writes to the active segment.
+pub(super) struct Batch {
+    pub start: Mark,
+    pub appends: Vec<Appended>,
+    /// None if the transaction's own commit will be durable: then this is no batch of the log.
+    pub redo: Option<Vec<u8>>,
+}
+
+impl Batch {
+    pub fn redo(&self) -> &[u8] {
+        self.redo.as_deref().unwrap_or_default()
+    }
+
+    fn header(&self, key: u64) -> [u8; HEADER] {
+        let Some(redo) = &self.redo else {
+            return [0; HEADER];
+        };
+        let mut crc = crc32fast::Hasher::new();
+        let mut payload = 0;
+        for bytes in &self.appends {
+            crc.update(bytes.bytes());
+            payload += bytes.bytes().len() as u64;
+        }
+        Header {
+            sequence: self.start.sequence,
+            payload,
+            redo: redo.len() as u32,
+            payload_crc: crc.finalize(),
+            redo_crc: crc32fast::hash(redo),
+        }
+        .encode(key)
+    }
+}
+
+/// The writing end.
+pub(super) struct Log {
+    key: u64,
+    active: Option<(u32, Arc<dyn File>)>,
+    buffer: Vec<u8>,
+}
+
+impl Log {
+    pub fn new(key: u64) -> Log {
+        Log {
+            key,
+            active: None,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Writes the batch and makes it durable. After an error it may be there all the same.
+    pub fn write(&mut self, segments: &Segments, batch: &Batch) -> Result<()> {
+        let Mark {
+            segment, offset, ..
+        } = batch.start;
+        let file = match &self.active {
+            Some((active, file)) if *active == segment && offset > 0 => file.clone(),
+            _ if offset == 0 => segments.create(segment)?,
+            _ => segments.open(segment)?,
+        };
+        self.active = Some((segment, file.clone()));
+        let mut at = offset;
+        self.buffer.clear();
+        let header = batch.header(self.key);
+        let payload = batch.appends.iter().map(Appended::bytes);
+        let pieces = std::iter::once(&header[..]).chain(payload);
+        for piece in pieces.chain([batch.redo()]) {
+            if self.buffer.len() + piece.len() > WRITE && !self.buffer.is_empty() {
+                file.write_at(at, &self.buffer)?;
+                at += self.buffer.len() as u64;
+                self.buffer.clear();
+            }
+            self.buffer.extend_from_slice(piece);
+        }
+        file.write_at(at, &self.buffer)?;
+        self.buffer.shrink_to(WRITE);
+        file.sync()?;
+        if offset == 0 {
+            segments.sync_directory()?;
+        }
+        Ok(())
+    }
+
+    /// Takes away a batch whose writing failed, durably.
+    pub fn undo(&mut self, segments: &Segments, start: Mark) -> Result<()> {
+        self.active = None;
+        let file = match segments.open(start.segment) {
+            Ok(file) => file,
+            // Not even made.
+            Err(_) if start.offset == 0 => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if file.length()? > start.offset {
+            file.set_len(start.offset)?;
+        }
+        file.sync()?;
+        if start.offset == 0 {
+            segments.remove(start.segment);
+        }
+        Ok(())
+    }
+}
+
+/// The reading end.
+pub(super) struct Replay<'a> {
+    segments: &'a Segments,
+    key: u64,
+    /// What the segments after the mark's begin with: sequence number and segment.
+    starts: BTreeSet<(u64, u32)>,
+    /// Segments that batches were read from.
+    read: Vec<u32>,
+}
+
+/// A batch found in a segment.
+#[derive(Clone, Copy)]
+struct Found {
+    segment: u32,
+    start: u64,
+    end: u64,
+    header: Header,
+}
+
+impl Found {
+    /// Where the next one is, if it isn't in another segment.
+    fn after(&self) -> Mark {
+        Mark {
+            segment: self.segment,
+            offset: self.end,
+            sequence: self.header.sequence + 1,
+        }
+    }
+}
+
+impl<'a> Replay<'a> {
+    /// `names` are the files in the segments' directory.
+    pub fn new(segments: &'a Segments, key: u64, mark: Mark, names: &[String]) -> Replay<'a> {
+        let mut replay = Replay {
+            segments,
+            key,
+            starts: BTreeSet::new(),
+            read: Vec::new(),
+        };
+        let numbers = names.iter().filter_map(|name| segment::number(name));
+        for number in numbers.filter(|&number| number > mark.segment) {
+            if let Some(header) = replay.header(number, 0) {
+                replay.starts.insert((header.sequence, number));
+            }
+        }
+        replay
+    }
+
+    /// Whether a batch begins there, whole or not.
+    pub fn has(&self, mark: Mark) -> bool {
+        !self.find(mark).is_empty()
+    }
+
+    /// Whether any batch was applied.
+    pub fn is_empty(&self) -> bool {
+        self.read.is_empty()
+    }
+
+    /// Applies what follows `mark`, below the number `limit`; says where the log ends.
+    pub fn run(&mut self, tables: &mut Tables<'_>, mut mark: Mark, limit: u64) -> Result<Mark> {
+        while mark.sequence < limit {
+            let Some((batch, redo)) = self.next(mark) else {
+                break;
+            };
+            match redo {
+                Some(redo) => {
+                    read_rows(&redo, |table, key, value| tables.apply(table, key, value))?
+                }
+                None => log::error!(
+                    "segment {}: the log is damaged at {}: what was written then is lost",
+                    batch.segment,
+                    batch.start
+                ),
+            }
+            if self.read.last() != Some(&batch.segment) {
+                self.read.push(batch.segment);
+            }
+            mark = batch.after();
+        }
+        Ok(mark)
+    }
+
+    /// The next batch that counts, and its redo unless that is damaged. It counts if it is
+    /// whole, or if another follows, for that was begun when this one was durable.
+    fn next(&self, mark: Mark) -> Option<(Found, Option<Vec<u8>>)> {
+        let found = self.find(mark);
+        let followed = |batch: &Found| found.len() == 1 && self.has(batch.after());
+        let good = found.iter().find_map(|batch| {
+            let redo = self.redo(batch)?;
+            (followed(batch) || self.is_whole(batch)).then_some((*batch, Some(redo)))
+        });
+        let damaged = || found.iter().find(|it| followed(it)).map(|it| (*it, None));
+        good.or_else(damaged)
+    }
+
+    /// Makes durable what was read: after a kill, not a power cut, it may not be so yet.
+    pub fn sync(&self) -> Result<()> {
+        for &segment in &self.read {
+            self.segments.open(segment)?.sync()?;
+        }
+        self.segments.sync_directory()
+    }
+
+    /// The batches of that number: here, or at the start of another segment. Of several, all
+    /// but one are remains of attempts that failed.
+    fn find(&self, mark: Mark) -> Vec<Found> {
+        let others = self
+            .starts
+            .range((mark.sequence, 0)..=(mark.sequence, u32::MAX));
+        let here = (mark.segment, mark.offset);
+        let places = std::iter::once(here).chain(others.map(|&(_, segment)| (segment, 0)));
+        let found = places.filter_map(|(segment, start)| {
+            let header = self.header(segment, start)?;
+            let end = header.end(start)?;
+            (header.sequence == mark.sequence).then_some(Found {
+                segment,
+                start,
+                end,
+                header,
+            })
+        });
+        found.collect()
+    }
+
+    fn header(&self, segment: u32, start: u64) -> Option<Header> {
+        let mut bytes = [0; HEADER];
+        let file = self.segments.open(segment).ok()?;
+        file.read_at(start, &mut bytes).ok()?;
+        Header::decode(&bytes, self.key)
+    }
+
+    fn redo(&self, batch: &Found) -> Option<Vec<u8>> {
+        let mut redo = vec![0; (batch.header.redo as usize).min(MAX_REDO)];
+        let file = self.segments.open(batch.segment).ok()?;
+        let start = batch.header.redo_start(batch.start)?;
+        file.read_at(start, &mut redo).ok()?;
+        (crc32fast::hash(&redo) == batch.header.redo_crc).then_some(redo)
+    }
+
+    fn is_whole(&self, batch: &Found) -> bool {
+        let read = || -> Result<u32> {
+            let file = self.segments.open(batch.segment)?;
+            let mut crc = crc32fast::Hasher::new();
+            let mut piece = vec![0; WRITE.min(batch.header.payload as usize)];
+            let mut at = batch.start + HEADER as u64;
+            let mut left = batch.header.payload;
+            while left > 0 {
+                let length = left.min(piece.len() as u64);
+                let piece = &mut piece[..length as usize];
+                file.read_at(at, piece)?;
+                crc.update(piece);
+                at += length;
+                left -= length;
+            }
+            Ok(crc.finalize())
+        };
+        read().is_ok_and(|crc| crc == batch.header.payload_crc)
+    }
+}
