@@ -363,7 +363,8 @@ impl Scanner {
         node.lines = lines;
         if index == 0 {
             self.envelope = envelope::envelope(&header);
-            self.abridged = envelope::abridges(&header);
+            // Of a header cut at its limit the envelope may lack what stands behind.
+            self.abridged = header.len() == MAX_HEADER || envelope::abridges(&header);
             self.sent = envelope::date(&header).and_then(date::parse);
         } else if in_message {
             node.envelope = envelope::envelope(&header);

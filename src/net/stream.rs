@@ -114,6 +114,12 @@ impl Stream {
         }
     }
 
+    /// A [`Stream::receive`] that was dropped leaves the connection among those that wait for
+    /// their client, and shutdown ends those at once: this one has work to do.
+    pub fn at_work(&self) {
+        self.set_waiting(false);
+    }
+
     /// The connection's number in this process, for logs; 0 in tests.
     pub fn id(&self) -> u64 {
         self.id

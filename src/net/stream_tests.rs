@@ -215,6 +215,22 @@ fn garbage_instead_of_a_handshake_is_answered_with_an_alert() {
 }
 
 #[test]
+fn a_client_at_work_is_not_ended_with_those_that_wait() {
+    use crate::net::limit::{Gate, Limits};
+    let gate = Gate::new(Limits::default());
+    let pass = gate.admit(IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap();
+    let waiting = pass.waiting().clone();
+    let waits = || waiting.load(std::sync::atomic::Ordering::Acquire);
+    let (stream, _client) = Stream::pair().unwrap();
+    let mut stream = stream.admitted(7, pass, "");
+    let mut input = Input::new();
+    let look = future::poll_once(stream.receive(&mut input, SECOND));
+    assert!(block_on(look).is_none() && waits());
+    stream.at_work();
+    assert!(!waits());
+}
+
+#[test]
 fn a_waiting_client_hears_the_goodbye() {
     use crate::net::limit::{Gate, Limits};
     let gate = Gate::new(Limits::default());

@@ -168,7 +168,10 @@ impl Driver {
             }
         };
         match woken {
-            Woken::News => Ok(()),
+            Woken::News => {
+                self.stream.at_work();
+                Ok(())
+            }
             Woken::Input(received) => self.received(received).await,
         }
     }

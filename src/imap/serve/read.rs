@@ -179,7 +179,9 @@ impl Driver {
             return Ok(());
         }
         let look = self.stream.receive(input, Duration::from_secs(1));
-        match future::poll_once(look).await {
+        let looked = future::poll_once(look).await;
+        self.stream.at_work();
+        match looked {
             Some(Ok(0)) => Err(io::ErrorKind::UnexpectedEof.into()),
             Some(Err(error)) => Err(error),
             _ => Ok(()),

@@ -76,6 +76,17 @@ fn headers_that_end_oddly() {
     assert_eq!(scan(b"A: b\r\n\r").root.header, 0..7);
 }
 
+/// RFC 3501, 6.4.4: SEARCH has to look into the header itself.
+#[test]
+fn a_header_longer_than_is_read_is_abridged() {
+    let message = |filler: usize| {
+        let filler = "X: 345678\r\n".repeat(filler);
+        scan(format!("{filler}Subject: s\r\n\r\nx").as_bytes())
+    };
+    assert!(!message(10).abridged);
+    assert!(message(MAX_HEADER / 11 + 1).abridged);
+}
+
 #[test]
 fn nul_is_seen_wherever_it_is() {
     assert!(!scan(b"A: b\r\n\r\nc").has_nul);

@@ -9,4 +9,5 @@ mod power;
 mod records;
 mod space;
 mod support;
+mod vanished;
 mod writer;
