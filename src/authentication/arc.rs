@@ -6,7 +6,7 @@ use super::dkim::{check_body, find_key};
 use super::hashing::{Hashed, own_field, signed_header};
 use super::signature::{Kind, Signature, decode, name};
 use super::tags::Tags;
-use super::{Resolver, Verdict};
+use super::{Dns, Verdict};
 use crate::message::header::Field;
 
 /// Most sets of a chain (RFC 8617, 4.2.1).
@@ -44,7 +44,7 @@ pub fn instance(value: &[u8]) -> Option<u32> {
 }
 
 /// RFC 8617, 5.2.
-pub async fn verify<R: Resolver>(message: &Hashed, resolver: &R) -> Chain {
+pub async fn verify<R: Dns>(message: &Hashed, resolver: &R) -> Chain {
     let fields = message.fields();
     let sets = match sets(&fields) {
         Ok(sets) => sets,
@@ -107,7 +107,7 @@ fn sets<'a>(fields: &[Field<'a>]) -> Result<Vec<Set<'a>>, &'static str> {
         .collect())
 }
 
-async fn check<R: Resolver>(
+async fn check<R: Dns>(
     message: &Hashed,
     fields: &[Field<'_>],
     sets: &[Set<'_>],
@@ -143,10 +143,7 @@ async fn check<R: Resolver>(
 }
 
 /// The seal of the last of `sets`: over all of them, relaxed (RFC 8617, 5.1.1).
-async fn check_seal<R: Resolver>(
-    sets: &[Set<'_>],
-    resolver: &R,
-) -> Result<(), (Verdict, &'static str)> {
+async fn check_seal<R: Dns>(sets: &[Set<'_>], resolver: &R) -> Result<(), (Verdict, &'static str)> {
     const MALFORMED: (Verdict, &str) = (Verdict::Fail, "a seal is malformed");
     let (last, before) = sets.split_last().ok_or(MALFORMED)?;
     let signature = seal(&last.seal).ok_or(MALFORMED)?;

@@ -4,7 +4,7 @@ use super::hashing::{Hashed, signed_header};
 use super::key::PublicKey;
 use super::signature::{Kind, Signature};
 use super::tags::Tags;
-use super::{Resolver, Unavailable, Verdict};
+use super::{Dns, Unavailable, Verdict};
 use crate::message::header::Field;
 
 /// Signatures of one message that are looked at; more only cost time (RFC 6376, 8.4).
@@ -30,7 +30,7 @@ pub struct Verified {
 }
 
 /// Looks at each signature, from the top; none gives an empty list. `now` in seconds since 1970.
-pub async fn verify<R: Resolver>(message: &Hashed, resolver: &R, now: i64) -> Vec<Verified> {
+pub async fn verify<R: Dns>(message: &Hashed, resolver: &R, now: i64) -> Vec<Verified> {
     let fields = message.fields();
     let own = fields.iter().filter(|it| it.is(b"DKIM-Signature"));
     let mut results = Vec::new();
@@ -54,7 +54,7 @@ pub async fn verify<R: Resolver>(message: &Hashed, resolver: &R, now: i64) -> Ve
 type Failure = (Verdict, &'static str);
 
 /// Whether the key is for tests.
-async fn check<R: Resolver>(
+async fn check<R: Dns>(
     message: &Hashed,
     fields: &[Field<'_>],
     own: &Field<'_>,
@@ -106,7 +106,7 @@ pub(super) fn check_body(message: &Hashed, signature: &Signature) -> Result<(), 
 }
 
 /// The first record that can be used.
-pub(super) async fn find_key<R: Resolver>(
+pub(super) async fn find_key<R: Dns>(
     resolver: &R,
     signature: &Signature,
 ) -> Result<PublicKey, Failure> {

@@ -4,16 +4,19 @@
 //!
 //! A message comes in slices and only its header is kept: [`sign::Signing`] and
 //! [`hashing::Hashing`] hash the body as it passes. What only DNS knows is asked of a
-//! [`Resolver`] when the message is over. No sockets, no clock: the time is an argument.
+//! [`Dns`] when the message is over. No sockets, no clock: the time is an argument.
 
 pub mod arc;
 pub mod canonical;
 pub mod dkim;
+pub mod dmarc;
 pub mod generate;
 pub mod hashing;
 pub mod key;
+pub mod results;
 pub mod sign;
 pub mod signature;
+pub mod spf;
 pub mod tags;
 #[cfg(test)]
 mod tests;
@@ -28,7 +31,7 @@ pub struct Unavailable;
 
 /// What is asked of DNS. Names are in ASCII, without a dot at their end; a name that does not
 /// exist, or has no such record, is an empty list.
-pub trait Resolver: Sync {
+pub trait Dns: Sync {
     /// Each record's strings, joined (RFC 7208, 3.3).
     fn txt(&self, name: &str) -> impl Future<Output = Result<Vec<Vec<u8>>, Unavailable>> + Send;
     /// A records, or with `six` AAAA records.

@@ -86,7 +86,9 @@ impl Signing {
     /// The DKIM-Signature fields, to be put in front; empty without keys or a From field.
     pub fn finish(self) -> Vec<u8> {
         let names = named(&self.header);
-        if self.keys.is_empty() || !names.iter().any(|name| name == "From") {
+        // A first line that begins with white space would become the signature's last.
+        let is_fold = self.header.starts_with(b" ") || self.header.starts_with(b"\t");
+        if is_fold || self.keys.is_empty() || !names.iter().any(|name| name == "From") {
             return Vec::new();
         }
         let fields: Vec<_> = header::fields(&self.header).collect();

@@ -8,13 +8,15 @@ use futures_lite::future::block_on;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// DNS from a table; what is not in it does not exist, what is under `down` does not answer.
+/// DNS from a table; what is not in it does not exist, and of a name that is `down` only what
+/// is in it is known.
 #[derive(Default)]
 pub struct Zone {
-    pub txt: HashMap<String, Vec<String>>,
+    pub txt: HashMap<String, Vec<Vec<u8>>>,
     pub addresses: HashMap<String, Vec<IpAddr>>,
     pub mx: HashMap<String, Vec<String>>,
     pub names: HashMap<IpAddr, Vec<String>>,
+    pub aliases: HashMap<String, String>,
     pub down: Vec<String>,
 }
 
@@ -23,36 +25,42 @@ impl Zone {
         let mut zone = Zone::default();
         for (name, text) in records {
             let list = zone.txt.entry((*name).into()).or_default();
-            list.push((*text).into());
+            list.push(text.as_bytes().to_vec());
         }
         zone
     }
 
-    fn up(&self, name: &str) -> Result<String, Unavailable> {
+    fn find<T: Clone>(
+        &self,
+        table: &HashMap<String, Vec<T>>,
+        name: &str,
+    ) -> Result<Vec<T>, Unavailable> {
         assert!(name.is_ascii() && !name.ends_with('.'), "{name}");
-        let name = name.to_ascii_lowercase();
-        match self.down.contains(&name) {
-            true => Err(Unavailable),
-            false => Ok(name),
+        let mut name = name.to_ascii_lowercase();
+        for _ in 0..4 {
+            name = self.aliases.get(&name).cloned().unwrap_or(name);
+        }
+        match table.get(&name) {
+            Some(found) => Ok(found.clone()),
+            None if self.down.contains(&name) => Err(Unavailable),
+            None => Ok(Vec::new()),
         }
     }
 }
 
-impl Resolver for Zone {
+impl Dns for Zone {
     async fn txt(&self, name: &str) -> Result<Vec<Vec<u8>>, Unavailable> {
-        let found = self.txt.get(&self.up(name)?).cloned().unwrap_or_default();
-        Ok(found.into_iter().map(String::into_bytes).collect())
+        self.find(&self.txt, name)
     }
 
     async fn addresses(&self, name: &str, six: bool) -> Result<Vec<IpAddr>, Unavailable> {
-        let found = self.addresses.get(&self.up(name)?).cloned();
-        let mut found = found.unwrap_or_default();
+        let mut found = self.find(&self.addresses, name)?;
         found.retain(|it| it.is_ipv6() == six);
         Ok(found)
     }
 
     async fn mx(&self, name: &str) -> Result<Vec<String>, Unavailable> {
-        Ok(self.mx.get(&self.up(name)?).cloned().unwrap_or_default())
+        self.find(&self.mx, name)
     }
 
     async fn names(&self, address: IpAddr) -> Result<Vec<String>, Unavailable> {
@@ -155,6 +163,7 @@ fn whatever_is_changed_fails() {
     let none = verified(RFC8463.as_bytes(), &Zone::default(), 9);
     assert!(none.iter().all(|it| it.reason == "there is no key"));
     let mut down = rfc8463_zone();
+    down.txt.remove("test._domainkey.football.example.com");
     down.down = vec!["test._domainkey.football.example.com".into()];
     let results = verdicts(RFC8463.as_bytes(), &down);
     assert_eq!(results, [Verdict::Pass, Verdict::TempError]);
@@ -192,7 +201,7 @@ fn what_is_signed_verifies_however_it_is_cut() {
     let mut zone = rfc8463_zone();
     zone.txt.insert(
         "r._domainkey.football.example.com".into(),
-        vec![rsa.record()],
+        vec![rsa.record().into_bytes()],
     );
     let keys = vec![Arc::new(rfc8463_key()), Arc::new(rsa)];
     for message in [
@@ -286,4 +295,95 @@ Joe.\r
     assert_eq!(verdicts(message.as_bytes(), &zone), [Verdict::Pass]);
     let folded = message.replace("Subject: Is", "Subject:  Is");
     assert_eq!(verdicts(folded.as_bytes(), &zone), [Verdict::Fail]);
+}
+
+/// Adds one ARC set to a message, as a server on the way would.
+fn sealed(message: &str, key: &SigningKey, number: u32, cv: &str) -> String {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    let mut hash = canonical::BodyHash::new(canonical::Form::Relaxed, None);
+    let (_, body) = message.split_once("\r\n\r\n").unwrap();
+    hash.push(body.as_bytes());
+    let bh = STANDARD.encode(hash.finish().sha256);
+    let tags = format!(
+        "a={}; d={}; s={}",
+        key.algorithm().name(),
+        key.domain(),
+        key.selector()
+    );
+    let sign = |field: String, before: &str, names: &[&str]| {
+        let names: Vec<String> = names.iter().map(|it| it.to_string()).collect();
+        let all = format!("{field}\r\n{before}");
+        let fields: Vec<_> = crate::message::header::fields(all.as_bytes()).collect();
+        let mut data = match names.is_empty() {
+            // A seal: its own set and those before, oldest first.
+            true => {
+                let mut data = Vec::new();
+                for n in 1..=number {
+                    for name in [
+                        "ARC-Authentication-Results",
+                        "ARC-Message-Signature",
+                        "ARC-Seal",
+                    ] {
+                        let is_it = |it: &&crate::message::header::Field<'_>| {
+                            it.is(name.as_bytes()) && arc::instance(it.value()) == Some(n)
+                        };
+                        for it in fields.iter().skip(1).filter(is_it) {
+                            canonical::field(canonical::Form::Relaxed, it.raw, &mut data);
+                        }
+                    }
+                }
+                data
+            }
+            false => hashing::selected(&fields, canonical::Form::Relaxed, &names),
+        };
+        hashing::own_field(&fields[0], canonical::Form::Relaxed, &mut data).unwrap();
+        let signature = STANDARD.encode(key.sign(&data).unwrap());
+        format!("{field}{signature}\r\n{before}")
+    };
+    let message =
+        format!("ARC-Authentication-Results: i={number}; mx.test; dkim=pass\r\n{message}");
+    let ams = format!(
+        "ARC-Message-Signature: i={number}; {tags}; c=relaxed/relaxed; h=from:subject; bh={bh}; b="
+    );
+    let message = sign(ams, &message, &["from", "subject"]);
+    let seal = format!("ARC-Seal: i={number}; {tags}; cv={cv}; b=");
+    sign(seal, &message, &[])
+}
+
+#[test]
+fn chains_of_arc_hold_or_fail() {
+    let key = rfc8463_key();
+    let zone = rfc8463_zone();
+    let plain = "From: a@b.test\r\nSubject: x\r\n\r\nbody\r\n";
+    let chain = |message: &str| {
+        let mut hashing = Hashing::new();
+        message.as_bytes().chunks(9).for_each(|it| hashing.push(it));
+        let chain = block_on(arc::verify(&hashing.finish(), &zone));
+        (chain.verdict, chain.reason)
+    };
+    assert_eq!(chain(plain), (Verdict::None, ""));
+    let one = sealed(plain, &key, 1, "none");
+    assert_eq!(chain(&one), (Verdict::Pass, ""));
+    let changed = one.replace("Subject: x", "Subject: [list] x");
+    let failed = (Verdict::Fail, "the message signature does not match");
+    assert_eq!(chain(&changed), failed);
+    // The next hop signs what it made of the message.
+    let two = sealed(&changed, &key, 2, "pass");
+    assert_eq!(chain(&two), (Verdict::Pass, ""));
+    let forged = two.replace("i=1; mx.test", "i=1; my.test");
+    assert_eq!(chain(&forged), (Verdict::Fail, "a seal does not match"));
+    for (from, to, reason) in [
+        ("i=2", "i=3", "the sets are not in order"),
+        ("cv=pass", "cv=fail", "the chain had failed before"),
+        ("cv=none", "cv=pass", "a seal's chain value is wrong"),
+        ("ARC-Seal: i=2", "X: i=2", "a set is not whole"),
+        (
+            "ARC-Seal: i=2",
+            "ARC-Seal: i=77",
+            "an instance number is wrong",
+        ),
+    ] {
+        assert_eq!(chain(&two.replace(from, to)), (Verdict::Fail, reason));
+    }
 }
