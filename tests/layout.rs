@@ -15,7 +15,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("mail", &["address"]),
     ("sasl", &["mail", "secret"]),
     ("message", &["mail", "address"]),
-    ("authentication", &["message", "secret"]),
+    ("authentication", &["message", "secret", "net::dns"]),
     ("store", &["message", "mail", "address", "secret"]),
     ("login", &["store", "net::source", "mail", "sasl", "secret"]),
     ("net", &["wire"]),

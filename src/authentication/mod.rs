@@ -13,6 +13,7 @@ pub mod dmarc;
 pub mod generate;
 pub mod hashing;
 pub mod key;
+mod network;
 pub mod results;
 pub mod sign;
 pub mod signature;
