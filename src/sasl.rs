@@ -5,6 +5,7 @@
 //!
 //! No mechanism binds the channel (`-PLUS`), and none lets one login act as another.
 
+pub mod client;
 pub mod dialogue;
 
 use crate::mail::Account;

@@ -6,6 +6,7 @@
 //! header and [`author`] says who may send it. [`serve`] drives it all.
 
 pub mod author;
+pub mod client;
 pub mod command;
 pub mod incoming;
 pub mod login;

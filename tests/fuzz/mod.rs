@@ -5,6 +5,7 @@
 //! `PILLARBOX_FUZZ_SEED` set to it the same inputs come in the same order.
 
 mod authentication;
+mod client;
 mod dns;
 mod imap;
 mod imap_session;
