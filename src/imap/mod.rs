@@ -9,6 +9,7 @@
 //! mean; [`serve`] drives it all.
 
 pub mod capability;
+pub mod client;
 pub mod command;
 pub mod date;
 pub mod fetch;

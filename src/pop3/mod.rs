@@ -5,6 +5,7 @@
 //! [`text`] (what it says), [`maildrop`] (what it sees), [`stuff`] and [`surrogate`] (how
 //! messages go out); [`serve`] drives it.
 
+pub mod client;
 pub mod command;
 mod login;
 pub mod maildrop;

@@ -26,6 +26,7 @@ mod gather;
 mod log;
 mod mailbox;
 mod message;
+mod noted;
 mod option;
 mod outbox;
 mod outbox_row;
@@ -70,6 +71,7 @@ pub use blob::Blob;
 pub use change::{MAX_WAITING, News, Watch};
 pub use error::{Error, Result};
 pub use mailbox::{MAX_MAILBOXES, MAX_SUBSCRIPTIONS};
+pub use noted::Note;
 pub use outbox::{Due, MAX_QUEUE, MAX_QUEUE_RECIPIENTS};
 pub use record::{MAX_RECORD, MAX_RECORDS};
 pub use snapshot::Snapshot;
@@ -223,13 +225,14 @@ impl Store {
     /// [`MAX_RECORD`] or over [`MAX_RECORDS`] of a kind.
     pub async fn put_record(&self, kind: &'static str, key: &str, value: Vec<u8>) -> Result<()> {
         let key = key.to_owned();
-        self.grow(move |tx| record::put(tx, kind, &key, &value))
-            .await
+        let put = self.grow(move |tx| record::put(tx, kind, &key, &value));
+        put.await.inspect(|()| self.tell_of_records())
     }
     /// Whether there was one.
     pub async fn remove_record(&self, kind: &'static str, key: &str) -> Result<bool> {
         let key = key.to_owned();
-        self.write(move |tx| record::remove(tx, kind, &key)).await
+        let removed = self.write(move |tx| record::remove(tx, kind, &key));
+        removed.await.inspect(|_| self.tell_of_records())
     }
 
     // Mailboxes.

@@ -24,6 +24,8 @@ pub(super) struct Shared {
     pub counters: Arc<Counters>,
     /// Told when the queue of outgoing mail has changed.
     pub outbox: Event,
+    /// Told when a record has changed.
+    pub records: Event,
     /// \Recent claims that the mailboxes' rows don't have yet.
     pub recent: Mutex<HashMap<MailboxId, Uid>>,
     /// UIDs of mailboxes read lately.
@@ -88,6 +90,7 @@ impl Shared {
             hub: Hub::default(),
             counters,
             outbox: Event::new(),
+            records: Event::new(),
             recent: Mutex::default(),
             uids: UidCache::default(),
             handle: RwLock::new(Some(handle)),

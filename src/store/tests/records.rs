@@ -1,8 +1,9 @@
 //! Records come back, by kind, over a reopening.
 
 use super::support::*;
-use crate::store::MAX_RECORD;
+use crate::mail::{AccountId, FlagNames};
 use crate::store::simdisk::SimDisk;
+use crate::store::{Delivery, MAX_RECORD, Note};
 use smol::block_on;
 
 #[test]
@@ -35,5 +36,63 @@ fn records_come_back_by_kind() {
         assert_eq!(store.look(|it| it.record("route", "b")), Ok(None));
         let other = store.look(|it| it.record("rout", "y"));
         assert_eq!(other, Ok(Some(b"y".to_vec())));
+    });
+}
+
+#[test]
+fn a_delivery_and_its_notes_are_one() {
+    block_on(async {
+        let disk = SimDisk::default();
+        let store = open(&disk).unwrap();
+        let alice = account(&store, "alice@demo.test").await;
+        let staged = || async {
+            let mut staging = store.stage(None).await.unwrap();
+            staging.write(&text(1, 100)).await.unwrap();
+            staging.finish().await.unwrap()
+        };
+        let delivery = |account| {
+            vec![Delivery {
+                account,
+                mailbox: name("INBOX"),
+                flags: FlagNames::default(),
+            }]
+        };
+        let note = |value: Option<&[u8]>| Note {
+            kind: "collected",
+            key: "1".into(),
+            value: value.map(<[u8]>::to_vec),
+        };
+        let count = || {
+            let inbox = store.look(|it| it.mailbox(alice, &name("INBOX"))).unwrap();
+            inbox.unwrap().messages
+        };
+        let noted = || store.look(|it| it.record("collected", "1")).unwrap();
+        let message = staged().await;
+        let first = store.deliver_noted(&message, DATE, delivery(alice), vec![note(Some(b"x"))]);
+        assert_eq!(first.await, Ok(()));
+        assert_eq!((count(), noted()), (1, Some(b"x".to_vec())));
+        // Neither without the other, whichever can't be.
+        let long = vec![0; MAX_RECORD + 1];
+        let failed = store.deliver_noted(&message, DATE, delivery(alice), vec![note(Some(&long))]);
+        assert!(failed.await.is_err());
+        let nobody = delivery(AccountId(99));
+        let failed = store.deliver_noted(&message, DATE, nobody, vec![note(Some(b"y"))]);
+        assert!(failed.await.is_err());
+        assert_eq!((count(), noted()), (1, Some(b"x".to_vec())));
+        assert_eq!(store.note(vec![note(None)]).await, Ok(()));
+        assert_eq!(noted(), None);
+    });
+}
+
+#[test]
+fn who_watches_records_is_told() {
+    block_on(async {
+        let store = open(&SimDisk::default()).unwrap();
+        let told = store.records_changed();
+        store.put_record("route", "a", vec![1]).await.unwrap();
+        told.await;
+        let told = store.records_changed();
+        store.remove_record("route", "a").await.unwrap();
+        told.await;
     });
 }

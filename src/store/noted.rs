@@ -1,0 +1,70 @@
+//! Deliveries that somebody remembers: a message and the records that tell of it come in
+//! one transaction, so that neither is ever there without the other.
+
+use super::error::Result;
+use super::outbox::{self, Letter};
+use super::record;
+use super::staging::Staged;
+use super::tx::Tx;
+use super::{Delivery, Store};
+use crate::mail::DateTime;
+use event_listener::EventListener;
+
+/// What becomes of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    pub kind: &'static str,
+    pub key: String,
+    /// `None` takes it away.
+    pub value: Option<Vec<u8>>,
+}
+
+impl Store {
+    /// Delivers as [`Store::deliver`] does and makes the notes, all or nothing. The message
+    /// stays with the caller, who may try again otherwise.
+    pub async fn deliver_noted(
+        &self,
+        message: &Staged,
+        date: DateTime,
+        deliveries: Vec<Delivery>,
+        notes: Vec<Note>,
+    ) -> Result<()> {
+        let letter = Letter {
+            data: message.data.clone(),
+            date,
+            deliveries,
+            queued: None,
+        };
+        let bytes = letter.data.packed.len();
+        self.submit(true, bytes, move |tx| {
+            outbox::deliver(tx, &letter)?;
+            make(tx, &notes)
+        })
+        .await
+    }
+
+    /// Makes the notes, all or nothing. They may go into the reserve: what is noted, others
+    /// may act on.
+    pub async fn note(&self, notes: Vec<Note>) -> Result<()> {
+        self.write(move |tx| make(tx, &notes)).await
+    }
+
+    /// Told of the next record that [`Store::put_record`] or [`Store::remove_record`] changes.
+    pub fn records_changed(&self) -> EventListener {
+        self.shared().records.listen()
+    }
+
+    pub(super) fn tell_of_records(&self) {
+        self.shared().records.notify(usize::MAX);
+    }
+}
+
+fn make(tx: &mut Tx<'_>, notes: &[Note]) -> Result<()> {
+    for note in notes {
+        match &note.value {
+            Some(value) => record::put(tx, note.kind, &note.key, value)?,
+            None => record::remove(tx, note.kind, &note.key).map(|_| ())?,
+        }
+    }
+    Ok(())
+}
