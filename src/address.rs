@@ -149,6 +149,12 @@ impl Address {
         }
     }
 
+    /// What stands behind the first `+` (RFC 5233), if there is a name before it.
+    pub fn tag(&self) -> Option<&str> {
+        let (user, tag) = self.local.split_once('+')?;
+        (!user.is_empty()).then_some(tag)
+    }
+
     /// Whether it can't be written without SMTPUTF8 (RFC 6531).
     pub fn needs_utf8(&self) -> bool {
         !self.local.is_ascii() || !self.domain.0.is_ascii()

@@ -1,5 +1,6 @@
 //! The nouns that the store and the protocols share. Pure: no I/O, no clock.
 
+pub mod addressing;
 pub mod listing;
 pub mod option;
 pub mod outgoing;

@@ -183,6 +183,109 @@ fn accounts_are_made_on_the_running_server_and_on_its_store() {
 }
 
 #[test]
+fn groups_catch_alls_grants_and_devices_are_kept() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let data = dir.path().join("data");
+    let say = |words: &str, stdin: &str| {
+        let words: Vec<&str> = words.split(' ').collect();
+        let mut command = pillarbox(&words);
+        command.arg("--dir").arg(&data).stdin(Stdio::piped());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary runs");
+        // A command that reads no password may be gone already.
+        let _ = child
+            .stdin
+            .take()
+            .expect("a pipe")
+            .write_all(stdin.as_bytes());
+        let output = child.wait_with_output().expect("it ends");
+        text(&output.stdout) + &text(&output.stderr)
+    };
+    say("account add a@b.de --password-stdin", "secret horse\n");
+    for (words, expected) in [
+        (
+            "group add team@b.de a@b.de x@y.de",
+            "Mail for team@b.de goes to a@b.de now.\nMail for team@b.de goes to x@y.de now.\n",
+        ),
+        (
+            "group list",
+            "GROUP      MEMBER\nteam@b.de  a@b.de\nteam@b.de  x@y.de\n",
+        ),
+        (
+            "group add a@b.de x@y.de",
+            "a@b.de is an account or an alias",
+        ),
+        (
+            "group add team@c.de a@b.de",
+            "c.de is no domain of this server",
+        ),
+        ("group add team@b.de", "name one member"),
+        ("alias add team@b.de a@b.de", "team@b.de exists already"),
+        (
+            "group remove team@b.de x@y.de",
+            "Mail for team@b.de does not go to x@y.de any more.\n",
+        ),
+        (
+            "group remove team@b.de x@y.de",
+            "x@y.de is no member of team@b.de",
+        ),
+        (
+            "group remove team@b.de",
+            "team@b.de is no group any more.\n",
+        ),
+        ("group remove team@b.de", "there is no group team@b.de"),
+        (
+            "catch-all set b.de a@b.de",
+            "Mail for unknown names of b.de goes to a@b.de now.\n",
+        ),
+        ("catch-all list", "DOMAIN  ADDRESS\nb.de    a@b.de\n"),
+        (
+            "catch-all set c.de a@b.de",
+            "c.de is no domain of this server",
+        ),
+        (
+            "catch-all remove b.de",
+            "Mail for unknown names of b.de is refused now.\n",
+        ),
+        ("catch-all remove b.de", "b.de has no catch-all"),
+        ("grant add a@b.de @c.de", "a@b.de may send as @c.de now.\n"),
+        ("grant list", "ACCOUNT  MAY SEND AS\na@b.de   @c.de\n"),
+        ("grant add x@b.de @c.de", "there is no account x@b.de"),
+        (
+            "grant remove a@b.de @c.de",
+            "a@b.de may not send as @c.de any more.\n",
+        ),
+        ("grant remove a@b.de @c.de", "a@b.de has no grant of @c.de"),
+        (
+            "device add scanner 192.0.2.16/28 2001:db8::7 --no-tls --relay",
+            "scanner may send without a login now.\n",
+        ),
+        (
+            "device add scanner 192.0.2.1",
+            "there is a device scanner already",
+        ),
+        ("device add wide 0.0.0.0/0", "the range is too wide"),
+        (
+            "device list",
+            "DEVICE   WHERE                          TLS         SENDS TO\n\
+             scanner  192.0.2.16/28 2001:db8::7/128  not needed  everywhere\n",
+        ),
+        (
+            "device remove scanner",
+            "scanner may not send without a login any more.\n",
+        ),
+        ("device remove scanner", "there is no device scanner"),
+    ] {
+        let said = say(words, "");
+        let right = match expected.ends_with('\n') {
+            true => said == expected,
+            false => said.contains(expected),
+        };
+        assert!(right, "{words}: {said}");
+    }
+}
+
+#[test]
 fn a_port_in_use_is_named_with_the_way_out() {
     let dir = tempfile::tempdir().expect("a directory");
     let base = port_base();

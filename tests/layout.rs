@@ -17,6 +17,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("message", &["mail", "address"]),
     ("authentication", &["message", "secret", "net::dns"]),
     ("store", &["message", "mail", "address", "secret"]),
+    ("recipient", &["store", "mail", "address"]),
     ("login", &["store", "net::source", "mail", "sasl", "secret"]),
     ("net", &["wire"]),
     (
@@ -41,7 +42,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("serve", &["net", "settings", "store"]),
     (
         "cli",
-        &["serve", "control", "settings", "address", "secret"],
+        &["serve", "control", "settings", "address", "mail", "secret"],
     ),
     // The demo hands out the authority's certificate and looks for IPv6.
     ("cli/demo", &["net", "cli"]),
@@ -55,6 +56,7 @@ const DRIVER: &[&str] = &[
     "net::dns",
     "net::stream",
     "net::tls",
+    "recipient",
     "settings",
     "store",
 ];

@@ -16,6 +16,7 @@ pub const TOPICS: &[Topic] = topics! {
     "start": "from nothing to a mail server that runs";
     "demo": "try it on your own machine first";
     "accounts": "accounts, passwords and aliases";
+    "addresses": "groups, catch-alls, grants, devices, plus-addressing";
     "pop3": "what POP3 does, deletion and order of an account";
     "clients": "settings for mail programs and telephones";
     "tls": "certificates, the server's own and yours";

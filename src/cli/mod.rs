@@ -9,7 +9,11 @@ macro_rules! say {
 
 pub mod account;
 pub mod alias;
+pub mod catch_all;
 pub mod demo;
+pub mod device;
+pub mod grant;
+pub mod group;
 pub mod help;
 pub mod logger;
 pub mod process;
@@ -52,6 +56,10 @@ pub enum Command {
     Serve(serve::Serve),
     Account(account::AccountCommand),
     Alias(alias::AliasCommand),
+    Group(group::GroupCommand),
+    CatchAll(catch_all::CatchAllCommand),
+    Grant(grant::GrantCommand),
+    Device(device::DeviceCommand),
 }
 
 fn say(text: fmt::Arguments<'_>) {
@@ -97,6 +105,10 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
         Some(Command::Serve(serve)) => serve.run(),
         Some(Command::Account(account)) => account.run(),
         Some(Command::Alias(alias)) => alias.run(),
+        Some(Command::Group(group)) => group.run(),
+        Some(Command::CatchAll(catch_all)) => catch_all.run(),
+        Some(Command::Grant(grant)) => grant.run(),
+        Some(Command::Device(device)) => device.run(),
         None => help::show(None),
     }
 }

@@ -2,9 +2,11 @@
 //! writes one [`Request`] a line; a running server answers with rows and `ok`, or `error`.
 //! With no server running the CLI does the same on the store itself.
 
+mod addressing;
 mod perform;
 mod request;
 
+pub use addressing::Addressing;
 pub use perform::perform;
 pub use request::{Reply, Request};
 

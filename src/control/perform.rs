@@ -1,6 +1,6 @@
 //! Does what a [`Request`] asks, on the store.
 
-use super::{Reply, Request};
+use super::{Reply, Request, addressing};
 use crate::address::Address;
 use crate::mail::Account;
 use crate::mail::option::AccountOptions;
@@ -41,6 +41,7 @@ pub async fn perform(store: &Store, request: Request) -> Reply {
             let done = store.add_alias(alias.clone(), owner.id).await;
             done.map(none).map_err(|error| sentence(&error, &alias))
         }
+        Request::Addressing(request) => addressing::perform(store, request).await,
         Request::RemoveAlias { alias } => remove_alias(store, alias).await,
         Request::ListAliases => list_aliases(store).await,
     }
@@ -149,7 +150,7 @@ async fn list_aliases(store: &Store) -> Reply {
 }
 
 /// The account whose own address this is: an alias is not enough to delete by.
-async fn account(store: &Store, address: &Address) -> Result<Account, String> {
+pub(super) async fn account(store: &Store, address: &Address) -> Result<Account, String> {
     let wanted = address.clone();
     let found = store.read(move |snapshot| snapshot.account_by_address(&wanted));
     match found.await.map_err(|error| error.to_string())? {

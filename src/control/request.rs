@@ -1,6 +1,7 @@
 //! What is said over the control socket: one line a request, words between spaces, every
 //! byte of a word that is no printable ASCII escaped as `%XX`. Pure but for the reader.
 
+use super::Addressing;
 use crate::address::Address;
 use crate::secret::Secret;
 use std::io::{self, BufRead, Read};
@@ -36,6 +37,7 @@ pub enum Request {
         option: String,
         value: String,
     },
+    Addressing(Addressing),
     AddAlias {
         alias: Address,
         account: Address,
@@ -64,6 +66,7 @@ impl Request {
                 option,
                 value,
             } => format!("account set {address} {option} {value}"),
+            Request::Addressing(request) => request.words().join(" "),
             Request::AddAlias { alias, account } => format!("alias add {alias} {account}"),
             Request::RemoveAlias { alias } => format!("alias remove {alias}"),
             Request::ListAliases => "alias list".to_string(),
@@ -94,6 +97,10 @@ impl Request {
                 option,
                 value,
             } => put(&["account-set", &address.to_string(), option, value]),
+            Request::Addressing(request) => {
+                let words = request.words();
+                put(&words.iter().map(String::as_str).collect::<Vec<_>>());
+            }
             Request::AddAlias { alias, account } => {
                 put(&["alias-add", &alias.to_string(), &account.to_string()]);
             }
@@ -139,7 +146,10 @@ impl Request {
                 alias: address(alias)?,
             },
             ["alias-list"] => Request::ListAliases,
-            _ => return Err("the server does not know this request".to_string()),
+            words => match Addressing::read(words) {
+                Some(request) => Request::Addressing(request?),
+                None => return Err("the server does not know this request".to_string()),
+            },
         })
     }
 }
@@ -257,6 +267,9 @@ mod tests {
                 alias: address("b@example.org"),
             },
             Request::ListAliases,
+            Request::Addressing(Addressing::RemoveGroup {
+                group: address("team@example.org"),
+            }),
         ];
         for request in requests {
             let line = request.write();

@@ -1,19 +1,73 @@
-//! Who a message says that it is from. Strict where [`crate::message`] is lenient: what
+//! Who sends, and who a message says that it is from. Strict where [`crate::message`] is lenient: what
 //! can't be read with certainty could be shown as another author than the one checked.
 
-use crate::address::Address;
+use crate::address::{Address, Domain};
 use crate::mail::Account;
+use crate::mail::addressing::Grant;
 use crate::message::lexer::{Broken, Cursor};
 
 /// Most mailboxes of one From field.
 const MAX_AUTHORS: usize = 20;
 
-/// Whether the account may send as this address: its own, an alias, or either with a
-/// `+tag` behind the name.
-pub fn owns(account: &Account, address: &Address) -> bool {
-    let is_own =
-        |address: &Address| account.address == *address || account.aliases.contains(address);
-    is_own(address) || address.without_tag().is_some_and(|it| is_own(&it))
+/// Who may submit here.
+#[derive(Clone, Debug)]
+pub enum Author {
+    /// It has logged in.
+    Account {
+        account: Account,
+        grants: Vec<Grant>,
+    },
+    /// It is where a device is that needs no login.
+    Device {
+        name: String,
+        /// Those of this server.
+        domains: Vec<Domain>,
+    },
+}
+
+impl Author {
+    /// Whether it may send as this address. An account: its own, an alias, one that is granted,
+    /// or any of them with a `+tag` behind the name. A device: any of the server's domains.
+    pub fn owns(&self, address: &Address) -> bool {
+        let owns = |address: &Address| match self {
+            Author::Account { account, grants } => {
+                account.address == *address
+                    || account.aliases.contains(address)
+                    || grants.iter().any(|it| it.covers(address))
+            }
+            Author::Device { domains, .. } => domains.contains(address.domain()),
+        };
+        owns(address) || address.without_tag().is_some_and(|it| owns(&it))
+    }
+
+    /// The domain that it belongs to, if it belongs to any.
+    pub fn domain(&self) -> Option<&Domain> {
+        match self {
+            Author::Account { account, .. } => Some(account.address.domain()),
+            Author::Device { domains, .. } => domains.first(),
+        }
+    }
+
+    /// For a refusal's text: the first of what it may send as.
+    pub fn addresses(&self) -> String {
+        const MOST: usize = 5;
+        let mut all: Vec<String> = match self {
+            Author::Account { account, grants } => {
+                let aliases = account.aliases.iter().map(Address::to_string);
+                let grants = grants.iter().map(Grant::to_string);
+                let own = std::iter::once(account.address.to_string());
+                own.chain(aliases).chain(grants).take(MOST + 1).collect()
+            }
+            Author::Device { domains, .. } => {
+                let domains = domains.iter().map(|it| format!("@{it}"));
+                domains.take(MOST + 1).collect()
+            }
+        };
+        if let Some(last) = all.get_mut(MOST) {
+            *last = "...".into();
+        }
+        all.join(", ")
+    }
 }
 
 /// The addresses of a `mailbox-list` (RFC 5322, 3.4), one at least. `None` for anything
@@ -133,18 +187,52 @@ mod tests {
     }
 
     #[test]
-    fn an_account_owns_its_address_aliases_and_their_tags() {
+    fn an_account_owns_its_addresses_grants_and_their_tags() {
         let parse = |text: &str| Address::parse(text).unwrap();
         let account = Account {
             id: crate::mail::AccountId(1),
             address: parse("ann@b.de"),
             aliases: vec![parse("info@b.de")],
         };
-        for own in ["ANN@b.de", "info@B.de", "ann+x@b.de", "info+x@b.de"] {
-            assert!(owns(&account, &parse(own)), "{own}");
+        let grants = ["boss@b.de", "@list.de"].map(|it| Grant::parse(it).unwrap());
+        let author = Author::Account {
+            account,
+            grants: grants.to_vec(),
+        };
+        for own in [
+            "ANN@b.de",
+            "info@B.de",
+            "ann+x@b.de",
+            "info+x@b.de",
+            "boss+x@b.de",
+            "any@list.de",
+        ] {
+            assert!(author.owns(&parse(own)), "{own}");
         }
-        for other in ["bob@b.de", "ann@c.de", "annx@b.de", "bob+ann@b.de"] {
-            assert!(!owns(&account, &parse(other)), "{other}");
+        for other in [
+            "bob@b.de",
+            "ann@c.de",
+            "annx@b.de",
+            "bob+ann@b.de",
+            "x@a.list.de",
+        ] {
+            assert!(!author.owns(&parse(other)), "{other}");
         }
+        assert_eq!(
+            author.addresses(),
+            "ann@b.de, info@b.de, boss@b.de, @list.de"
+        );
+    }
+
+    #[test]
+    fn a_device_owns_the_domains_of_the_server() {
+        let domains = ["a.de", "b.de", "c.de", "d.de", "e.de", "f.de"];
+        let author = Author::Device {
+            name: "scanner".into(),
+            domains: domains.map(|it| Domain::parse(it).unwrap()).to_vec(),
+        };
+        assert!(author.owns(&Address::parse("anything@b.de").unwrap()));
+        assert!(!author.owns(&Address::parse("anything@sub.b.de").unwrap()));
+        assert_eq!(author.addresses(), "@a.de, @b.de, @c.de, @d.de, @e.de, ...");
     }
 }

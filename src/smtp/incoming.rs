@@ -1,5 +1,6 @@
 //! DATA and BDAT: a message on its way in.
 
+use super::author::Author;
 use super::repair::{Output, Repair, Stamp, Trace};
 use super::reply::Reply;
 use super::session::{Ask, Asked, Chunk, Next, Phase, Session, Trouble, sequence};
@@ -140,8 +141,8 @@ impl Session {
     pub(super) fn begin(&mut self, begun: Result<Stamp, Trouble>) -> Result<(), Reply> {
         let limit = self.config.max_message_size;
         let stamp = begun.map_err(|trouble| trouble.reply(limit))?;
-        let (Some(account), Some(client), Some(transaction)) =
-            (&self.account, &self.client, &mut self.transaction)
+        let (Some(author), Some(client), Some(transaction)) =
+            (&self.author, &self.client, &mut self.transaction)
         else {
             return Err(sequence("Send MAIL first"));
         };
@@ -151,11 +152,12 @@ impl Session {
             client: client.name.clone(),
             sender: sender.map(|path| path.text.clone()).unwrap_or_default(),
             tls: self.config.tls,
+            login: matches!(author, Author::Account { .. }),
             smtputf8: transaction.mail.envelope.smtputf8,
         };
         transaction.id = stamp.id.clone();
         transaction.begun = stamp.date.unix;
-        let repair = Repair::new(account.clone(), trace, stamp);
+        let repair = Repair::new(author.clone(), trace, stamp);
         transaction.incoming = Some(Incoming::new(repair, limit));
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! AUTH (RFC 4954).
 
+use super::author::Author;
 use super::reply::Reply;
 use super::session::{Ask, Asked, Next, Phase, Session, sequence};
 use crate::sasl::dialogue::{self, Dialogue};
@@ -33,7 +34,7 @@ impl Session {
             let text = "Begin TLS first: STARTTLS";
             return Err(Reply::new(538, "5.7.11", text));
         }
-        if self.account.is_some() {
+        if self.account().is_some() {
             return Err(sequence("This connection has logged in"));
         }
         if !self.client.as_ref().is_some_and(|client| client.extended) {
@@ -72,7 +73,8 @@ impl Session {
                 Next::Ask(Ask::Authenticate(ask))
             }
             Turn::Granted { account, .. } => {
-                self.account = Some(account);
+                let grants = std::mem::take(&mut self.grants);
+                self.author = Some(Author::Account { account, grants });
                 self.login_failures = 0;
                 self.say(Reply::new(235, "2.7.0", "Logged in"), out)
             }

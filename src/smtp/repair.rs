@@ -2,9 +2,9 @@
 //! Date and Message-ID where they miss, Bcc and Return-Path out. Nothing else of the
 //! message changes by a byte. Pure: time and identity come in a [`Stamp`].
 
-use super::author;
+use super::author::{self, Author};
 use super::reply::Reply;
-use crate::mail::{Account, DateTime};
+use crate::mail::DateTime;
 use crate::message::header::{self, Field};
 use jiff::tz::{Offset, TimeZone};
 use memchr::memmem;
@@ -31,6 +31,8 @@ pub struct Trace {
     /// The reverse-path as written, empty for `<>`.
     pub sender: String,
     pub tls: bool,
+    /// Whether the client logged in.
+    pub login: bool,
     pub smtputf8: bool,
 }
 
@@ -38,7 +40,7 @@ pub struct Trace {
 pub struct Repair {
     /// What has come of it; `None` once it is over.
     header: Option<Vec<u8>>,
-    account: Account,
+    author: Author,
     trace: Trace,
     stamp: Stamp,
 }
@@ -53,16 +55,16 @@ pub enum Output<'a> {
 }
 
 impl Repair {
-    pub fn new(account: Account, trace: Trace, stamp: Stamp) -> Repair {
+    pub fn new(author: Author, trace: Trace, stamp: Stamp) -> Repair {
         Repair {
             header: Some(Vec::new()),
-            account,
+            author,
             trace,
             stamp,
         }
     }
 
-    /// Refuses a header that is too long, or whose From or Sender isn't the account's.
+    /// Refuses a header that is too long, or whose From or Sender isn't the author's.
     pub fn push<'a>(&mut self, text: &'a [u8]) -> Result<Output<'a>, Reply> {
         let Some(header) = &mut self.header else {
             return Ok(Output::Body(text));
@@ -91,7 +93,7 @@ impl Repair {
             return Ok(Vec::new());
         };
         let header = header_of(&text);
-        check_authors(header, &self.account)?;
+        check_authors(header, &self.author)?;
         let mut out = self.added(header);
         for field in header::fields(header) {
             if !["Bcc", "Resent-Bcc", "Return-Path"]
@@ -142,13 +144,17 @@ impl Repair {
 }
 
 impl Trace {
-    /// The protocol's registered name (RFC 3848, RFC 6531): only a login submits.
+    /// The protocol's registered name (RFC 3848, RFC 6531).
     fn with(&self) -> &'static str {
-        match (self.smtputf8, self.tls) {
-            (false, false) => "ESMTPA",
-            (false, true) => "ESMTPSA",
-            (true, false) => "UTF8SMTPA",
-            (true, true) => "UTF8SMTPSA",
+        match (self.smtputf8, self.tls, self.login) {
+            (false, false, false) => "ESMTP",
+            (false, true, false) => "ESMTPS",
+            (false, false, true) => "ESMTPA",
+            (false, true, true) => "ESMTPSA",
+            (true, false, false) => "UTF8SMTP",
+            (true, true, false) => "UTF8SMTPS",
+            (true, false, true) => "UTF8SMTPA",
+            (true, true, true) => "UTF8SMTPSA",
         }
     }
 }
@@ -168,9 +174,9 @@ fn is_field(field: &Field<'_>) -> bool {
     !field.name.is_empty() && field.name.iter().all(u8::is_ascii_graphic)
 }
 
-/// One From field with nobody's addresses but the account's; a Sender field likewise, if
+/// One From field with nobody's addresses but the author's; a Sender field likewise, if
 /// there is one.
-fn check_authors(header: &[u8], account: &Account) -> Result<(), Reply> {
+fn check_authors(header: &[u8], author: &Author) -> Result<(), Reply> {
     let refuse = |text: String| Err(Reply::with(550, "5.7.1", text));
     for (name, needed) in [("From", true), ("Sender", false)] {
         let mut fields = header::fields(header).filter(|field| field.is(name.as_bytes()));
@@ -186,27 +192,14 @@ fn check_authors(header: &[u8], account: &Account) -> Result<(), Reply> {
         let Some(addresses) = author::mailboxes(field.value()) else {
             return refuse(format!("The {name} field is not a list of addresses"));
         };
-        if let Some(other) = addresses.iter().find(|it| !author::owns(account, it)) {
+        if let Some(other) = addresses.iter().find(|it| !author.owns(it)) {
             return refuse(format!(
                 "The {name} field names {other}; this login sends as {} only",
-                own_addresses(account)
+                author.addresses()
             ));
         }
     }
     Ok(())
-}
-
-/// For a refusal's text: the account's address and the first of its aliases.
-pub fn own_addresses(account: &Account) -> String {
-    const MOST: usize = 4;
-    let mut text = account.address.to_string();
-    for alias in account.aliases.iter().take(MOST) {
-        text += &format!(", {alias}");
-    }
-    if account.aliases.len() > MOST {
-        text += ", ...";
-    }
-    text
 }
 
 /// `Fri, 21 Nov 1997 09:55:06 -0600` (RFC 5322, 3.3).

@@ -1,6 +1,6 @@
 use super::*;
 use crate::address::Address;
-use crate::mail::AccountId;
+use crate::mail::{Account, AccountId};
 
 const RECEIVED: &str = "Return-Path: <ann@b.de>\r\n\
     Received: from home by mail.b.de with ESMTPSA id x1;\r\n\tTue, 14 Nov 2023 23:13:20 +0100\r\n";
@@ -17,6 +17,7 @@ fn repair() -> Repair {
         client: "home".into(),
         sender: "ann@b.de".into(),
         tls: true,
+        login: true,
         smtputf8: false,
     };
     let stamp = Stamp {
@@ -26,7 +27,11 @@ fn repair() -> Repair {
         },
         id: "x1".into(),
     };
-    Repair::new(account, trace, stamp)
+    let author = Author::Account {
+        account,
+        grants: Vec::new(),
+    };
+    Repair::new(author, trace, stamp)
 }
 
 /// The whole message, fed in steps; the outcome must not depend on them.

@@ -1,17 +1,24 @@
 //! Drives a submission session: flush, match the step, await the store or the stream, answer.
 
+use super::author::Author;
 use super::repair::Stamp;
 use super::reply::Reply;
-use super::session::{Answer, Ask, Commit, Config, Found, NoRecipient, Session, Step, Trouble};
+use super::session::{
+    Answer, Ask, Commit, Config, Found, NoRecipient, Session, Step, Trouble, Trusted,
+};
 use crate::address::Address;
 use crate::context::Context;
+use crate::mail::addressing::Device;
 use crate::mail::{AccountId, DateTime, FlagNames, MailboxName};
 use crate::message::notice::{self, Delivered};
 use crate::net::stream::Stream;
+use crate::recipient::{self, Resolved};
+use crate::sasl::Verdict;
 use crate::secret::random;
 use crate::settings::Settings;
 use crate::store::{self, Delivery, NewItem, Staging};
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Replies to a pipelined group are collected to this much, bytes.
@@ -32,12 +39,15 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
         stream.start_tls(&context.tls).await?;
     }
     let settings = &context.settings;
+    let device = device_at(context, stream.peer());
+    let may_relay = device.as_ref().is_some_and(|(device, _)| device.relay);
     let mut session = Session::new(Config {
         hostname: settings.hostname.clone(),
         max_message_size: settings.max_message_size,
         max_recipients: settings.max_recipients,
         tls: stream.is_tls(),
         plain_login: settings.plain_login_on_loopback && stream.peer().is_loopback(),
+        device: device.map(|(_, trusted)| trusted),
         seed: random().map_err(io::Error::other)?,
     });
     let mut out = Vec::new();
@@ -79,15 +89,20 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
                     _ => None,
                 };
                 let account = session.account().map(|it| it.id);
-                let answer = answer(context, stream, account, ask, &mut message).await;
-                if let (Answer::Committed(Ok(())), Some(account)) = (&answer, session.account()) {
-                    let (id, sender) = (stream.id(), &account.address);
-                    log::info!("submission #{id}: took a message of {sender}");
-                    if let Some(notice) = notice
-                        && let Err(error) = tell(context, account.id, &notice).await
-                    {
-                        log::warn!("submission #{id}: no notice of delivery to {sender}: {error}");
-                    }
+                let sender = Sender {
+                    account,
+                    relays: account.is_some() || may_relay,
+                };
+                let answer = answer(context, stream, sender, ask, &mut message).await;
+                if let (Answer::Committed(Ok(())), Some(author)) = (&answer, session.author()) {
+                    taken(context, stream, author, notice).await;
+                }
+                if let Answer::Verdict(Verdict::Granted(account)) = &answer {
+                    let grants = context.store.look(|snapshot| snapshot.grants(account.id));
+                    session.set_grants(grants.unwrap_or_else(|error| {
+                        log::warn!("smtp: grants can't be read: {error}");
+                        Vec::new()
+                    }));
                 }
                 session.answer(answer, &mut out);
             }
@@ -106,16 +121,24 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
     }
 }
 
+/// On whose behalf the session asks.
+#[derive(Clone, Copy)]
+struct Sender {
+    account: Option<AccountId>,
+    /// Whether it may send to other servers.
+    relays: bool,
+}
+
 async fn answer(
     context: &Context,
     stream: &Stream,
-    account: Option<AccountId>,
+    sender: Sender,
     ask: Ask,
     message: &mut Option<Staging>,
 ) -> Answer {
     match ask {
         Ask::Authenticate(ask) => Answer::Verdict(context.login.answer(stream.peer(), ask).await),
-        Ask::Recipient(address) => Answer::Recipient(find(context, account, &address)),
+        Ask::Recipient(address) => Answer::Recipient(find(context, sender, &address)),
         Ask::Begin { size } => Answer::Begun(match context.store.stage(size).await {
             Ok(staging) => {
                 *message = Some(staging);
@@ -125,7 +148,7 @@ async fn answer(
         }),
         Ask::Commit(commit) => {
             let delivered = match message.take() {
-                Some(staging) => deliver(context, staging, account, *commit).await,
+                Some(staging) => deliver(context, staging, sender.account, *commit).await,
                 None => Err(Trouble::Later),
             };
             Answer::Committed(delivered)
@@ -133,36 +156,80 @@ async fn answer(
     }
 }
 
-/// By own address or alias; with a `+tag` that is no alias, by what stands before it.
-/// Who has logged in may send to other servers too.
-fn find(
-    context: &Context,
-    sender: Option<AccountId>,
-    address: &Address,
-) -> Result<Found, NoRecipient> {
-    let found = context.store.look(|snapshot| {
-        let mut account = snapshot.account_by_address(address)?;
-        if account.is_none()
-            && let Some(address) = address.without_tag()
-        {
-            account = snapshot.account_by_address(&address)?;
+/// Says that a message was taken; to its sender too, if that was asked for.
+async fn taken(context: &Context, stream: &Stream, author: &Author, notice: Option<Delivered>) {
+    let id = stream.id();
+    let account = match author {
+        Author::Account { account, .. } => account,
+        Author::Device { name, .. } => {
+            log::info!("submission #{id}: took a message of the device {name}");
+            return;
         }
-        Ok(match account {
-            Some(account) => Ok(Found::Local(account.id)),
-            None if snapshot.is_local_domain(address.domain())? => Err(NoRecipient::Unknown),
-            None => match no_route(&context.settings, sender) {
-                Some(why) => Err(NoRecipient::NoRoute(why)),
-                None => Ok(Found::Remote),
-            },
-        })
+    };
+    let sender = &account.address;
+    log::info!("submission #{id}: took a message of {sender}");
+    if let Some(notice) = notice
+        && let Err(error) = tell(context, account.id, &notice).await
+    {
+        log::warn!("submission #{id}: no notice of delivery to {sender}: {error}");
+    }
+}
+
+/// The device that may submit from that address without a login.
+fn device_at(context: &Context, peer: IpAddr) -> Option<(Device, Trusted)> {
+    let found = context.store.look(|snapshot| {
+        let devices = snapshot.devices()?;
+        let Some(device) = devices.into_iter().find(|it| it.is_at(peer)) else {
+            return Ok(None);
+        };
+        let author = Author::Device {
+            name: device.name.clone(),
+            domains: snapshot.local_domains()?,
+        };
+        let trusted = Trusted {
+            author,
+            tls: device.tls,
+        };
+        Ok(Some((device, trusted)))
     });
-    found.unwrap_or_else(|error| Err(NoRecipient::Trouble(trouble(&error))))
+    found.unwrap_or_else(|error| {
+        log::warn!("smtp: devices can't be read: {error}");
+        None
+    })
+}
+
+/// Who has logged in, or a device that may, sends to other servers too; a group's members
+/// may be there whoever sends.
+fn find(context: &Context, sender: Sender, address: &Address) -> Result<Found, NoRecipient> {
+    let resolved = context
+        .store
+        .look(|snapshot| recipient::resolve(snapshot, address));
+    let found = match resolved {
+        Ok(Resolved::Here(targets)) => Found {
+            local: targets.local.into_iter().collect(),
+            remote: targets.remote,
+        },
+        Ok(Resolved::Elsewhere) if !sender.relays => {
+            return Err(NoRecipient::NoRoute(
+                "This server takes mail for its own addresses only",
+            ));
+        }
+        Ok(Resolved::Elsewhere) => Found {
+            local: Vec::new(),
+            remote: vec![address.clone()],
+        },
+        Ok(Resolved::Unknown) => return Err(NoRecipient::Unknown),
+        Err(error) => return Err(NoRecipient::Trouble(trouble(&error))),
+    };
+    match no_route(&context.settings) {
+        Some(why) if !found.remote.is_empty() => Err(NoRecipient::NoRoute(why)),
+        _ => Ok(found),
+    }
 }
 
 /// Why nothing can be sent to other servers, if so.
-fn no_route(settings: &Settings, sender: Option<AccountId>) -> Option<&'static str> {
+fn no_route(settings: &Settings) -> Option<&'static str> {
     match settings {
-        _ if sender.is_none() => Some("This server takes mail for its own addresses only"),
         Settings { demo: true, .. } => Some("This is a demo: it sends nothing to other servers"),
         Settings { direct: false, .. } => {
             Some("This server has no way to other servers: no relay is set, and direct is off")
@@ -203,9 +270,9 @@ async fn deliver(
     let deliveries = commit
         .local
         .into_iter()
-        .map(|account| Delivery {
+        .map(|(account, mailbox)| Delivery {
             account,
-            mailbox: MailboxName::inbox(),
+            mailbox,
             flags: FlagNames::default(),
         })
         .collect();

@@ -3,6 +3,7 @@
 //! the [`Answer`]. Replies to a pipelined group come out of one run of steps, so that the
 //! driver writes them at once.
 
+use super::author::Author;
 use super::command::{self, Command};
 use super::incoming::Incoming;
 use super::repair::Stamp;
@@ -10,8 +11,9 @@ use super::reply::{Reply, write_lines};
 use super::text::Unstuffer;
 use super::transaction::Transaction;
 use crate::address::Address;
+use crate::mail::addressing::Grant;
 use crate::mail::outgoing::{self, Envelope};
-use crate::mail::{Account, AccountId};
+use crate::mail::{Account, AccountId, MailboxName};
 use crate::message::notice::Delivered;
 use crate::sasl::dialogue::{self, Dialogue, Nonces};
 use crate::sasl::{self, Mechanism};
@@ -38,8 +40,18 @@ pub struct Config {
     pub tls: bool,
     /// Whether a password may come without TLS.
     pub plain_login: bool,
+    /// Who submits from there without a login.
+    pub device: Option<Trusted>,
     /// Fresh randomness, for SCRAM.
     pub seed: [u8; 32],
+}
+
+/// A device known by its address.
+#[derive(Clone, Debug)]
+pub struct Trusted {
+    pub author: Author,
+    /// Whether TLS must be on first.
+    pub tls: bool,
 }
 
 /// What the driver does next, then it calls [`Session::step`] again.
@@ -73,8 +85,8 @@ pub enum Ask {
 /// Take the message, for all or none; then tell the sender, if asked to.
 #[derive(Debug)]
 pub struct Commit {
-    /// Whose INBOX it goes to.
-    pub local: Vec<AccountId>,
+    /// The mailboxes that it goes to.
+    pub local: Vec<(AccountId, MailboxName)>,
     /// What is for other servers, and waits in the queue.
     pub remote: Vec<outgoing::Recipient>,
     pub envelope: Envelope,
@@ -94,11 +106,11 @@ pub enum Answer {
 }
 
 /// Where mail to a recipient goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Found {
-    Local(AccountId),
-    /// To another server, by the queue.
-    Remote,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    pub local: Vec<(AccountId, MailboxName)>,
+    /// To other servers, by the queue: the recipient itself, or members of a group.
+    pub remote: Vec<Address>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +142,9 @@ pub struct Session {
     pub(super) header: Vec<u8>,
     pub(super) phase: Phase,
     pub(super) client: Option<Client>,
-    pub(super) account: Option<Account>,
+    pub(super) author: Option<Author>,
+    /// Of the account that is logging in.
+    pub(super) grants: Vec<Grant>,
     pub(super) login_failures: u32,
     pub(super) nonces: Nonces,
     pub(super) transaction: Option<Transaction>,
@@ -196,7 +210,8 @@ pub(super) enum Next {
 impl Session {
     pub fn new(config: Config) -> Session {
         Session {
-            account: None,
+            author: config.device.as_ref().and_then(|it| it.author(config.tls)),
+            grants: Vec::new(),
             login_failures: 0,
             nonces: Nonces::new(config.seed),
             config,
@@ -220,7 +235,20 @@ impl Session {
     }
 
     pub fn account(&self) -> Option<&Account> {
-        self.account.as_ref()
+        match &self.author {
+            Some(Author::Account { account, .. }) => Some(account),
+            _ => None,
+        }
+    }
+
+    /// Who submits: a login or a device.
+    pub fn author(&self) -> Option<&Author> {
+        self.author.as_ref()
+    }
+
+    /// Whom else the account may send as that is being granted the login.
+    pub fn set_grants(&mut self, grants: Vec<Grant>) {
+        self.grants = grants;
     }
 
     /// Goes as far as it can without the world; replies are appended to `out`.
@@ -249,7 +277,8 @@ impl Session {
         self.config.tls = true;
         self.client = None;
         self.transaction = None;
-        self.account = None;
+        let device = self.config.device.as_ref();
+        self.author = device.and_then(|it| it.author(true));
     }
 
     /// May have a further question: the driver goes on with what [`Session::step`] says.
@@ -471,6 +500,12 @@ impl Session {
 
     pub(super) fn incoming(&mut self) -> Option<&mut Incoming> {
         self.transaction.as_mut()?.incoming.as_mut()
+    }
+}
+
+impl Trusted {
+    fn author(&self, tls: bool) -> Option<Author> {
+        (tls || !self.tls).then(|| self.author.clone())
     }
 }
 

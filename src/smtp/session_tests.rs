@@ -30,6 +30,7 @@ impl World {
             max_recipients: 10,
             tls: true,
             plain_login: false,
+            device: None,
             seed: [0; 32],
         });
         session.receive(input.as_bytes());
@@ -81,7 +82,11 @@ impl World {
                 None => Verdict::Granted(account()),
             }),
             Ask::Recipient(_) => {
-                Answer::Recipient(self.recipient.map_or(Ok(Found::Local(AccountId(2))), Err))
+                let found = Found {
+                    local: vec![(AccountId(2), MailboxName::inbox())],
+                    remote: Vec::new(),
+                };
+                Answer::Recipient(self.recipient.map_or(Ok(found), Err))
             }
             Ask::Begin { .. } => Answer::Begun(self.begin.map_or_else(|| Ok(stamp()), Err)),
             Ask::Commit(_) => Answer::Committed(match self.commit {
@@ -205,6 +210,7 @@ fn a_driver_that_steps_on_without_an_answer_is_closed() {
         max_recipients: 10,
         tls: true,
         plain_login: false,
+        device: None,
         seed: [0; 32],
     });
     let mut out = Vec::new();

@@ -1,24 +1,25 @@
 //! MAIL, RCPT and the end of a message: the envelope of one transaction.
 
-use super::author;
 use super::command::{Mail, Path, Recipient, Wishes, needs_smtputf8};
 use super::incoming::{Incoming, too_large};
-use super::repair::own_addresses;
 use super::reply::Reply;
 use super::session::{
     Ask, Asked, Commit, Found, Next, NoRecipient, Phase, Session, Trouble, sequence,
 };
-use crate::address::Address;
-use crate::mail::AccountId;
+use crate::address::{Address, Domain};
 use crate::mail::outgoing::{self, Body, Status};
+use crate::mail::{AccountId, MailboxName};
 use crate::message::notice::{self, Delivered};
 use std::collections::BTreeSet;
+
+/// Copies and recipients elsewhere of one message, groups expanded.
+const MAX_COPIES: usize = 1000;
 
 /// From MAIL to the reply at the end of the data.
 pub struct Transaction {
     pub mail: Mail,
-    /// Whose INBOX the message goes to: one copy each, however often it was named.
-    pub recipients: BTreeSet<AccountId>,
+    /// Where the message goes to: one copy each, however often it was named.
+    pub recipients: BTreeSet<(AccountId, MailboxName)>,
     /// Those on other servers, each once.
     pub remote: Vec<outgoing::Recipient>,
     /// RCPT commands accepted.
@@ -64,7 +65,7 @@ impl Session {
         if self.client.is_none() {
             return Err(sequence("Send EHLO first"));
         }
-        let account = self.account.as_ref().ok_or_else(|| self.not_logged_in())?;
+        let author = self.author().ok_or_else(|| self.not_logged_in())?;
         if self.transaction.is_some() {
             return Err(sequence("One MAIL at a time; RSET ends this one"));
         }
@@ -73,8 +74,8 @@ impl Session {
             return Err(too_large(limit));
         }
         match &mail.sender {
-            Some(sender) if !author::owns(account, &sender.address) => {
-                let own = own_addresses(account);
+            Some(sender) if !author.owns(&sender.address) => {
+                let own = author.addresses();
                 Err(Reply::with(
                     553,
                     "5.7.1",
@@ -111,7 +112,7 @@ impl Session {
     }
 
     fn may_receive(&self, recipient: Recipient) -> Result<Address, Reply> {
-        let (Some(account), Some(transaction)) = (&self.account, &self.transaction) else {
+        let (Some(author), Some(transaction)) = (&self.author, &self.transaction) else {
             return Err(sequence("Send MAIL first"));
         };
         if transaction.incoming.is_some() || transaction.failed {
@@ -132,7 +133,8 @@ impl Session {
             Recipient::Path(Path { address, .. }) => Ok(address),
             // The postmaster of the domain that the client belongs to.
             Recipient::Postmaster => {
-                let text = format!("postmaster@{}", account.address.domain());
+                let domain = author.domain().map_or("", Domain::as_str);
+                let text = format!("postmaster@{domain}");
                 Address::parse(&text).map_err(|error| Reply::new(501, "5.1.3", error.0))
             }
         }
@@ -140,12 +142,17 @@ impl Session {
 
     pub(super) fn recipient_found(&mut self, found: Result<Found, NoRecipient>, out: &mut Vec<u8>) {
         let reply = match found {
-            Ok(found) => {
-                if let Some(transaction) = &mut self.transaction {
+            Ok(found) => match &mut self.transaction {
+                Some(transaction) if transaction.has_room(&found) => {
                     transaction.accept(found);
+                    Reply::new(250, "2.1.5", "Ok")
                 }
-                Reply::new(250, "2.1.5", "Ok")
-            }
+                _ => {
+                    let text =
+                        "With this one the recipients are too many; send it again to the rest";
+                    Reply::new(452, "4.5.3", text)
+                }
+            },
             Err(NoRecipient::Unknown) => Reply::new(550, "5.1.1", "There is no such address here"),
             Err(NoRecipient::NoRoute(why)) => Reply::new(550, "5.7.1", why),
             Err(NoRecipient::Trouble(trouble)) => trouble.reply(self.config.max_message_size),
@@ -156,7 +163,7 @@ impl Session {
     /// Whether a message may begin; what the client said of its size.
     pub(super) fn may_send(&self) -> Result<Option<u64>, Reply> {
         let Some(transaction) = &self.transaction else {
-            return Err(match self.account {
+            return Err(match self.author {
                 Some(_) => sequence("Send MAIL first"),
                 None => self.not_logged_in(),
             });
@@ -204,35 +211,39 @@ impl Session {
 }
 
 impl Transaction {
-    /// Notes the recipient that was looked up.
+    fn has_room(&self, found: &Found) -> bool {
+        self.recipients.len() + self.remote.len() + found.local.len() + found.remote.len()
+            <= MAX_COPIES
+    }
+
+    /// Notes what was found for the recipient that was looked up.
     fn accept(&mut self, found: Found) {
         let Some((address, Wishes { notify, original })) = self.asked.take() else {
             return;
         };
         self.accepted += 1;
-        match found {
-            Found::Local(account) => {
-                self.recipients.insert(account);
-                if notify.success {
-                    self.told.push(notice::Recipient {
-                        address: address.to_string(),
-                        original,
-                    });
-                }
-            }
+        if notify.success && !found.local.is_empty() {
+            self.told.push(notice::Recipient {
+                address: address.to_string(),
+                original: original.clone(),
+            });
+        }
+        self.recipients.extend(found.local);
+        for remote in found.remote {
             // Whether case matters in a local part, its own server alone knows.
-            Found::Remote => {
-                let written = address.to_string();
-                let known = |it: &outgoing::Recipient| it.address.to_string() == written;
-                if !self.remote.iter().any(known) {
-                    self.remote.push(outgoing::Recipient {
-                        address,
-                        notify,
-                        original,
-                        status: Status::waiting(0),
-                    });
-                }
+            let written = remote.to_string();
+            let known = |it: &outgoing::Recipient| it.address.to_string() == written;
+            if self.remote.iter().any(known) {
+                continue;
             }
+            // A member of a group: who asks for a notice knows the group alone.
+            let group = (written != address.to_string()).then(|| original_of(&address));
+            self.remote.push(outgoing::Recipient {
+                address: remote,
+                notify,
+                original: original.clone().or(group),
+                status: Status::waiting(0),
+            });
         }
     }
 
@@ -251,7 +262,7 @@ impl Transaction {
             recipient.status = Status::waiting(next);
         }
         Commit {
-            local: self.recipients.iter().copied().collect(),
+            local: std::mem::take(&mut self.recipients).into_iter().collect(),
             remote,
             envelope,
             name: self.id.clone(),
@@ -271,6 +282,16 @@ impl Transaction {
             id: self.id.clone(),
         })
     }
+}
+
+/// As ORCPT would say it (RFC 3461, 4.2; RFC 6533, 3).
+fn original_of(address: &Address) -> String {
+    let kind = if address.needs_utf8() {
+        "utf-8"
+    } else {
+        "rfc822"
+    };
+    format!("{kind};{address}")
 }
 
 impl Trouble {

@@ -1,6 +1,7 @@
 //! Accounts, their addresses and what verifies their passwords.
 
 use super::Snapshot;
+use super::addressing;
 use super::codec::{Reader, put, put_bytes};
 use super::error::{Error, Result};
 use super::mailbox;
@@ -137,6 +138,7 @@ pub(super) fn delete(tx: &mut Tx<'_>, id: AccountId) -> Result<()> {
     }
     tx.change().accounts.remove(id.0)?;
     option::forget(tx, id)?;
+    addressing::forget_grants(tx, id)?;
     mailbox::doom_all(tx, id)
 }
 
@@ -188,10 +190,11 @@ fn find_address(tx: &Tx<'_>, address: &Address) -> Result<Option<AccountId>> {
     Ok(row.map(|row| AccountId(row.value())))
 }
 
-fn free_address(tx: &Tx<'_>, address: &Address) -> Result<()> {
-    match find_address(tx, address)? {
-        Some(_) => Err(Error::Exists),
-        None => Ok(()),
+/// [`Error::Exists`] if an account, an alias or a group has it.
+pub(super) fn free_address(tx: &Tx<'_>, address: &Address) -> Result<()> {
+    match find_address(tx, address)?.is_some() || addressing::is_group(tx, address)? {
+        true => Err(Error::Exists),
+        false => Ok(()),
     }
 }
 
@@ -292,6 +295,17 @@ impl Snapshot {
             Some(id) => self.account(AccountId(id)),
             None => Ok(None),
         }
+    }
+
+    /// The domains of all accounts and aliases.
+    pub fn local_domains(&self) -> Result<Vec<Domain>> {
+        let table = self.tables.domains.open(&self.txn, DOMAINS)?;
+        let mut domains = Vec::new();
+        for row in ReadableTable::range(table, ""..)? {
+            let domain = Domain::parse(row?.0.value());
+            domains.push(domain.map_err(|_| Error::corrupt("a domain"))?);
+        }
+        Ok(domains)
     }
 
     /// Whether any account or alias has this domain.

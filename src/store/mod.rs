@@ -13,6 +13,7 @@
 //!   outgoing mail, that name it.
 
 mod account;
+mod addressing;
 mod blob;
 mod block;
 mod change;
@@ -50,7 +51,8 @@ mod types;
 mod verify;
 mod writer;
 
-use crate::address::Address;
+use crate::address::{Address, Domain};
+use crate::mail::addressing::{Device, Grant};
 use crate::mail::option::AccountOptions;
 use crate::mail::outgoing::QueueId;
 use crate::mail::*;
@@ -67,6 +69,7 @@ use tx::Tx;
 use writer::Writer;
 
 pub use account::MAX_ALIASES;
+pub use addressing::MAX_MEMBERS;
 pub use blob::Blob;
 pub use change::{MAX_WAITING, News, Watch};
 pub use error::{Error, Result};
@@ -216,6 +219,42 @@ impl Store {
         F: FnMut(&mut AccountOptions) + Send + 'static,
     {
         self.grow(move |tx| option::change(tx, account, &mut f))
+            .await
+    }
+
+    // Addresses beyond an account's own; see `recipient`.
+
+    /// `f` changes the group's members, from none if there is no such group; it may be called
+    /// more than once. A group without members is gone. [`Error::Exists`] where an account or
+    /// alias has the address.
+    pub async fn change_group<F>(&self, group: Address, mut f: F) -> Result<()>
+    where
+        F: FnMut(&mut Vec<Address>) + Send + 'static,
+    {
+        self.grow(move |tx| addressing::change_group(tx, &group, &mut f))
+            .await
+    }
+    /// `f` changes whom else the account may send as; it may be called more than once.
+    pub async fn change_grants<F>(&self, account: AccountId, mut f: F) -> Result<()>
+    where
+        F: FnMut(&mut Vec<Grant>) + Send + 'static,
+    {
+        self.grow(move |tx| addressing::change_grants(tx, account, &mut f))
+            .await
+    }
+    /// Whether there was one, for `None`.
+    pub async fn set_catch_all(&self, domain: Domain, to: Option<Address>) -> Result<bool> {
+        self.grow(move |tx| addressing::set_catch_all(tx, &domain, to.as_ref()))
+            .await
+    }
+    /// [`Error::Exists`] if there is one of that name.
+    pub async fn add_device(&self, device: Device) -> Result<()> {
+        self.grow(move |tx| addressing::add_device(tx, &device))
+            .await
+    }
+    /// Whether there was one.
+    pub async fn remove_device(&self, name: String) -> Result<bool> {
+        self.write(move |tx| addressing::remove_device(tx, &name))
             .await
     }
 

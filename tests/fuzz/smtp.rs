@@ -2,7 +2,7 @@
 
 use super::login::account;
 use super::{fuzz, fuzz_sessions};
-use pillarbox::mail::{AccountId, DateTime};
+use pillarbox::mail::{AccountId, DateTime, MailboxName};
 use pillarbox::sasl::{self, Denial, Verdict};
 use pillarbox::smtp::command::{self, Command};
 use pillarbox::smtp::repair::Stamp;
@@ -65,6 +65,7 @@ fn talk(bytes: &[u8], kind: u8, size: &mut dyn FnMut() -> usize) -> Told {
         max_recipients: 3,
         tls: true,
         plain_login: false,
+        device: None,
         seed: [7; 32],
     });
     let mut told = Told::default();
@@ -89,8 +90,14 @@ fn talk(bytes: &[u8], kind: u8, size: &mut dyn FnMut() -> usize) -> Told {
                     Ask::Authenticate(ask) => verdict(ask, kind, &mut let_in),
                     Ask::Recipient(address) => Answer::Recipient(match address.local() {
                         "remote" if kind == 2 => Err(NoRecipient::NoRoute("no")),
-                        "remote" => Ok(Found::Remote),
-                        "bob" => Ok(Found::Local(AccountId(2))),
+                        "remote" => Ok(Found {
+                            local: Vec::new(),
+                            remote: vec![address],
+                        }),
+                        "bob" => Ok(Found {
+                            local: vec![(AccountId(2), MailboxName::inbox())],
+                            remote: Vec::new(),
+                        }),
                         _ => Err(NoRecipient::Unknown),
                     }),
                     Ask::Begin { .. } => {

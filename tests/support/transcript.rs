@@ -16,6 +16,8 @@
 //!   NAME VALUE`.
 //! - `!count USER MAILBOX N`; `!flags USER MAILBOX N FLAG...`; `!stored USER MAILBOX N`
 //!   followed by `M: ` lines, the whole message or, where `M...` ends them, its beginning.
+//! - `!control WORD...` is a request as the CLI makes it; `!queued ADDRESS...`: who the
+//!   newest message in the queue is for; `!queued` alone: there is none.
 //! - `!anywhere`: the file also holds on a server with mail in it, such as `pillarbox demo`:
 //!   with PILLARBOX_PORT_BASE set, these files run over TCP against that server (whose
 //!   accounts need [`PASSWORD`]), and the others are passed over.
@@ -25,6 +27,8 @@ use super::pattern::{Kept, fill_in, matches};
 use super::server::{Driver, PASSWORD, Server};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use pillarbox::control::{Request, perform};
+use pillarbox::mail::outgoing::QueueId;
 use pillarbox::mail::{FlagNames, Flags, MailboxName};
 use pillarbox::settings::Settings;
 use std::collections::BTreeMap;
@@ -287,6 +291,23 @@ impl Run {
             ["flags", user, mailbox, n, flags @ ..] => {
                 let (_, got) = self.message(user, mailbox, n)?;
                 expect_same(got.0, flag_names(flags)?.system.0)
+            }
+            ["control", ..] => {
+                let line = directive.split_once(' ').map_or("", |(_, line)| line);
+                let request = Request::read(line.as_bytes())?;
+                smol::block_on(perform(&self.server().context.store, request)).map(|_| ())
+            }
+            ["queued", expected @ ..] => {
+                let read =
+                    |snapshot: &pillarbox::store::Snapshot| snapshot.queue_items(QueueId(0), 1000);
+                let items = self.server().context.store.look(read).map_err(text)?;
+                let newest = items.iter().max_by_key(|item| item.id);
+                let recipients = newest.map_or(&[][..], |item| &item.recipients);
+                let got: Vec<String> = recipients.iter().map(|it| it.address.to_string()).collect();
+                match got == *expected {
+                    true => Ok(()),
+                    false => Err(format!("  got:  {}", got.join(" "))),
+                }
             }
             ["stored", user, mailbox, n] => self.stored(user, mailbox, n, block),
             _ => Err("there is no such directive".into()),

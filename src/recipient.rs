@@ -1,0 +1,291 @@
+//! Where mail for an address goes: the one place that knows aliases, groups, `+tags` and
+//! catch-alls, for every way in.
+//!
+//! An address is, in this order: an account's own or an alias; a group; with a `+tag`, either
+//! of these without it; what the domain's catch-all takes; unknown, if the domain is ours; and
+//! else another server's.
+
+use crate::address::Address;
+use crate::mail::{AccountId, MailboxName};
+use crate::store::{Error, Result, Snapshot};
+use std::collections::{BTreeSet, HashSet};
+
+/// Groups within groups. A deeper member is passed over, as a loop is.
+pub const MAX_DEPTH: usize = 10;
+/// Copies and remote addresses that one address may come to.
+pub const MAX_TARGETS: usize = 1000;
+
+/// What an address comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolved {
+    Here(Targets),
+    /// The domain is ours, the name is not.
+    Unknown,
+    /// The domain is another server's.
+    Elsewhere,
+}
+
+/// Each once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Targets {
+    pub local: BTreeSet<(AccountId, MailboxName)>,
+    /// A group's members on other servers.
+    pub remote: Vec<Address>,
+}
+
+pub fn resolve(snapshot: &Snapshot, address: &Address) -> Result<Resolved> {
+    let mut expansion = Expansion {
+        snapshot,
+        targets: Targets::default(),
+        seen: HashSet::new(),
+    };
+    match expansion.visit(address, 0)? {
+        Place::Elsewhere => Ok(Resolved::Elsewhere),
+        Place::Unknown => Ok(Resolved::Unknown),
+        Place::Here if expansion.targets == Targets::default() => Ok(Resolved::Unknown),
+        Place::Here => Ok(Resolved::Here(expansion.targets)),
+    }
+}
+
+struct Expansion<'a> {
+    snapshot: &'a Snapshot,
+    targets: Targets,
+    /// Groups and catch-alls entered.
+    seen: HashSet<String>,
+}
+
+enum Place {
+    Here,
+    Unknown,
+    Elsewhere,
+}
+
+impl Expansion<'_> {
+    fn visit(&mut self, address: &Address, depth: usize) -> Result<Place> {
+        let snapshot = self.snapshot;
+        if let Some(account) = snapshot.account_by_address(address)? {
+            return self.take(account.id, MailboxName::inbox());
+        }
+        if let Some(members) = snapshot.group(address)? {
+            return self.enter(address.key(), &members, depth);
+        }
+        if let (Some(base), Some(tag)) = (address.without_tag(), address.tag()) {
+            if let Some(account) = snapshot.account_by_address(&base)? {
+                let mailbox = mailbox_of(snapshot, account.id, tag)?;
+                return self.take(account.id, mailbox);
+            }
+            if let Some(members) = snapshot.group(&base)? {
+                return self.enter(base.key(), &members, depth);
+            }
+        }
+        if let Some(to) = snapshot.catch_all(address.domain())? {
+            return self.enter(format!("@{}", address.domain()), &[to], depth);
+        }
+        match snapshot.is_local_domain(address.domain())? {
+            true => Ok(Place::Unknown),
+            false => Ok(Place::Elsewhere),
+        }
+    }
+
+    /// Follows a group's members, once.
+    fn enter(&mut self, key: String, members: &[Address], depth: usize) -> Result<Place> {
+        if depth >= MAX_DEPTH || !self.seen.insert(key) {
+            return Ok(Place::Here);
+        }
+        for member in members {
+            match self.visit(member, depth + 1)? {
+                Place::Here => {}
+                Place::Unknown => log::warn!("a group or catch-all names {member}: unknown here"),
+                Place::Elsewhere => self.take_remote(member)?,
+            }
+        }
+        Ok(Place::Here)
+    }
+
+    fn take(&mut self, account: AccountId, mailbox: MailboxName) -> Result<Place> {
+        self.targets.local.insert((account, mailbox));
+        self.check_room()?;
+        Ok(Place::Here)
+    }
+
+    /// Whether case matters in a local part, its own server alone knows.
+    fn take_remote(&mut self, address: &Address) -> Result<()> {
+        let written = address.to_string();
+        let known = |it: &Address| it.to_string() == written;
+        if !self.targets.remote.iter().any(known) {
+            self.targets.remote.push(address.clone());
+        }
+        self.check_room()
+    }
+
+    fn check_room(&self) -> Result<()> {
+        match self.targets.local.len() + self.targets.remote.len() > MAX_TARGETS {
+            true => Err(Error::Limit("recipients of one address")),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The mailbox that a tag names, in any case, or INBOX. A mailbox with a special use is not
+/// for others to file into.
+fn mailbox_of(snapshot: &Snapshot, account: AccountId, tag: &str) -> Result<MailboxName> {
+    let Ok(wanted) = MailboxName::parse(tag) else {
+        return Ok(MailboxName::inbox());
+    };
+    let folded = wanted.as_str().to_lowercase();
+    let mut found = MailboxName::inbox();
+    for mailbox in snapshot.mailboxes(account)? {
+        if mailbox.special_use.is_none() && mailbox.name.as_str().to_lowercase() == folded {
+            let exact = mailbox.name == wanted;
+            found = mailbox.name;
+            if exact {
+                break;
+            }
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::{Credential, Secret};
+    use crate::store::simdisk::SimDisk;
+    use crate::store::{Options, Store};
+    use smol::block_on;
+    use std::sync::Arc;
+
+    fn address(text: &str) -> Address {
+        Address::parse(text).unwrap()
+    }
+
+    /// ann (with the alias info) and bob of b.de.
+    fn store() -> Store {
+        let disk = Arc::new(SimDisk::default());
+        let options = Options {
+            reserve: 0,
+            ballast: 0,
+            ..Options::default()
+        };
+        let store = Store::open_on(disk, options).unwrap();
+        let credential = Credential::create(&Secret::new("correct horse".into())).unwrap();
+        block_on(async {
+            for name in ["ann@b.de", "bob@b.de"] {
+                let made = store.create_account(address(name), credential.clone());
+                made.await.unwrap();
+            }
+            store
+                .add_alias(address("info@b.de"), AccountId(1))
+                .await
+                .unwrap();
+        });
+        store
+    }
+
+    fn group(store: &Store, name: &str, members: &[&str]) {
+        let members: Vec<Address> = members.iter().map(|it| address(it)).collect();
+        let made = store.change_group(address(name), move |it| *it = members.clone());
+        block_on(made).unwrap();
+    }
+
+    /// `1 INBOX, 2 INBOX, x@y.de`, or what else it came to.
+    fn resolved(store: &Store, text: &str) -> String {
+        match store
+            .look(|snapshot| resolve(snapshot, &address(text)))
+            .unwrap()
+        {
+            Resolved::Here(targets) => {
+                let local = targets
+                    .local
+                    .iter()
+                    .map(|(id, name)| format!("{} {name}", id.0));
+                let remote = targets.remote.iter().map(Address::to_string);
+                local.chain(remote).collect::<Vec<_>>().join(", ")
+            }
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn names_are_looked_up_in_order() {
+        let store = store();
+        let is =
+            |text: &str, expected: &str| assert_eq!(resolved(&store, text), expected, "{text}");
+        is("INFO@b.de", "1 INBOX");
+        is("eve@b.de", "Unknown");
+        is("eve@c.de", "Elsewhere");
+        is("ann+shop@b.de", "1 INBOX");
+        let name = |text: &str| MailboxName::parse(text).unwrap();
+        for mailbox in ["Shop", "lists/rust"] {
+            block_on(store.create_mailbox(AccountId(1), name(mailbox), None)).unwrap();
+        }
+        is("ann+shop@b.de", "1 Shop");
+        is("info+LISTS/rust@b.de", "1 lists/rust");
+        for inbox in [
+            "ann+Trash@b.de",
+            "ann+@b.de",
+            "ann+a//b@b.de",
+            "ann+shop+x@b.de",
+        ] {
+            is(inbox, "1 INBOX");
+        }
+        group(
+            &store,
+            "team@b.de",
+            &[
+                "bob@b.de",
+                "ann+shop@b.de",
+                "x@y.de",
+                "X@y.de",
+                "bob+1@b.de",
+            ],
+        );
+        is("Team@b.de", "1 Shop, 2 INBOX, x@y.de, X@y.de");
+        is("team+tag@b.de", "1 Shop, 2 INBOX, x@y.de, X@y.de");
+        block_on(store.set_catch_all(
+            address("x@b.de").domain().clone(),
+            Some(address("bob@b.de")),
+        ))
+        .unwrap();
+        is("eve@b.de", "2 INBOX");
+        is("eve+x@b.de", "2 INBOX");
+    }
+
+    #[test]
+    fn loops_and_depth_end() {
+        let store = store();
+        group(&store, "a@b.de", &["b@b.de", "ann@b.de"]);
+        group(&store, "b@b.de", &["a@b.de", "bob@b.de", "nobody@b.de"]);
+        assert_eq!(resolved(&store, "b@b.de"), "1 INBOX, 2 INBOX");
+        group(&store, "self@b.de", &["self@b.de"]);
+        assert_eq!(resolved(&store, "self@b.de"), "Unknown");
+        for n in 0..=MAX_DEPTH {
+            group(
+                &store,
+                &format!("g{n}@b.de"),
+                &[&format!("g{}@b.de", n + 1)],
+            );
+        }
+        group(&store, &format!("g{}@b.de", MAX_DEPTH + 1), &["ann@b.de"]);
+        assert_eq!(resolved(&store, "g0@b.de"), "Unknown");
+        assert_eq!(resolved(&store, "g2@b.de"), "1 INBOX");
+        let domain = address("x@b.de").domain().clone();
+        block_on(store.set_catch_all(domain, Some(address("nobody@b.de")))).unwrap();
+        assert_eq!(resolved(&store, "eve@b.de"), "Unknown");
+    }
+
+    #[test]
+    fn an_address_has_one_owner() {
+        let store = store();
+        let group_of =
+            |name: &str| store.change_group(address(name), |it| it.push(address("ann@b.de")));
+        for taken in ["Ann@b.de", "info@b.de"] {
+            assert_eq!(block_on(group_of(taken)), Err(Error::Exists), "{taken}");
+        }
+        block_on(group_of("team@b.de")).unwrap();
+        let alias = store.add_alias(address("TEAM@b.de"), AccountId(1));
+        assert_eq!(block_on(alias), Err(Error::Exists));
+        block_on(store.change_group(address("team@b.de"), Vec::clear)).unwrap();
+        block_on(store.add_alias(address("team@b.de"), AccountId(1))).unwrap();
+    }
+}
