@@ -1,13 +1,23 @@
 //! The mail store: `meta.redb` for every row, `mail/` for the bytes of messages.
 //! The only module that names redb.
 //!
-//! Reads see one snapshot and never block a write. Writes go to one writer thread, which
-//! commits all that wait as one durable transaction, publishes the changes, then answers.
+//! Reads see one snapshot and never block a write. Writes go to one writer thread, which makes
+//! all that wait one transaction: it is written to the active segment with one sync, messages
+//! and changed rows together ([`log`]); the database takes it up in memory; then the changes are
+//! published and the callers answered. Now and then a checkpoint makes the database durable:
+//! after 1 MiB of changed rows, 2,048 transactions or two seconds of quiet, and at the end. A
+//! start reads from the log what came after the last one.
 //!
 //! What holds at every moment, power cut or not:
 //!
-//! - A row names bytes only after those are durable: segment first, then the transaction.
-//! - A segment file is never changed below the length that its row records.
+//! - A transaction is made when its batch in the log is durable. Batches are written one after
+//!   another, each only when the one before is durable, so the first that isn't whole ends the log.
+//! - A batch that failed never comes back: it is taken away, or a checkpoint makes its number void,
+//!   before anything else is written.
+//! - A row names bytes only after those are durable: they are in its batch, or in a file of
+//!   their own that was synced before.
+//! - A segment file is never changed below the length that its row records, nor below the end of
+//!   the log in it. It is removed or cut only after a checkpoint of the rows that allow it.
 //! - One transaction is one moment for readers, watchers and a reopened store.
 //! - A blob's count of references is the number of rows, of mailboxes and of the queue of
 //!   outgoing mail, that name it.
@@ -63,8 +73,10 @@ use futures_lite::FutureExt;
 use outbox::Letter;
 use segment::{Segments, lock};
 use shared::{Handle, Shared};
+use space::Space;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tx::Tx;
 use writer::Writer;
 
@@ -77,6 +89,7 @@ pub use mailbox::{MAX_MAILBOXES, MAX_SUBSCRIPTIONS};
 pub use noted::Note;
 pub use outbox::{Due, MAX_QUEUE, MAX_QUEUE_RECIPIENTS};
 pub use record::{MAX_RECORD, MAX_RECORDS};
+pub use redo::rewritten;
 pub use snapshot::Snapshot;
 pub use staging::{MAX_UPLOADS, Staged, Staging};
 pub use transfer::MAX_VANISHED;
@@ -115,7 +128,13 @@ impl Store {
             let why = "the store is in use by another process";
             return Err(Error::Unusable(why.into()));
         }
-        let opened = Store::open_locked(&disk, options, counters);
+        let opened = match Store::open_locked(&disk, &options, &counters) {
+            // Reading the log may need a little room.
+            Err(Error::Full) if Space::new(disk.clone(), &options).drop_ballast() => {
+                Store::open_locked(&disk, &options, &counters)
+            }
+            opened => opened,
+        };
         if opened.is_err() {
             disk.unlock();
         }
@@ -124,20 +143,29 @@ impl Store {
 
     fn open_locked(
         disk: &Arc<dyn Disk>,
-        options: Options,
-        counters: Arc<Counters>,
+        options: &Options,
+        counters: &Arc<Counters>,
     ) -> Result<Store> {
-        let full = Arc::default();
-        let db = recover::open_database(&**disk, &options, &full)?;
-        recover::check_version(&db)?;
+        let full: Arc<AtomicBool> = Arc::default();
+        let no_room = |error| match full.load(Relaxed) {
+            true => Error::Full,
+            false => error,
+        };
+        let db = recover::open_database(&**disk, options, &full).map_err(no_room)?;
+        recover::check_version(&db).map_err(no_room)?;
         let names = disk.list(segment::DIRECTORY)?;
         let (key, mark) = recover::read_mark(&db)?;
         let segments = Segments::new(disk.clone(), recover::next_segment(&names, mark));
-        let replayed = recover::replay(&db, &segments, &names, u64::MAX)?;
+        let replayed = recover::replay(&db, &segments, &names, u64::MAX).map_err(no_room)?;
         let position = recover::read_rows(&db)?.position(&segments, replayed.end);
         let handle = Arc::new(Handle { db });
-        let shared = Shared::new(disk.clone(), options, segments, counters, handle.clone());
-        let shared = Arc::new(shared);
+        let shared = Arc::new(Shared::new(
+            disk.clone(),
+            options.clone(),
+            segments,
+            counters.clone(),
+            handle.clone(),
+        ));
         let mut committer = Committer::new(shared.clone(), handle, full, key, position);
         if replayed.clean || committer.settle() {
             committer.sweep(&names)?;

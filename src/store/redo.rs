@@ -100,6 +100,17 @@ pub(super) fn read_rows(
     Ok(())
 }
 
+/// The rows of a redo, written again in order; none if it can't be read. For the fuzzer.
+pub fn rewritten(redo: &[u8]) -> Option<Vec<u8>> {
+    let rows = Redo::default();
+    let note = |table, key: &mut Reader<'_>, value: Option<&mut Reader<'_>>| {
+        rows.note([&[table], key.0].concat(), value.map(|it| it.0.to_vec()));
+        Ok(())
+    };
+    read_rows(redo, note).ok()?;
+    rows.take()
+}
+
 /// The head of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
@@ -149,5 +160,74 @@ impl Header {
 
     pub fn redo_start(&self, start: u64) -> Option<u64> {
         start.checked_add(HEADER as u64)?.checked_add(self.payload)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_each_row_the_last_value_stays() {
+        let redo = Redo::default();
+        redo.note(b"\x07b".to_vec(), Some(b"one".to_vec()));
+        redo.note(b"\x07a".to_vec(), None);
+        redo.note(b"\x07b".to_vec(), Some(Vec::new()));
+        redo.note(b"\x07a".to_vec(), Some(b"two".to_vec()));
+        redo.note(b"\x01c".to_vec(), None);
+        let bytes = redo.take().unwrap();
+        let mut rows = Vec::new();
+        read_rows(&bytes, |table, key, value| {
+            rows.push((table, key.0.to_vec(), value.map(|it| it.0.to_vec())));
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(
+            rows,
+            [
+                (1, b"c".to_vec(), None),
+                (7, b"a".to_vec(), Some(b"two".to_vec())),
+                (7, b"b".to_vec(), Some(Vec::new())),
+            ]
+        );
+        assert_eq!(rewritten(&bytes), Some(bytes.clone()));
+        for end in 1..bytes.len() {
+            assert_ne!(rewritten(&bytes[..end]), Some(bytes.clone()));
+        }
+    }
+
+    #[test]
+    fn a_redo_has_a_limit_that_rewriting_a_row_does_not_reach() {
+        let redo = Redo::default();
+        for n in 0..100u8 {
+            redo.note(vec![1, 1], Some(vec![n; MAX_REDO / 8]));
+        }
+        assert!(redo.take().is_some_and(|it| it.len() <= MAX_REDO));
+        for n in 0..9 {
+            redo.note(vec![1, n], Some(vec![n; MAX_REDO / 8]));
+        }
+        redo.note(vec![1, 1], None);
+        assert_eq!(redo.take(), None);
+    }
+
+    #[test]
+    fn a_header_is_of_one_log_and_whole() {
+        let header = Header {
+            sequence: 7 << 32,
+            payload: 5000,
+            redo: 300,
+            payload_crc: 1,
+            redo_crc: 2,
+        };
+        let bytes = header.encode(99);
+        assert_eq!(Header::decode(&bytes, 99), Some(header));
+        assert_eq!(Header::decode(&bytes, 98), None);
+        for at in 0..HEADER {
+            let mut damaged = bytes;
+            damaged[at] ^= 0x10;
+            assert_eq!(Header::decode(&damaged, 99), None, "{at}");
+        }
+        assert_eq!(header.end(100), Some(100 + HEADER as u64 + 5300));
+        assert_eq!(header.end(u64::MAX - 5000), None);
     }
 }

@@ -1,8 +1,9 @@
-//! The segment files: `mail/NNNNNNNN.seg`, frames one after another and nothing else.
+//! The segment files: `mail/NNNNNNNN.seg`.
 //!
-//! One segment is active: the writer thread appends to it at the length that the last
-//! commit recorded, so whatever a crash left beyond is overwritten. A large upload gets a
-//! segment of its own. A file is never changed below its recorded length.
+//! One segment is active: the writer thread appends to it where the log ends, so whatever a
+//! crash left beyond is overwritten. It holds batches, one after another (see [`super::redo`]):
+//! the frames of messages and the redo of rows. A large upload gets a segment of its own, with
+//! its frames and nothing else. A file is never changed below its recorded length.
 
 use super::disk::{Disk, File};
 use super::error::Result;

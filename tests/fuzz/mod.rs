@@ -15,6 +15,7 @@ mod mutate;
 mod owner;
 mod pop3;
 mod smtp;
+mod store;
 
 use mutate::Mutator;
 pub use mutate::Random;

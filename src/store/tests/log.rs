@@ -276,3 +276,30 @@ fn a_transaction_too_large_for_the_log_is_made_at_once() {
         store.close().await;
     });
 }
+
+#[test]
+fn a_full_disk_keeps_nothing_of_the_log_back() {
+    for room in [0, 1, 8, 20, 40, 100] {
+        let disk = killed(6);
+        disk.set_capacity(Some(disk.used() + room * 512));
+        smol::block_on(async {
+            let store = open(&disk).unwrap();
+            assert_eq!(seeds(&store).await, [0, 1, 2, 3, 4, 5], "{room}");
+            let mut taken = 6;
+            while deliver(&store, ALICE, &text(taken, 3000)).await.is_ok() {
+                taken += 1;
+            }
+            assert_eq!(seeds(&store).await.len() as u64, taken, "{room}");
+            let again = disk.after_kill();
+            let store = {
+                store.close().await;
+                open(&again).unwrap()
+            };
+            assert_eq!(seeds(&store).await.len() as u64, taken, "{room}, again");
+            again.set_capacity(None);
+            deliver(&store, ALICE, &text(1, 3000)).await.unwrap();
+            expect_sound(&store).await;
+            store.close().await;
+        });
+    }
+}
