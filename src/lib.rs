@@ -6,6 +6,7 @@
 //! - [`serve`]: the tour: store, listeners, control socket, signals.
 //! - [`control`]: the Unix socket over which the CLI talks to a running server.
 //! - [`imap`], [`pop3`], [`smtp`]: a pure state machine each (`session`), and its driver (`serve`).
+//! - [`queue`]: outgoing mail: what is due, when again, and what its sender is told.
 //! - [`recipient`]: where mail for an address goes.
 //! - [`login`]: who may log in: verification, its cache and its limits.
 //! - [`net`]: listeners, streams, TLS.
@@ -25,6 +26,7 @@ pub mod mail;
 pub mod message;
 pub mod net;
 pub mod pop3;
+pub mod queue;
 pub mod recipient;
 pub mod sasl;
 pub mod secret;

@@ -1,89 +1,290 @@
-//! Messages that the server writes itself, built with mail-builder.
+//! Messages that the server writes itself, built with mail-builder: notices of what became
+//! of a message (RFC 3461, 6; RFC 3464; RFC 6533 where the message was SMTPUTF8).
 
 use crate::mail::DateTime;
+use crate::mail::outgoing::Reply;
 use mail_builder::MessageBuilder;
 use mail_builder::headers::content_type::ContentType;
 use mail_builder::headers::date::Date;
 use mail_builder::headers::raw::Raw;
 use mail_builder::mime::{BodyPart, MimePart};
+use memchr::memmem;
 use std::fmt::Write;
 use std::io;
 
-/// What a notice of delivery says (RFC 3461, 6; RFC 3464).
+/// What became of the message for the recipients of one notice (RFC 3464, 2.3.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    Failed,
+    Delayed,
+    Delivered,
+    /// Handed to a server that tells nothing itself.
+    Relayed,
+    /// Sent on to the members of a group.
+    Expanded,
+}
+
+/// A notice to be written.
+#[derive(Clone, Debug)]
+pub struct Report<'a> {
+    pub action: Action,
+    /// The reporting server's name.
+    pub hostname: &'a str,
+    /// Who sent the message and is told.
+    pub sender: &'a str,
+    /// ENVID of MAIL, decoded.
+    pub envelope_id: Option<&'a str>,
+    /// When the message came, seconds since 1970.
+    pub arrival: i64,
+    /// The name under which it was taken.
+    pub id: &'a str,
+    /// Whether it came with SMTPUTF8: the notice then goes back with it.
+    pub utf8: bool,
+    pub recipients: Vec<Recipient>,
+    pub returned: Returned,
+}
+
+/// What of the message goes back with the notice (RFC 3461, 6.2).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Returned {
+    #[default]
+    Nothing,
+    Headers(Vec<u8>),
+    /// All of it, between [`Notice::head`] and [`Notice::tail`].
+    Message,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recipient {
+    pub address: String,
+    /// ORCPT of RCPT, decoded: `rfc822;ann@example.org`.
+    pub original: Option<String>,
+    /// What was said of it last, if anything was.
+    pub reply: Option<Reply>,
+    /// Until when it is tried, seconds since 1970.
+    pub until: Option<i64>,
+}
+
+/// A notice: its bytes, in two where a message stands between them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    pub head: Vec<u8>,
+    pub tail: Vec<u8>,
+}
+
+/// What submission has to tell of recipients here that asked for it with NOTIFY=SUCCESS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delivered {
     /// Who sent the message and is told.
     pub sender: String,
     /// ENVID of MAIL, decoded.
     pub envelope_id: Option<String>,
-    /// Those of the recipients that asked for it with NOTIFY=SUCCESS.
     pub recipients: Vec<Recipient>,
     /// The name under which the message was delivered.
     pub id: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recipient {
-    pub address: String,
-    /// ORCPT of RCPT, decoded: `rfc822;ann@example.org`.
-    pub original: Option<String>,
-}
-
-/// The notice that a message reached its mailboxes: text for people, then the fields of
-/// RFC 3464. `name` makes its Message-ID; `hostname` is the reporting server's.
+/// The notice that a message reached its mailboxes, at `date`.
 pub fn delivered(
     what: &Delivered,
     hostname: &str,
     date: DateTime,
     name: &str,
 ) -> io::Result<Vec<u8>> {
-    let mut text = String::from("Your message was delivered to:\r\n\r\n");
-    let mut fields = format!("Reporting-MTA: dns;{hostname}\r\n");
-    if let Some(id) = &what.envelope_id {
-        line(&mut fields, "Original-Envelope-Id", id);
-    }
-    line(
-        &mut fields,
-        "Arrival-Date",
-        &Date::new(date.unix).to_rfc822(),
-    );
-    for recipient in &what.recipients {
-        text += &format!("    {}\r\n", recipient.address);
-        fields += "\r\n";
-        if let Some(original) = &recipient.original {
-            line(&mut fields, "Original-Recipient", original);
-        }
-        let kind = if recipient.address.is_ascii() {
-            "rfc822"
-        } else {
-            "utf-8"
+    let report = Report {
+        action: Action::Delivered,
+        hostname,
+        sender: &what.sender,
+        envelope_id: what.envelope_id.as_deref(),
+        arrival: date.unix,
+        id: &what.id,
+        utf8: false,
+        recipients: what.recipients.clone(),
+        returned: Returned::Nothing,
+    };
+    Ok(report.write(date, name)?.head)
+}
+
+/// Stands for the returned message until that is put in its place.
+const PLACE: &str = "here-goes-the-message";
+
+impl Report<'_> {
+    /// `date` is the notice's own, `name` makes its Message-ID and is unlike any text.
+    pub fn write(&self, date: DateTime, name: &str) -> io::Result<Notice> {
+        let place = format!("{PLACE}-{name}");
+        let (status, headers, message) = match self.utf8 {
+            false => ("delivery-status", "text/rfc822-headers", "message/rfc822"),
+            true => (
+                "global-delivery-status",
+                "message/global-headers",
+                "message/global",
+            ),
         };
-        line(
-            &mut fields,
-            "Final-Recipient",
-            &format!("{kind};{}", recipient.address),
-        );
-        line(&mut fields, "Action", "delivered");
-        line(&mut fields, "Status", "2.0.0");
+        let raw = |kind: String, body: Vec<u8>| MimePart::new(kind, body).transfer_encoding("8bit");
+        let mut parts = vec![
+            MimePart::new("text/plain", self.text()),
+            raw(format!("message/{status}"), self.fields().into_bytes()),
+        ];
+        match &self.returned {
+            Returned::Nothing => {}
+            Returned::Headers(bytes) => parts.push(raw(headers.into(), bytes.clone())),
+            Returned::Message => parts.push(raw(message.into(), place.clone().into_bytes())),
+        }
+        let kind = ContentType::new("multipart/report").attribute("report-type", "delivery-status");
+        let mut head = MessageBuilder::new()
+            .header("Return-Path", Raw::new("<>"))
+            .from((
+                "Mail delivery",
+                format!("postmaster@{}", self.hostname).as_str(),
+            ))
+            .to(self.sender)
+            .subject(self.subject())
+            .date(Date::new(date.unix))
+            .message_id(format!("{name}@{}", self.hostname))
+            .header("Auto-Submitted", Raw::new("auto-replied"))
+            .body(MimePart::new(kind, BodyPart::Multipart(parts)))
+            .write_to_vec()?;
+        let mut tail = Vec::new();
+        if self.returned == Returned::Message
+            && let Some(at) = memmem::find(&head, place.as_bytes())
+        {
+            tail = head.split_off(at).split_off(place.len());
+        }
+        Ok(Notice { head, tail })
     }
-    text += &format!("\r\nThe server knows it as {}.\r\n", what.id);
-    let report = MimePart::new(
-        ContentType::new("multipart/report").attribute("report-type", "delivery-status"),
-        BodyPart::Multipart(vec![
-            MimePart::new("text/plain", text),
-            MimePart::new("message/delivery-status", fields.into_bytes()).transfer_encoding("8bit"),
-        ]),
-    );
-    MessageBuilder::new()
-        .header("Return-Path", Raw::new("<>"))
-        .from(("Mail delivery", format!("postmaster@{hostname}").as_str()))
-        .to(what.sender.as_str())
-        .subject("Your message was delivered")
-        .date(Date::new(date.unix))
-        .message_id(format!("{name}@{hostname}"))
-        .header("Auto-Submitted", Raw::new("auto-replied"))
-        .body(report)
-        .write_to_vec()
+
+    fn subject(&self) -> &'static str {
+        match self.action {
+            Action::Failed => "Your message could not be delivered",
+            Action::Delayed => "Your message is delayed",
+            Action::Delivered => "Your message was delivered",
+            Action::Relayed => "Your message was passed on",
+            Action::Expanded => "Your message was sent on to a group",
+        }
+    }
+
+    /// For people.
+    fn text(&self) -> String {
+        let mut text = String::from(match self.action {
+            Action::Failed => "Your message could not be delivered to:\r\n\r\n",
+            Action::Delayed => "Your message has not been delivered yet to:\r\n\r\n",
+            Action::Delivered => "Your message was delivered to:\r\n\r\n",
+            Action::Relayed => "Your message was passed on to another server for:\r\n\r\n",
+            Action::Expanded => "Your message was sent on to the members of:\r\n\r\n",
+        });
+        for recipient in &self.recipients {
+            text += &format!("    {}\r\n", recipient.address);
+            if let Some(reply) = &recipient.reply {
+                text += &format!("        {}\r\n", spoken(reply));
+            }
+        }
+        let until = self.recipients.iter().filter_map(|it| it.until).min();
+        text += &match (self.action, until) {
+            (Action::Failed, _) => "\r\nIt is not tried again.\r\n".into(),
+            (Action::Delayed, Some(until)) => format!(
+                "\r\nIt is tried again until {}. You need not send it again.\r\n",
+                Date::new(until).to_rfc822()
+            ),
+            (Action::Relayed, _) => {
+                "\r\nThat server does not say whether it reaches its mailbox.\r\n".into()
+            }
+            _ => String::new(),
+        };
+        text + &format!("\r\nThe server knows it as {}.\r\n", self.id)
+    }
+
+    /// For programs: RFC 3464, 2.
+    fn fields(&self) -> String {
+        let mut fields = format!("Reporting-MTA: dns;{}\r\n", self.hostname);
+        if let Some(id) = self.envelope_id {
+            line(&mut fields, "Original-Envelope-Id", id);
+        }
+        let arrival = Date::new(self.arrival).to_rfc822();
+        line(&mut fields, "Arrival-Date", &arrival);
+        for recipient in &self.recipients {
+            fields += "\r\n";
+            self.group(recipient, &mut fields);
+        }
+        fields
+    }
+
+    fn group(&self, recipient: &Recipient, fields: &mut String) {
+        if let Some(original) = &recipient.original {
+            line(fields, "Original-Recipient", &self.typed(original));
+        }
+        let kind = match recipient.address.is_ascii() {
+            true => "rfc822",
+            false => "utf-8",
+        };
+        let last = self.typed(&format!("{kind};{}", recipient.address));
+        line(fields, "Final-Recipient", &last);
+        let (action, class) = match self.action {
+            Action::Failed => ("failed", "5.0.0"),
+            Action::Delayed => ("delayed", "4.0.0"),
+            Action::Delivered => ("delivered", "2.0.0"),
+            Action::Relayed => ("relayed", "2.0.0"),
+            Action::Expanded => ("expanded", "2.0.0"),
+        };
+        line(fields, "Action", action);
+        let reply = recipient.reply.as_ref();
+        // A reply's class may be another than the action's: what is put off at last fails.
+        let said = reply.map(|it| it.enhanced.as_str()).unwrap_or_default();
+        let detail = said.split_once('.').map(|(_, detail)| detail);
+        let first = class.split('.').next().unwrap_or_default();
+        let status = detail.map_or(class.into(), |detail| format!("{first}.{detail}"));
+        line(fields, "Status", &status);
+        let Some(reply) = reply else { return };
+        if let Some(server) = &reply.server {
+            line(fields, "Remote-MTA", &format!("dns;{server}"));
+        }
+        if reply.code > 0 {
+            line(
+                fields,
+                "Diagnostic-Code",
+                &format!("smtp;{}", said_of(reply)),
+            );
+        }
+        if let (Action::Delayed, Some(until)) = (self.action, recipient.until) {
+            let until = Date::new(until).to_rfc822();
+            line(fields, "Will-Retry-Until", &until);
+        }
+    }
+
+    /// `type;address`; beyond ASCII, where the notice is not UTF-8 itself, as
+    /// utf-8-addr-xtext (RFC 6533, 3).
+    fn typed(&self, text: &str) -> String {
+        if self.utf8 || text.is_ascii() {
+            return text.into();
+        }
+        let mut out = String::new();
+        for c in text.chars() {
+            match c {
+                c if c.is_ascii_graphic() && !"\\+=".contains(c) => out.push(c),
+                // Writing to a String does not fail.
+                c => drop(write!(out, "\\x{{{:X}}}", u32::from(c))),
+            }
+        }
+        out
+    }
+}
+
+/// What a server said, or what kept us from asking one, in a line.
+pub fn spoken(reply: &Reply) -> String {
+    match (&reply.server, reply.code) {
+        (_, 0) => reply.text.clone(),
+        (Some(server), _) => format!("{server} said: {}", said_of(reply)),
+        (None, _) => said_of(reply),
+    }
+}
+
+fn said_of(reply: &Reply) -> String {
+    let words = [
+        reply.code.to_string(),
+        reply.enhanced.clone(),
+        reply.text.clone(),
+    ];
+    let words: Vec<String> = words.into_iter().filter(|it| !it.is_empty()).collect();
+    words.join(" ")
 }
 
 fn line(fields: &mut String, name: &str, value: &str) {
@@ -96,12 +297,32 @@ mod tests {
     use super::*;
     use crate::message::scanner::Scanner;
 
-    #[test]
-    fn a_notice_is_a_report_with_a_group_for_each_recipient() -> io::Result<()> {
-        let recipient = |address: &str, original: Option<&str>| Recipient {
+    const DATE: DateTime = DateTime { unix: 0, offset: 0 };
+
+    fn recipient(address: &str, original: Option<&str>) -> Recipient {
+        Recipient {
             address: address.into(),
             original: original.map(Into::into),
-        };
+            ..Recipient::default()
+        }
+    }
+
+    fn shape(bytes: &[u8]) -> String {
+        let mut scanner = Scanner::new();
+        scanner.push(bytes);
+        let structure = scanner.finish();
+        String::from_utf8_lossy(&structure.body_structure).to_lowercase()
+    }
+
+    fn expect(bytes: &[u8], expected: &[&str]) {
+        let text = String::from_utf8_lossy(bytes);
+        for expected in expected {
+            assert!(text.contains(expected), "{expected:?} is not in {text}");
+        }
+    }
+
+    #[test]
+    fn a_notice_is_a_report_with_a_group_for_each_recipient() -> io::Result<()> {
         let what = Delivered {
             sender: "ann@b.de".into(),
             envelope_id: Some("QQ+314".into()),
@@ -111,29 +332,111 @@ mod tests {
             ],
             id: "7f".into(),
         };
-        let bytes = delivered(&what, "mail.b.de", DateTime { unix: 0, offset: 0 }, "n1")?;
-        let text = String::from_utf8_lossy(&bytes);
-        for expected in [
-            "Return-Path: <>\r\n",
-            "To: <ann@b.de>\r\n",
-            "Date: Thu, 1 Jan 1970 00:00:00 +0000\r\n",
-            "Message-ID: <n1@mail.b.de>\r\n",
-            "Auto-Submitted: auto-replied\r\n",
-            "Reporting-MTA: dns;mail.b.de\r\nOriginal-Envelope-Id: QQ+314\r\n",
-            "\r\n\r\nOriginal-Recipient: rfc822;robert@b.de\r\nFinal-Recipient: rfc822;bob@b.de\r\n\
-             Action: delivered\r\nStatus: 2.0.0\r\n\r\nFinal-Recipient: utf-8;почта@b.de\r\n",
-        ] {
-            assert!(text.contains(expected), "{expected:?} is not in {text}");
-        }
-        let mut scanner = Scanner::new();
-        scanner.push(&bytes);
-        let structure = scanner.finish();
-        let shown = String::from_utf8_lossy(&structure.body_structure).to_lowercase();
+        let bytes = delivered(&what, "mail.b.de", DATE, "n1")?;
+        expect(
+            &bytes,
+            &[
+                "Return-Path: <>\r\n",
+                "To: <ann@b.de>\r\n",
+                "Date: Thu, 1 Jan 1970 00:00:00 +0000\r\n",
+                "Message-ID: <n1@mail.b.de>\r\n",
+                "Auto-Submitted: auto-replied\r\n",
+                "Reporting-MTA: dns;mail.b.de\r\nOriginal-Envelope-Id: QQ+314\r\n",
+                "\r\n\r\nOriginal-Recipient: rfc822;robert@b.de\r\nFinal-Recipient: rfc822;bob@b.de\r\n\
+                 Action: delivered\r\nStatus: 2.0.0\r\n\r\nFinal-Recipient: \
+                 utf-8;\\x{43F}\\x{43E}\\x{447}\\x{442}\\x{430}@b.de\r\n",
+            ],
+        );
+        let shown = shape(&bytes);
         assert!(
             shown.contains("\"report\" (\"report-type\" \"delivery-status\""),
             "{shown}"
         );
         assert!(shown.contains("\"message\" \"delivery-status\""), "{shown}");
+        Ok(())
+    }
+
+    fn failure(returned: Returned, utf8: bool) -> Report<'static> {
+        Report {
+            action: Action::Failed,
+            hostname: "mail.b.de",
+            sender: "ann@b.de",
+            envelope_id: None,
+            arrival: 0,
+            id: "7f",
+            utf8,
+            recipients: vec![Recipient {
+                address: "bob@x.example".into(),
+                reply: Some(Reply {
+                    code: 450,
+                    enhanced: "4.2.2".into(),
+                    text: "mailbox full".into(),
+                    server: Some("mx.x.example".into()),
+                }),
+                ..Recipient::default()
+            }],
+            returned,
+        }
+    }
+
+    #[test]
+    fn a_failure_says_who_said_what_and_gives_the_message_back() -> io::Result<()> {
+        let message = b"Subject: hi\r\n\r\nbody\r\n";
+        let notice = failure(Returned::Message, false).write(DATE, "n2")?;
+        let bytes = [&notice.head[..], message, &notice.tail].concat();
+        expect(
+            &bytes,
+            &[
+                "Your message could not be delivered to:\r\n",
+                "mx.x.example said: 450 4.2.2 mailbox full\r\n",
+                "Action: failed\r\nStatus: 5.2.2\r\nRemote-MTA: dns;mx.x.example\r\n\
+                 Diagnostic-Code: smtp;450 4.2.2 mailbox full\r\n",
+                "\r\n\r\nSubject: hi\r\n\r\nbody\r\n\r\n--",
+            ],
+        );
+        assert!(!String::from_utf8_lossy(&bytes).contains(PLACE));
+        let shown = shape(&bytes);
+        assert!(shown.contains("\"message\" \"rfc822\""), "{shown}");
+        let notice = failure(Returned::Headers(b"Subject: hi\r\n".to_vec()), false);
+        let notice = notice.write(DATE, "n3")?;
+        let shown = shape(&notice.head);
+        assert!(shown.contains("\"text\" \"rfc822-headers\""), "{shown}");
+        assert_eq!(notice.tail, b"");
+        Ok(())
+    }
+
+    #[test]
+    fn a_message_with_smtputf8_gets_a_global_notice() -> io::Result<()> {
+        let mut report = failure(Returned::Message, true);
+        report.recipients[0].address = "бob@x.example".into();
+        let notice = report.write(DATE, "n2")?;
+        let bytes = [&notice.head[..], b"Subject: hi\r\n\r\n", &notice.tail].concat();
+        expect(&bytes, &["Final-Recipient: utf-8;бob@x.example\r\n"]);
+        let shown = shape(&bytes);
+        for kind in ["global-delivery-status", "global"] {
+            assert!(
+                shown.contains(&format!("\"message\" \"{kind}\"")),
+                "{shown}"
+            );
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_delay_says_until_when_it_is_tried() -> io::Result<()> {
+        let mut report = failure(Returned::Nothing, false);
+        report.action = Action::Delayed;
+        report.recipients[0].until = Some(86_400);
+        let notice = report.write(DATE, "n4")?;
+        expect(
+            &notice.head,
+            &[
+                "Subject: Your message is delayed\r\n",
+                "Action: delayed\r\nStatus: 4.2.2\r\n",
+                "Will-Retry-Until: Fri, 2 Jan 1970 00:00:00 +0000\r\n",
+                "until Fri, 2 Jan 1970 00:00:00 +0000. You need not",
+            ],
+        );
         Ok(())
     }
 }

@@ -226,6 +226,7 @@ impl Transaction {
             self.told.push(notice::Recipient {
                 address: address.to_string(),
                 original: original.clone(),
+                ..notice::Recipient::default()
             });
         }
         self.recipients.extend(found.local);

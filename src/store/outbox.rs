@@ -5,6 +5,7 @@ use super::error::{Error, Result};
 use super::message;
 use super::outbox_row::{decode, encode};
 use super::schema::OUTBOX;
+use super::segment::lock;
 use super::staging::StagedData;
 use super::tx::Tx;
 use super::types::{Delivery, NewItem, Posting, QueueChange};
@@ -12,9 +13,9 @@ use super::{Snapshot, Store};
 use crate::address::Domain;
 use crate::mail::outgoing::{QueueId, QueueItem, Recipient, Reply, Status};
 use crate::mail::{DateTime, EmailId};
-use event_listener::EventListener;
+use event_listener::{Event, EventListener};
 use redb::{ReadableTable, ReadableTableMetadata};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// Messages that the queue holds.
 pub const MAX_QUEUE: u64 = 100_000;
@@ -31,6 +32,23 @@ const NEVER: u64 = u64::MAX;
 pub struct Due {
     pub at: i64,
     pub id: QueueId,
+}
+
+/// For the one who sends: what has changed.
+#[derive(Default)]
+pub(super) struct OutboxNews {
+    event: Event,
+    first: Mutex<Option<(u64, u64)>>,
+}
+
+impl OutboxNews {
+    /// A commit gave a message this place in the order.
+    pub fn tell(&self, place: (u64, u64)) {
+        let mut first = lock(&self.first);
+        *first = Some(first.map_or(place, |first| first.min(place)));
+        drop(first);
+        self.event.notify(usize::MAX);
+    }
 }
 
 /// One more letter in a transaction: notices, mostly.
@@ -122,7 +140,7 @@ fn put(tx: &mut Tx<'_>, item: &QueueItem, before: Option<u64>) -> Result<()> {
         }
         outbox.insert((now, item.id.0), &[] as &[u8])?;
     }
-    tx.queue_changed();
+    tx.queue_changed((now, item.id.0));
     Ok(())
 }
 
@@ -130,7 +148,6 @@ fn remove(tx: &mut Tx<'_>, item: &QueueItem, place: u64) -> Result<()> {
     let outbox = &mut tx.change().outbox;
     outbox.remove((ITEM, item.id.0))?;
     outbox.remove((place, item.id.0))?;
-    tx.queue_changed();
     tx.release(item.email, 1)
 }
 
@@ -153,6 +170,11 @@ fn place(item: &QueueItem) -> u64 {
 /// Whether `due` is the item's place.
 pub(super) fn is_due(item: &QueueItem, due: Due) -> bool {
     due.id == item.id && key(due.at) == place(item)
+}
+
+fn due(moment: u64, id: QueueId) -> Due {
+    let at = i64::try_from(moment.saturating_sub(1)).unwrap_or(i64::MAX);
+    Due { at, id }
 }
 
 fn key(moment: i64) -> u64 {
@@ -200,8 +222,8 @@ impl QueueChange {
             QueueChange::Retry { at, domain } => {
                 for recipient in chosen(item, domain.as_ref()) {
                     let mut status = recipient.status.clone();
-                    if let Status::Waiting { next, .. } = &mut status {
-                        *next = *at;
+                    if let Status::Waiting { attempts, next, .. } = &mut status {
+                        (*attempts, *next) = (0, *at);
                     }
                     set(recipient, status);
                 }
@@ -230,9 +252,15 @@ fn chosen<'a>(
 }
 
 impl Store {
-    /// Told of the next commit that changes the queue.
+    /// Told of the next commit that gives a message of the queue a place in its order.
     pub fn queue_changed(&self) -> EventListener {
-        self.shared().outbox.listen()
+        self.shared().outbox.event.listen()
+    }
+
+    /// The first place that was given since the last call; for one caller.
+    pub fn queue_news(&self) -> Option<Due> {
+        let place = lock(&self.shared().outbox.first).take();
+        place.map(|(moment, id)| due(moment, QueueId(id)))
     }
 }
 
@@ -270,10 +298,7 @@ impl Snapshot {
         let mut order = Vec::new();
         for row in ReadableTable::range(outbox, first..(NEVER, 0))?.take(most) {
             let (moment, id) = row?.0.value();
-            order.push(Due {
-                at: i64::try_from(moment - 1).unwrap_or(i64::MAX),
-                id: QueueId(id),
-            });
+            order.push(due(moment, QueueId(id)));
         }
         Ok(order)
     }

@@ -4,6 +4,7 @@ use super::Options;
 use super::change::Hub;
 use super::disk::{Counters, Disk};
 use super::error::{Error, Result};
+use super::outbox::OutboxNews;
 use super::queue::Queue;
 use super::segment::{Segments, lock};
 use super::space::Space;
@@ -22,8 +23,7 @@ pub(super) struct Shared {
     pub queue: Queue,
     pub hub: Hub,
     pub counters: Arc<Counters>,
-    /// Told when the queue of outgoing mail has changed.
-    pub outbox: Event,
+    pub outbox: OutboxNews,
     /// Told when a record has changed.
     pub records: Event,
     /// \Recent claims that the mailboxes' rows don't have yet.
@@ -89,7 +89,7 @@ impl Shared {
             queue: Queue::default(),
             hub: Hub::default(),
             counters,
-            outbox: Event::new(),
+            outbox: OutboxNews::default(),
             records: Event::new(),
             recent: Mutex::default(),
             uids: UidCache::default(),

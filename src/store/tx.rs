@@ -85,8 +85,8 @@ pub(super) struct Effects {
     pub publications: Vec<Publication>,
     /// Segments without a row from now on.
     pub dead: Vec<u32>,
-    /// Something of the queue of outgoing mail is different now.
-    pub queue_changed: bool,
+    /// The first place in the queue's order that this transaction gave to a message.
+    pub queue_changed: Option<(u64, u64)>,
     /// Some bytes lost their last row.
     pub released: bool,
 }
@@ -224,8 +224,10 @@ impl<'t> Tx<'t> {
         }
     }
 
-    pub fn queue_changed(&mut self) {
-        self.effects.queue_changed = true;
+    /// A message of the queue has this place in its order now.
+    pub fn queue_changed(&mut self, place: (u64, u64)) {
+        let first = &mut self.effects.queue_changed;
+        *first = Some(first.map_or(place, |first| first.min(place)));
     }
 
     /// A number that was never given out before, neither to a message nor to the queue.

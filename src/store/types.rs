@@ -66,7 +66,8 @@ pub enum QueueChange {
     /// New statuses, by the recipients' places.
     Statuses(Vec<(usize, Status)>),
     Hold(bool),
-    /// All recipients, or those of a domain, are due at this moment, seconds since 1970.
+    /// All recipients, or those of a domain, are due at this moment, seconds since 1970, and
+    /// their pauses begin anew.
     Retry {
         at: i64,
         domain: Option<Domain>,

@@ -172,8 +172,8 @@ impl Writer {
         if effects.released {
             self.compactor.look();
         }
-        if effects.queue_changed {
-            self.shared.outbox.notify(usize::MAX);
+        if let Some(place) = effects.queue_changed {
+            self.shared.outbox.tell(place);
         }
         if !effects.dead.is_empty() {
             self.condemned.extend(effects.dead);

@@ -1,0 +1,236 @@
+//! One message to one destination: sent, and what came of it recorded.
+
+use super::Carrier;
+use super::ready::Job;
+use super::retry::{Attempt, Policy};
+use super::tell::{Settled, Teller};
+use crate::mail::outgoing::{Consignment, Outcome, QueueItem, Recipient, Reply, Status};
+use crate::message::notice::spoken;
+use crate::store::{Error, QueueChange, Result, Store};
+use futures_lite::FutureExt;
+use smol::Timer;
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+/// Recipients of one consignment; the message goes again to the rest.
+pub const MAX_CONSIGNMENT: usize = 100;
+/// Between two attempts at recording a success.
+const RECORD_PAUSE: Duration = Duration::from_secs(1);
+
+/// What all attempts share.
+pub struct Attempter<C> {
+    pub store: Store,
+    pub carrier: C,
+    pub policy: Policy,
+    pub teller: Teller,
+    /// The clock, seconds since 1970.
+    pub now: Box<dyn Fn() -> i64 + Send + Sync>,
+}
+
+/// How a job ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// Recorded; `down` where no server of the destination was to be reached.
+    Done { down: Option<Reply> },
+    /// Something could not be recorded: the message is left alone for a while.
+    Stuck,
+}
+
+impl<C: Carrier> Attempter<C> {
+    pub async fn run(&self, job: &Job) -> Ended {
+        match AssertUnwindSafe(self.attempt(job)).catch_unwind().await {
+            Ok(Ok(down)) => Ended::Done { down },
+            Ok(Err(Error::Closed)) => Ended::Stuck,
+            Ok(Err(error)) => {
+                log::error!("queue {}: nothing could be recorded: {error}", job.id.0);
+                Ended::Stuck
+            }
+            Err(_) => {
+                log::error!("queue {}: stumbled over a bug; it rests", job.id.0);
+                Ended::Stuck
+            }
+        }
+    }
+
+    async fn attempt(&self, job: &Job) -> Result<Option<Reply>> {
+        let Some(item) = self.store.look(|it| it.queue_item(job.id))? else {
+            return Ok(None);
+        };
+        let now = (self.now)();
+        let places = due(&item, job, now);
+        if item.held || places.is_empty() {
+            return Ok(None);
+        }
+        let (outcomes, down) = self.outcomes(&item, job, places, now).await;
+        let now = (self.now)();
+        let settled = outcomes.into_iter().filter_map(|(place, outcome)| {
+            let recipient = item.recipients.get(place)?;
+            let attempt = attempt_of(&item, place, now);
+            let (status, event) = self.policy.settle(&attempt, recipient, outcome);
+            report(&item, recipient, &status);
+            Some((place, status, event))
+        });
+        let (done, others): (Vec<_>, Vec<_>) =
+            settled.partition(|(_, status, _)| matches!(status, Status::Delivered(_)));
+        // First of all, lest it be done twice.
+        self.record_success(&item, done, now).await?;
+        self.record(&item, others, now).await?;
+        Ok(down)
+    }
+
+    /// By place; and why the destination is down, if that has just been found out.
+    async fn outcomes(
+        &self,
+        item: &QueueItem,
+        job: &Job,
+        mut places: Vec<usize>,
+        now: i64,
+    ) -> (Vec<(usize, Outcome)>, Option<Reply>) {
+        let mut outcomes = Vec::new();
+        places.retain(|&place| {
+            let Some(recipient) = item.recipients.get(place) else {
+                return false;
+            };
+            let overdue = Policy::overdue(&attempt_of(item, place, now), recipient);
+            let given_up = overdue.is_some();
+            outcomes.extend(overdue.map(|reply| (place, Outcome::Failed(reply))));
+            !given_up
+        });
+        if places.is_empty() {
+            return (outcomes, None);
+        }
+        if let Some(reply) = &job.down
+            && !places.iter().any(|&place| is_wanted(item, place))
+        {
+            let again = |place| (place, Outcome::Deferred(reply.clone()));
+            outcomes.extend(places.into_iter().map(again));
+            return (outcomes, None);
+        }
+        let sent = self.send(item, job, places.clone()).await;
+        let unreached = sent.iter().map(|(_, outcome)| match outcome {
+            Outcome::Deferred(reply) if reply.code == 0 => Some(reply),
+            _ => None,
+        });
+        let unreached = unreached.collect::<Option<Vec<_>>>();
+        let down = unreached.and_then(|replies| replies.first().copied().cloned());
+        // Every place gets an outcome, whatever the carrier did.
+        outcomes.extend(places.into_iter().map(|place| {
+            let found = sent.iter().find(|it| it.0 == place);
+            let outcome = found.map(|it| it.1.clone());
+            (place, outcome.unwrap_or_else(no_outcome))
+        }));
+        (outcomes, down)
+    }
+
+    async fn send(&self, item: &QueueItem, job: &Job, places: Vec<usize>) -> Vec<(usize, Outcome)> {
+        let consignment = Consignment {
+            item: item.clone(),
+            domain: job.domain.clone(),
+            recipients: places,
+        };
+        let sent = AssertUnwindSafe(self.carrier.send(consignment));
+        sent.catch_unwind().await.unwrap_or_else(|_| {
+            log::error!("queue {}: sending stumbled over a bug", item.id.0);
+            Vec::new()
+        })
+    }
+
+    /// Tries until it is recorded: without that the message would go out twice.
+    async fn record_success(&self, item: &QueueItem, done: Vec<Settled>, now: i64) -> Result<()> {
+        if done.is_empty() {
+            return Ok(());
+        }
+        if done.iter().any(|it| it.2.is_some()) {
+            match self.record(item, done.clone(), now).await {
+                Ok(()) => return Ok(()),
+                Err(Error::Closed) => return Err(Error::Closed),
+                Err(error) => log::warn!("queue {}: no notice of success: {error}", item.id.0),
+            }
+        }
+        let change = || vec![(item.id, statuses(done.clone()))];
+        loop {
+            match self.store.update_queue(change(), Vec::new()).await {
+                Ok(_) => return Ok(()),
+                Err(Error::Closed) => return Err(Error::Closed),
+                Err(error) => log::error!("queue {}: a success: {error}", item.id.0),
+            }
+            Timer::after(RECORD_PAUSE).await;
+        }
+    }
+
+    /// In one transaction with the notices of it.
+    async fn record(&self, item: &QueueItem, settled: Vec<Settled>, now: i64) -> Result<()> {
+        if settled.is_empty() {
+            return Ok(());
+        }
+        let notices = self.teller.notices(item, &settled, now).await?;
+        let change = vec![(item.id, statuses(settled))];
+        self.store.update_queue(change, notices).await.map(|_| ())
+    }
+}
+
+/// The places of the recipients that are to be tried now.
+fn due(item: &QueueItem, job: &Job, now: i64) -> Vec<usize> {
+    let is_due = |it: &Recipient| match it.status {
+        Status::Waiting { next, .. } => next <= now && *it.address.domain() == job.domain,
+        _ => false,
+    };
+    let places = item.recipients.iter().enumerate();
+    places
+        .filter(|(_, it)| is_due(it))
+        .map(|(place, _)| place)
+        .take(MAX_CONSIGNMENT)
+        .collect()
+}
+
+/// Whether the owner asked for another attempt: the pauses begin anew.
+fn is_wanted(item: &QueueItem, place: usize) -> bool {
+    let status = item.recipients.get(place).map(|it| &it.status);
+    matches!(
+        status,
+        Some(Status::Waiting {
+            attempts: 0,
+            last: Some(_),
+            ..
+        })
+    )
+}
+
+fn attempt_of(item: &QueueItem, place: usize, now: i64) -> Attempt<'_> {
+    Attempt {
+        envelope: &item.envelope,
+        submitted: item.submitted,
+        now,
+        // Spread well enough, and the same in a test.
+        seed: (item.id.0 ^ now.unsigned_abs())
+            .wrapping_add(place as u64)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            >> 16,
+    }
+}
+
+fn no_outcome() -> Outcome {
+    Outcome::Deferred(Reply {
+        code: 0,
+        enhanced: "4.3.0".into(),
+        text: "the attempt broke off in this server".into(),
+        server: None,
+    })
+}
+
+fn statuses(settled: Vec<Settled>) -> QueueChange {
+    let settled = settled.into_iter();
+    QueueChange::Statuses(settled.map(|(place, status, _)| (place, status)).collect())
+}
+
+fn report(item: &QueueItem, recipient: &Recipient, status: &Status) {
+    let (id, address) = (item.id.0, &recipient.address);
+    match status {
+        Status::Delivered(reply) => log::info!("queue {id}: {address}: sent: {}", spoken(reply)),
+        Status::Failed(reply) => log::info!("queue {id}: {address}: failed: {}", spoken(reply)),
+        Status::Waiting { attempts, last, .. } => {
+            let last = last.as_ref().map(spoken).unwrap_or_default();
+            log::info!("queue {id}: {address}: put off, attempt {attempts}: {last}");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! The queue's one task: takes in what falls due, begins attempts within the limits, sleeps
+//! until something changes.
+
+use super::Carrier;
+use super::attempt::{Attempter, Ended};
+use super::ready::{Job, Limits, Ready};
+use crate::address::Domain;
+use crate::mail::outgoing::{QueueId, QueueItem, Status};
+use crate::store::{Due, Result, Store};
+use event_listener::Event;
+use futures_lite::FutureExt;
+use smol::{Task, Timer};
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
+
+/// Places in the order that are looked at at once.
+const BATCH: usize = 64;
+/// Longest sleep: a clock may have been set meanwhile.
+const LONGEST_SLEEP: i64 = 30;
+/// How often the whole order is looked through, seconds: nothing is forgotten, whatever
+/// becomes of a clock.
+const WHOLE_LOOK: i64 = 60;
+/// How long a destination of which no server was to be reached is not tried, seconds.
+const DOWN: i64 = 60;
+/// How long a message rests of which something could not be recorded, seconds.
+const STUCK: i64 = 60;
+
+/// The running queue.
+pub struct Runner<C> {
+    attempter: Arc<Attempter<C>>,
+    limits: Limits,
+    signals: Arc<Signals>,
+}
+
+#[derive(Default)]
+struct Signals {
+    /// The clock has moved, or the end is near.
+    nudge: Event,
+    stopping: AtomicBool,
+}
+
+/// A handle on it. Dropped, it ends the queue at once.
+pub struct Running {
+    task: Task<()>,
+    signals: Arc<Signals>,
+}
+
+impl Running {
+    /// Begins nothing more, and gives what is on its way this long to end: what is cut off
+    /// between the other server's `250` and our record of it would go out again.
+    pub async fn stop(self, wait: Duration) {
+        self.signals.stopping.store(true, SeqCst);
+        self.signals.nudge.notify(usize::MAX);
+        let late = async {
+            Timer::after(wait).await;
+        };
+        self.task.or(late).await;
+    }
+
+    /// Looks at the clock anew.
+    pub fn nudge(&self) {
+        self.signals.nudge.notify(usize::MAX);
+    }
+}
+
+impl<C: Carrier> Runner<C> {
+    pub fn start(attempter: Attempter<C>, limits: Limits) -> Running {
+        let signals = Arc::new(Signals::default());
+        let runner = Runner {
+            attempter: Arc::new(attempter),
+            limits,
+            signals: signals.clone(),
+        };
+        let task = smol::spawn(async move {
+            while AssertUnwindSafe(runner.run()).catch_unwind().await.is_err() {
+                log::error!("the queue stumbled over a bug; it begins anew");
+                Timer::after(Duration::from_secs(STUCK as u64)).await;
+            }
+        });
+        Running { task, signals }
+    }
+
+    async fn run(&self) {
+        let (report, ends) = async_channel::unbounded();
+        let mut work = Work {
+            ready: Ready::default(),
+            stuck: HashMap::new(),
+            after: None,
+            looked: None,
+        };
+        let mut tasks: HashMap<(QueueId, Domain), Task<()>> = HashMap::new();
+        loop {
+            let changed = self.attempter.store.queue_changed();
+            let nudged = self.signals.nudge.listen();
+            let now = (self.attempter.now)();
+            while let Ok((job, ended)) = ends.try_recv() {
+                tasks.remove(&key(&job));
+                work.end(&self.attempter.store, &job, ended, now);
+            }
+            let stopping = self.signals.stopping.load(SeqCst);
+            if stopping && tasks.is_empty() {
+                return;
+            }
+            let mut sleep = LONGEST_SLEEP;
+            if !stopping {
+                match work.take_in(&self.attempter.store, now) {
+                    Ok(next) => sleep = next,
+                    Err(error) => log::warn!("queue: {error}"),
+                }
+                while let Some(job) = work.ready.begin(&self.limits, now) {
+                    tasks.insert(key(&job), self.begin(job, report.clone()));
+                }
+            }
+            let sleep = Duration::from_secs(sleep.clamp(1, LONGEST_SLEEP) as u64);
+            let timer = async {
+                Timer::after(sleep).await;
+            };
+            let woken = async {
+                changed.or(nudged).or(timer).await;
+                None
+            };
+            let ended = async { ends.recv().await.ok() };
+            if let Some((job, ended)) = ended.or(woken).await {
+                tasks.remove(&key(&job));
+                work.end(&self.attempter.store, &job, ended, now);
+            }
+        }
+    }
+
+    fn begin(&self, job: Job, report: async_channel::Sender<(Job, Ended)>) -> Task<()> {
+        let attempter = self.attempter.clone();
+        smol::spawn(async move {
+            let ended = attempter.run(&job).await;
+            // Unbounded, and never more than there are tasks.
+            report.try_send((job, ended)).ok();
+        })
+    }
+}
+
+fn key(job: &Job) -> (QueueId, Domain) {
+    (job.id, job.domain.clone())
+}
+
+/// What the runner knows.
+struct Work {
+    ready: Ready,
+    /// Messages that rest, and until when.
+    stuck: HashMap<QueueId, i64>,
+    /// How far the order has been taken in.
+    after: Option<Due>,
+    /// When it was last looked through from the start.
+    looked: Option<i64>,
+}
+
+impl Work {
+    /// Takes in what is due, as far as there is room. Gives the seconds until more is.
+    fn take_in(&mut self, store: &Store, now: i64) -> Result<i64> {
+        let lately = |it: i64| it <= now && now < it.saturating_add(WHOLE_LOOK);
+        if !self.looked.is_some_and(lately) {
+            self.looked = Some(now);
+            self.after = None;
+            self.ready.forget(now);
+            self.stuck.retain(|_, until| *until > now);
+        }
+        if let (Some(first), Some(after)) = (store.queue_news(), self.after)
+            && first <= after
+        {
+            self.after = before(first);
+        }
+        while self.ready.has_room() {
+            let after = self.after;
+            let order = store.look(|it| it.queue_order(after, BATCH))?;
+            let full = order.len() == BATCH;
+            for due in order {
+                if due.at > now {
+                    return Ok(due.at.saturating_sub(now));
+                }
+                self.after = Some(due);
+                self.take(store, due.id, now)?;
+            }
+            if !full {
+                break;
+            }
+        }
+        Ok(LONGEST_SLEEP)
+    }
+
+    fn take(&mut self, store: &Store, id: QueueId, now: i64) -> Result<()> {
+        if self.ready.knows(id) || self.stuck.get(&id).is_some_and(|until| *until > now) {
+            return Ok(());
+        }
+        // One that can't be read must not stop the others.
+        match store.look(|it| it.queue_item(id)) {
+            Ok(Some(item)) => {
+                let domains = due_domains(&item, now);
+                self.ready.add(id, item.envelope.priority, domains);
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            Err(error @ crate::store::Error::Corrupt(_)) => {
+                log::error!("queue {}: {error}", id.0);
+                self.stuck.insert(id, now + STUCK);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn end(&mut self, store: &Store, job: &Job, ended: Ended, now: i64) {
+        let down = match ended {
+            Ended::Done { down } => down.map(|reply| (now + DOWN, reply)),
+            Ended::Stuck => {
+                self.stuck.insert(job.id, now + STUCK);
+                None
+            }
+        };
+        // More of it may have become due, or there were too many recipients for once.
+        if self.ready.end(job, down)
+            && let Err(error) = self.take(store, job.id, now)
+        {
+            log::warn!("queue {}: {error}", job.id.0);
+        }
+    }
+}
+
+/// The place in front of one.
+fn before(due: Due) -> Option<Due> {
+    let id = due.id.0.checked_sub(1).map(QueueId)?;
+    Some(Due { id, ..due })
+}
+
+/// The destinations for which something of it is due.
+fn due_domains(item: &QueueItem, now: i64) -> Vec<Domain> {
+    let mut domains: Vec<Domain> = Vec::new();
+    for recipient in &item.recipients {
+        let is_due = match recipient.status {
+            Status::Waiting { next, .. } => next <= now && !item.held,
+            _ => false,
+        };
+        if is_due && !domains.contains(recipient.address.domain()) {
+            domains.push(recipient.address.domain().clone());
+        }
+    }
+    domains
+}
+
+#[cfg(test)]
+#[path = "runner_tests.rs"]
+mod tests;

@@ -1,0 +1,574 @@
+//! The queue at work on a disk whose power can fail, with a carrier and a clock of the test's.
+
+use super::*;
+use crate::address::Address;
+use crate::mail::outgoing::*;
+use crate::mail::{AccountId, DateTime, MailboxName, UidSet};
+use crate::queue::retry::Policy;
+use crate::queue::tell::Teller;
+use crate::secret::{Credential, ScramKeys};
+use crate::store::disk::Disk;
+use crate::store::simdisk::{Seeded, SimDisk};
+use crate::store::{NewItem, Options, QueueChange};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, AtomicUsize};
+use std::time::Instant;
+
+const HOUR: i64 = 3600;
+const LIMITS: Limits = Limits {
+    all: 8,
+    per_destination: 3,
+};
+
+/// What a made-up server says to a recipient, by its local part.
+#[derive(Default)]
+struct World {
+    clock: AtomicI64,
+    /// (message, address) of each success.
+    taken: Mutex<Vec<(u64, String)>>,
+    attempts: AtomicUsize,
+    /// On their way now, and most ever: in all, and to x.test.
+    busy: [AtomicUsize; 2],
+    most: [AtomicUsize; 2],
+    /// Whether the servers can be reached.
+    down: AtomicBool,
+    slow: AtomicBool,
+}
+
+struct Double(Arc<World>);
+
+fn said(code: u16, enhanced: &str, text: &str) -> Reply {
+    Reply {
+        code,
+        enhanced: enhanced.into(),
+        text: text.into(),
+        server: (code > 0).then(|| "mx.x.test".into()),
+    }
+}
+
+impl Carrier for Double {
+    async fn send(&self, consignment: Consignment) -> Vec<(usize, Outcome)> {
+        let world = &self.0;
+        world.attempts.fetch_add(1, SeqCst);
+        let mine = usize::from(consignment.domain.as_str() == "x.test") + 1;
+        for (busy, most) in world.busy.iter().zip(&world.most).take(mine) {
+            most.fetch_max(busy.fetch_add(1, SeqCst) + 1, SeqCst);
+        }
+        if world.slow.load(SeqCst) {
+            Timer::after(Duration::from_millis(3)).await;
+        }
+        let mut outcomes = Vec::new();
+        for place in consignment.recipients {
+            let address = &consignment.item.recipients[place].address;
+            let outcome = match address.local() {
+                _ if world.down.load(SeqCst) => Outcome::Deferred(said(0, "4.4.1", "no route")),
+                "busy" => Outcome::Deferred(said(450, "4.2.0", "busy")),
+                "no" => Outcome::Failed(said(550, "5.1.1", "no such user")),
+                "forgotten" => continue,
+                "bug" => {
+                    world.busy.iter().take(mine).for_each(|it| {
+                        it.fetch_sub(1, SeqCst);
+                    });
+                    panic!("a bug in the carrier");
+                }
+                _ => {
+                    let id = consignment.item.id.0;
+                    world.taken.lock().unwrap().push((id, address.to_string()));
+                    Outcome::Delivered {
+                        reply: said(250, "2.0.0", "ok"),
+                        notifies: false,
+                    }
+                }
+            };
+            outcomes.push((place, outcome));
+        }
+        world.busy.iter().take(mine).for_each(|it| {
+            it.fetch_sub(1, SeqCst);
+        });
+        outcomes
+    }
+}
+
+struct Bench {
+    store: Store,
+    world: Arc<World>,
+    running: Running,
+}
+
+impl Bench {
+    async fn new(disk: &SimDisk) -> Bench {
+        let store = open(disk).unwrap();
+        let credential = Credential {
+            verifier: "x".into(),
+            scram: ScramKeys {
+                salt: vec![1],
+                iterations: 1,
+                stored_key: [2; 32],
+                server_key: [3; 32],
+            },
+        };
+        // It may be there from an earlier life.
+        let _ = store
+            .create_account(address("ann@here.test"), credential)
+            .await;
+        let world = Arc::new(World::default());
+        Bench::with(store, world)
+    }
+
+    fn with(store: Store, world: Arc<World>) -> Bench {
+        let clock = world.clone();
+        let attempter = Attempter {
+            store: store.clone(),
+            carrier: Double(world.clone()),
+            policy: Policy::default(),
+            teller: Teller {
+                store: store.clone(),
+                hostname: "mail.here.test".into(),
+                expiry: Policy::default().expiry,
+            },
+            now: Box::new(move || clock.clock.load(SeqCst)),
+        };
+        Bench {
+            store,
+            world,
+            running: Runner::start(attempter, LIMITS),
+        }
+    }
+
+    async fn queue(&self, sender: &str, to: &[&str], change: impl FnOnce(&mut NewItem)) -> QueueId {
+        let now = self.world.clock.load(SeqCst);
+        let mut item = NewItem {
+            account: Some(AccountId(1)),
+            name: "7f".into(),
+            submitted: now,
+            envelope: Envelope {
+                sender: Address::parse(sender).ok(),
+                ..Envelope::default()
+            },
+            recipients: to.iter().map(|to| recipient(to, now)).collect(),
+        };
+        change(&mut item);
+        let message = stage(
+            &self.store,
+            b"Return-Path: <x>\r\nSubject: hi\r\n\r\nbody\r\n",
+        )
+        .await;
+        let date = DateTime {
+            unix: now,
+            offset: 0,
+        };
+        let queued = self.store.deliver(message, date, vec![], Some(item));
+        queued.await.unwrap().unwrap()
+    }
+
+    fn items(&self) -> Vec<QueueItem> {
+        self.store
+            .look(|it| it.queue_items(QueueId(0), 1000))
+            .unwrap()
+    }
+
+    fn item(&self, id: QueueId) -> Option<QueueItem> {
+        self.store.look(|it| it.queue_item(id)).unwrap()
+    }
+
+    /// Moves the clock.
+    fn at(&self, now: i64) {
+        self.world.clock.store(now, SeqCst);
+        self.running.nudge();
+    }
+
+    async fn until(&self, what: &str, done: impl Fn(&Bench) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !done(self) {
+            assert!(
+                Instant::now() < deadline,
+                "{what}: {:?}",
+                self.items().first()
+            );
+            Timer::after(Duration::from_millis(2)).await;
+        }
+    }
+
+    async fn attempts(&self, id: QueueId, wanted: u32) {
+        self.until("attempts", |it| {
+            let item = it.item(id).unwrap();
+            item.recipients.iter().all(|it| match it.status {
+                Status::Waiting { attempts, .. } => attempts == wanted,
+                _ => true,
+            })
+        })
+        .await;
+    }
+
+    /// The messages in ann's INBOX.
+    fn inbox(&self) -> Vec<String> {
+        let found = self.store.look(|it| {
+            let inbox = it.mailbox(AccountId(1), &MailboxName::inbox())?.unwrap();
+            let mut emails = Vec::new();
+            let all = UidSet::from_ranges(vec![(1, u32::MAX)]);
+            it.messages(inbox.id, &all, |message| {
+                emails.push(message.email);
+                Ok(true)
+            })?;
+            let mut texts = Vec::new();
+            for email in emails {
+                let mut bytes = Vec::new();
+                it.blob(email)?.read(0..u32::MAX, &mut bytes)?;
+                texts.push(String::from_utf8(bytes).unwrap());
+            }
+            Ok(texts)
+        });
+        found.unwrap()
+    }
+
+    async fn end(self) {
+        self.running.stop(Duration::from_secs(5)).await;
+        self.store.close().await;
+    }
+}
+
+fn address(text: &str) -> Address {
+    Address::parse(text).unwrap()
+}
+
+fn recipient(to: &str, now: i64) -> Recipient {
+    Recipient {
+        address: address(to),
+        notify: Notify::default(),
+        original: Some(format!("rfc822;{to}")),
+        status: Status::waiting(now),
+    }
+}
+
+fn open(disk: &SimDisk) -> Result<Store> {
+    let options = Options {
+        reserve: 0,
+        ballast: 0,
+        ..Options::default()
+    };
+    Store::open_on(Arc::new(disk.clone()) as Arc<dyn Disk>, options)
+}
+
+async fn stage(store: &Store, bytes: &[u8]) -> crate::store::Staged {
+    let mut staging = store.stage(None).await.unwrap();
+    staging.write(bytes).await.unwrap();
+    staging.finish().await.unwrap()
+}
+
+#[test]
+fn what_is_queued_goes_out_once_and_within_the_limits() {
+    smol::block_on(async {
+        let bench = Bench::new(&SimDisk::new()).await;
+        bench.world.slow.store(true, SeqCst);
+        for n in 0..40 {
+            let to = [
+                format!("a{n}@x.test"),
+                format!("b{n}@x.test"),
+                format!("c@y{n}.test"),
+            ];
+            let to: Vec<&str> = to.iter().map(String::as_str).collect();
+            bench.queue("ann@here.test", &to, |_| ()).await;
+        }
+        bench.until("all gone", |it| it.items().is_empty()).await;
+        let mut taken = bench.world.taken.lock().unwrap().clone();
+        taken.sort();
+        assert_eq!(taken.len(), 120);
+        taken.dedup();
+        assert_eq!(taken.len(), 120);
+        // Recipients at one destination share an attempt.
+        assert_eq!(bench.world.attempts.load(SeqCst), 80);
+        let most = |n: usize| bench.world.most[n].load(SeqCst);
+        assert!(most(0) <= 8 && most(1) <= 3, "{} {}", most(0), most(1));
+        assert!(most(0) > 3, "nothing ran side by side: {}", most(0));
+        assert_eq!(bench.inbox().len(), 0);
+        bench.end().await;
+    });
+}
+
+#[test]
+fn what_is_put_off_is_tried_again_told_and_given_back_in_the_end() {
+    smol::block_on(async {
+        let bench = Bench::new(&SimDisk::new()).await;
+        let id = bench
+            .queue(
+                "ann@here.test",
+                &["busy@x.test", "forgotten@x.test", "ok@x.test"],
+                |it| {
+                    it.envelope.envelope_id = Some("QQ".into());
+                },
+            )
+            .await;
+        bench.attempts(id, 1).await;
+        let next = |it: &Bench| match it.item(id).unwrap().recipients[0].status {
+            Status::Waiting { next, .. } => next,
+            _ => panic!("over"),
+        };
+        let first = next(&bench);
+        assert!((270..=330).contains(&first), "{first}");
+        // Not a second too early.
+        bench.at(first - 31);
+        Timer::after(Duration::from_millis(30)).await;
+        bench.attempts(id, 1).await;
+        bench.at(331);
+        bench.attempts(id, 2).await;
+        assert_eq!(bench.inbox().len(), 0);
+        bench.at(4 * HOUR + 400);
+        bench.attempts(id, 3).await;
+        bench
+            .until("a notice of delay", |it| it.inbox().len() == 1)
+            .await;
+        let told = &bench.inbox()[0];
+        for expected in [
+            "Action: delayed",
+            "Original-Envelope-Id: QQ",
+            "busy@x.test",
+            "Subject: hi",
+        ] {
+            assert!(told.contains(expected), "{expected}: {told}");
+        }
+        assert!(!told.contains("Return-Path: <x>"), "{told}");
+        bench.at(9 * HOUR);
+        bench.attempts(id, 4).await;
+        assert_eq!(bench.inbox().len(), 1, "delay is told once");
+        bench.at(5 * 24 * HOUR);
+        bench
+            .until("it goes back", |it| it.items().is_empty())
+            .await;
+        let told = bench.inbox().pop().unwrap();
+        assert_eq!(bench.inbox().len(), 2);
+        for expected in [
+            "Action: failed",
+            "Status: 5.4.7",
+            "at last: busy",
+            "forgotten@x.test",
+        ] {
+            assert!(told.contains(expected), "{expected}: {told}");
+        }
+        assert!(!told.contains("ok@x.test"), "{told}");
+        assert_eq!(
+            *bench.world.taken.lock().unwrap(),
+            [(id.0, "ok@x.test".to_string())]
+        );
+        bench.end().await;
+    });
+}
+
+#[test]
+fn failures_go_where_their_sender_is_and_nowhere_from_the_null_path() {
+    smol::block_on(async {
+        let bench = Bench::new(&SimDisk::new()).await;
+        bench
+            .queue("ann+tag@here.test", &["no@x.test"], |it| {
+                it.envelope.ret = Some(Ret::Full);
+            })
+            .await;
+        bench.until("told", |it| it.inbox().len() == 1).await;
+        let told = bench.inbox()[0].clone();
+        for expected in [
+            "mx.x.test said: 550 5.1.1 no such user",
+            "\r\n\r\nSubject: hi\r\n\r\nbody\r\n",
+        ] {
+            assert!(told.contains(expected), "{expected}: {told}");
+        }
+        // To another server, from the null path.
+        bench.queue("eve@z.test", &["no@x.test"], |_| ()).await;
+        bench
+            .until("passed on", |it| {
+                let taken = it.world.taken.lock().unwrap();
+                taken.iter().any(|(_, to)| to == "eve@z.test")
+            })
+            .await;
+        // Nobody is told: the null path, a name here that is gone, who does not want it.
+        bench.queue("", &["no@x.test"], |_| ()).await;
+        bench.queue("gone@here.test", &["no@x.test"], |_| ()).await;
+        bench
+            .queue("ann@here.test", &["no@x.test"], |it| {
+                it.recipients[0].notify.failure = false;
+            })
+            .await;
+        bench.until("all gone", |it| it.items().is_empty()).await;
+        assert_eq!(bench.inbox().len(), 1);
+        // Who asks for it is told that it was passed on.
+        bench
+            .queue("ann@here.test", &["ok@x.test"], |it| {
+                it.recipients[0].notify.success = true;
+            })
+            .await;
+        bench.until("told", |it| it.inbox().len() == 2).await;
+        assert!(bench.inbox()[1].contains("Action: relayed"));
+        bench.end().await;
+    });
+}
+
+#[test]
+fn a_bug_in_one_attempt_stops_nothing() {
+    smol::block_on(async {
+        let bench = Bench::new(&SimDisk::new()).await;
+        let bug = bench.queue("ann@here.test", &["bug@x.test"], |_| ()).await;
+        let good = bench.queue("ann@here.test", &["a@x.test"], |_| ()).await;
+        bench
+            .until("the other goes", |it| it.item(good).is_none())
+            .await;
+        bench.attempts(bug, 1).await;
+        bench.at(400);
+        bench.attempts(bug, 2).await;
+        bench.end().await;
+    });
+}
+
+#[test]
+fn the_owner_holds_releases_retries_and_drops() {
+    smol::block_on(async {
+        let bench = Bench::new(&SimDisk::new()).await;
+        bench.world.down.store(true, SeqCst);
+        let id = bench
+            .queue("ann@here.test", &["a@x.test", "b@y.test"], |_| ())
+            .await;
+        bench.attempts(id, 1).await;
+        let change = async |change| {
+            let done = bench.store.update_queue(vec![(id, change)], vec![]).await;
+            assert_eq!(done, Ok(1));
+        };
+        change(QueueChange::Hold(true)).await;
+        bench.world.down.store(false, SeqCst);
+        bench.at(HOUR);
+        Timer::after(Duration::from_millis(30)).await;
+        assert_eq!(bench.world.taken.lock().unwrap().len(), 0);
+        change(QueueChange::Hold(false)).await;
+        bench.until("released", |it| it.items().is_empty()).await;
+        assert_eq!(bench.world.taken.lock().unwrap().len(), 2);
+
+        // While a destination is down others of it are not tried; what the owner wants is.
+        bench.world.down.store(true, SeqCst);
+        let before = bench.world.attempts.load(SeqCst);
+        let one = bench.queue("ann@here.test", &["a@x.test"], |_| ()).await;
+        bench.attempts(one, 1).await;
+        let two = bench.queue("ann@here.test", &["b@x.test"], |_| ()).await;
+        bench.attempts(two, 1).await;
+        assert_eq!(bench.world.attempts.load(SeqCst), before + 1);
+        bench.world.down.store(false, SeqCst);
+        let domain = Some(crate::address::Domain::parse("x.test").unwrap());
+        let retry = QueueChange::Retry { at: HOUR, domain };
+        let changes = vec![(one, retry.clone()), (two, retry)];
+        assert_eq!(bench.store.update_queue(changes, vec![]).await, Ok(2));
+        bench.until("retried", |it| it.items().is_empty()).await;
+
+        let id = bench.queue("ann@here.test", &["busy@x.test"], |_| ()).await;
+        bench.attempts(id, 1).await;
+        let drop = QueueChange::Drop { domain: None };
+        assert_eq!(
+            bench.store.update_queue(vec![(id, drop)], vec![]).await,
+            Ok(1)
+        );
+        assert_eq!(bench.items(), []);
+        assert_eq!(bench.inbox().len(), 0);
+        bench.end().await;
+    });
+}
+
+#[test]
+fn what_is_held_back_until_a_time_goes_then_and_no_earlier() {
+    smol::block_on(async {
+        let bench = Bench::new(&SimDisk::new()).await;
+        bench
+            .queue("ann@here.test", &["a@x.test"], |it| {
+                it.envelope.hold_until = Some(500);
+                it.recipients[0].status = Status::waiting(500);
+            })
+            .await;
+        bench
+            .queue("ann@here.test", &["busy@x.test"], |it| {
+                it.envelope.deliver_by = Some(DeliverBy {
+                    until: 200,
+                    returns: true,
+                    trace: false,
+                });
+            })
+            .await;
+        bench.at(199);
+        Timer::after(Duration::from_millis(30)).await;
+        assert_eq!((bench.items().len(), bench.inbox().len()), (2, 0));
+        bench.at(200);
+        bench.until("too late", |it| it.inbox().len() == 1).await;
+        assert!(bench.inbox()[0].contains("the time that its sender gave it is over"));
+        bench.at(499);
+        Timer::after(Duration::from_millis(30)).await;
+        assert_eq!(bench.items().len(), 1);
+        bench.at(500);
+        bench.until("its time", |it| it.items().is_empty()).await;
+        bench.end().await;
+    });
+}
+
+#[test]
+fn a_power_cut_loses_nothing_and_repeats_only_what_was_not_recorded() {
+    let mut repeats = 0;
+    for seed in 0..40 {
+        let disk = SimDisk::new();
+        let queued = smol::block_on(async {
+            let store = open(&disk).unwrap();
+            let mut random = Seeded::new(seed);
+            let mut queued = Vec::new();
+            for n in 0..12 {
+                let to = [
+                    format!("a{n}@x.test"),
+                    format!("b{n}@y{}.test", random.below(3)),
+                ];
+                let now = 0;
+                let item = NewItem {
+                    account: None,
+                    name: "n".into(),
+                    submitted: now,
+                    envelope: Envelope::default(),
+                    recipients: to.iter().map(|to| recipient(to, now)).collect(),
+                };
+                let message = stage(&store, b"Subject: hi\r\n\r\n").await;
+                let date = DateTime { unix: 0, offset: 0 };
+                let id = store.deliver(message, date, vec![], Some(item)).await;
+                let id = id.unwrap().unwrap();
+                queued.extend(to.map(|to| (id.0, to)));
+            }
+            store.close().await;
+            queued
+        });
+        let start = disk.after_power_cut(seed);
+        let world = Arc::new(World::default());
+        world.slow.store(true, SeqCst);
+        start.cut_at(1 + seed % 13);
+        let cut = smol::block_on(async {
+            let Ok(store) = open(&start) else { return 0 };
+            let bench = Bench::with(store, world.clone());
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while !start.is_off() && !bench.items().is_empty() {
+                assert!(Instant::now() < deadline, "seed {seed}");
+                Timer::after(Duration::from_millis(1)).await;
+            }
+            let running = bench.world.busy[0].load(SeqCst);
+            bench.running.stop(Duration::ZERO).await;
+            bench.store.close().await;
+            running
+        });
+        let disk = start.after_power_cut(seed * 7);
+        let before = world.taken.lock().unwrap().clone();
+        smol::block_on(async {
+            let bench = Bench::with(open(&disk).unwrap(), world.clone());
+            bench
+                .until("the rest goes", |it| it.items().is_empty())
+                .await;
+            bench.end().await;
+        });
+        let taken = world.taken.lock().unwrap().clone();
+        for it in &queued {
+            assert!(taken.contains(it), "seed {seed}: {it:?} is lost");
+        }
+        let twice = taken.len() - queued.len();
+        repeats += twice;
+        // At most what was on its way, or done and not recorded.
+        assert!(
+            twice <= LIMITS.all,
+            "seed {seed}: {twice} twice, {cut} were running"
+        );
+        assert!(before.len() >= twice, "seed {seed}");
+    }
+    assert!(repeats < 40 * LIMITS.all / 2, "{repeats}");
+}

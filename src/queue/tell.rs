@@ -1,0 +1,225 @@
+//! The notices to a message's sender: made ready here, posted together with the change that
+//! they tell of.
+
+use super::retry::Event;
+use crate::address::Address;
+use crate::mail::outgoing::{
+    Body, Envelope, MAX_KEPT_HERE, Notify, QueueItem, Recipient, Ret, Status, kept_here,
+};
+use crate::mail::{Account, DateTime, FlagNames, MailboxName};
+use crate::message::notice::{self, Action, Report, Returned};
+use crate::secret::random;
+use crate::store::{self, Delivery, NewItem, Posting, Staging, Store};
+use memchr::memmem;
+use std::ops::Range;
+
+/// Largest message that goes back whole, bytes; of a larger one its header does.
+pub const MAX_RETURNED: u32 = 1 << 20;
+/// Longest header that goes back, bytes.
+pub const MAX_RETURNED_HEADER: u32 = 64 << 10;
+/// Read at once of a message that goes back, bytes.
+const PIECE: u32 = 64 << 10;
+
+/// A recipient's place, its new status, and what is to be told of it.
+pub type Settled = (usize, Status, Option<Event>);
+
+/// Who writes notices.
+pub struct Teller {
+    pub store: Store,
+    pub hostname: String,
+    /// Seconds for which a message is tried.
+    pub expiry: i64,
+}
+
+/// Where a notice goes.
+enum To {
+    Here(Account),
+    Away(Address),
+}
+
+impl Teller {
+    /// The notices that `settled` asks for, one a kind; none for the null path, nor where the
+    /// sender's address is one of ours that is gone.
+    pub async fn notices(
+        &self,
+        item: &QueueItem,
+        settled: &[Settled],
+        now: i64,
+    ) -> store::Result<Vec<Posting>> {
+        let mut postings = Vec::new();
+        for event in [Event::Failed, Event::Delayed, Event::Relayed] {
+            let concerned = settled.iter().filter(|it| it.2 == Some(event));
+            let told: Vec<_> = concerned
+                .filter_map(|it| self.recipient(item, it))
+                .collect();
+            if told.is_empty() {
+                continue;
+            }
+            let Some(to) = self.find(item)? else {
+                let (id, name) = (item.id.0, &item.name);
+                log::warn!("queue {id}: {event:?}, and nobody to tell: {name} ends here");
+                continue;
+            };
+            postings.push(self.notice(item, event, told, to, now).await?);
+        }
+        Ok(postings)
+    }
+
+    fn recipient(&self, item: &QueueItem, settled: &Settled) -> Option<notice::Recipient> {
+        let recipient = item.recipients.get(settled.0)?;
+        let reply = match &settled.1 {
+            Status::Waiting { last, .. } => last.clone(),
+            Status::Delivered(reply) | Status::Failed(reply) => Some(reply.clone()),
+        };
+        Some(notice::Recipient {
+            address: recipient.address.to_string(),
+            original: recipient.original.clone(),
+            reply,
+            until: Some(item.submitted.saturating_add(self.expiry)),
+        })
+    }
+
+    fn find(&self, item: &QueueItem) -> store::Result<Option<To>> {
+        let Some(sender) = &item.envelope.sender else {
+            return Ok(None);
+        };
+        self.store.look(|snapshot| {
+            let mut account = snapshot.account_by_address(sender)?;
+            if account.is_none()
+                && let Some(plain) = sender.without_tag()
+            {
+                account = snapshot.account_by_address(&plain)?;
+            }
+            Ok(match account {
+                Some(account) => Some(To::Here(account)),
+                None if snapshot.is_local_domain(sender.domain())? => None,
+                None => Some(To::Away(sender.clone())),
+            })
+        })
+    }
+
+    async fn notice(
+        &self,
+        item: &QueueItem,
+        event: Event,
+        recipients: Vec<notice::Recipient>,
+        to: To,
+        now: i64,
+    ) -> store::Result<Posting> {
+        let sender = item.envelope.sender.as_ref().map(Address::to_string);
+        let name = name()?;
+        let date = DateTime {
+            unix: now,
+            offset: 0,
+        };
+        // RFC 3461, 4.3: RET speaks of failures alone.
+        let whole = event == Event::Failed
+            && item.envelope.ret == Some(Ret::Full)
+            && item.size <= MAX_RETURNED;
+        let report = Report {
+            action: match event {
+                Event::Failed => Action::Failed,
+                Event::Delayed => Action::Delayed,
+                Event::Relayed => Action::Relayed,
+            },
+            hostname: &self.hostname,
+            sender: &sender.unwrap_or_default(),
+            envelope_id: item.envelope.envelope_id.as_deref(),
+            arrival: item.submitted,
+            id: &item.name,
+            utf8: item.envelope.smtputf8,
+            recipients,
+            returned: match whole {
+                true => Returned::Message,
+                false => Returned::Headers(self.header(item).await?),
+            },
+        };
+        let notice = report
+            .write(date, &name)
+            .map_err(|error| store::Error::Storage(error.to_string()))?;
+        let mut staging = self.store.stage(None).await?;
+        staging.write(&notice.head).await?;
+        if whole {
+            self.copy(item, &mut staging).await?;
+        }
+        staging.write(&notice.tail).await?;
+        let message = staging.finish().await?;
+        let (deliveries, queued) = match to {
+            To::Here(account) => (vec![inbox(account)], None),
+            To::Away(sender) => (Vec::new(), Some(answer(item, sender, name, now))),
+        };
+        Ok(Posting {
+            message,
+            date,
+            deliveries,
+            queued,
+        })
+    }
+
+    /// The header as the next server would have got it.
+    async fn header(&self, item: &QueueItem) -> store::Result<Vec<u8>> {
+        let most = MAX_RETURNED_HEADER.min(item.size);
+        let mut bytes = self.read(item, 0..most).await?;
+        if let Some(end) = memmem::find(&bytes, b"\r\n\r\n") {
+            bytes.truncate(end + 2);
+        }
+        bytes.drain(..kept_here(&bytes));
+        Ok(bytes)
+    }
+
+    async fn copy(&self, item: &QueueItem, staging: &mut Staging) -> store::Result<()> {
+        let head = self.read(item, 0..MAX_KEPT_HERE as u32).await?;
+        let mut at = kept_here(&head) as u32;
+        while at < item.size {
+            let end = at.saturating_add(PIECE).min(item.size);
+            staging.write(&self.read(item, at..end).await?).await?;
+            at = end;
+        }
+        Ok(())
+    }
+
+    async fn read(&self, item: &QueueItem, range: Range<u32>) -> store::Result<Vec<u8>> {
+        let email = item.email;
+        let read = self.store.read(move |snapshot| {
+            let mut bytes = Vec::new();
+            snapshot.blob(email)?.read(range, &mut bytes)?;
+            Ok(bytes)
+        });
+        read.await
+    }
+}
+
+/// A random name; unlike anything in a message.
+fn name() -> store::Result<String> {
+    let random: [u8; 12] = random().map_err(|error| store::Error::Storage(error.to_string()))?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn inbox(account: Account) -> Delivery {
+    Delivery {
+        account: account.id,
+        mailbox: MailboxName::inbox(),
+        flags: FlagNames::default(),
+    }
+}
+
+/// A notice on its way to another server: from the null path, so that it is never answered.
+fn answer(item: &QueueItem, sender: Address, name: String, now: i64) -> NewItem {
+    NewItem {
+        account: None,
+        name,
+        submitted: now,
+        envelope: Envelope {
+            smtputf8: item.envelope.smtputf8 || sender.needs_utf8(),
+            body: item.envelope.body.max(Body::EightBitMime),
+            require_tls: item.envelope.require_tls,
+            ..Envelope::default()
+        },
+        recipients: vec![Recipient {
+            address: sender,
+            notify: Notify::default(),
+            original: None,
+            status: Status::waiting(now),
+        }],
+    }
+}
