@@ -8,6 +8,7 @@
 //! [`Stream::authenticated`]: crate::net::stream::Stream::authenticated
 
 pub mod maildrops;
+pub mod sources;
 
 use crate::login::Login;
 use crate::net::dns::Resolver;
@@ -15,6 +16,8 @@ use crate::net::tls::Tls;
 use crate::settings::Settings;
 use crate::store::Store;
 use maildrops::Maildrops;
+use sources::Sources;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Shared by all connections; `serve` makes it.
@@ -26,4 +29,8 @@ pub struct Context {
     pub resolver: Resolver,
     /// Which maildrops POP3 sessions have open; `Maildrops::default()` at start.
     pub maildrops: Maildrops,
+    /// Who sends mail in; `Sources::default()` at start.
+    pub sources: Sources,
+    /// The data directory: what is too large for memory waits there.
+    pub dir: PathBuf,
 }

@@ -2,6 +2,7 @@
 
 use crate::context::Context;
 use crate::context::maildrops::Maildrops;
+use crate::context::sources::Sources;
 use crate::control;
 use crate::imap::serve as imap;
 use crate::login::Login;
@@ -63,6 +64,8 @@ impl Server {
             tls: tls.clone(),
             resolver,
             maildrops: Maildrops::default(),
+            sources: Sources::default(),
+            dir: std::path::absolute(dir)?,
         });
         let mut others = vec![smol::spawn(keep_certificate(tls))];
         match control::bind(dir) {
@@ -236,6 +239,8 @@ fn handler(service: Service, context: &Arc<Context>) -> Handler {
             Service::Submission | Service::Submissions => {
                 Box::pin(smtp::serve(context, stream, tls))
             }
+            Service::Smtp => Box::pin(smtp::serve_incoming(context, stream, tls)),
+            Service::Lmtp => Box::pin(smtp::serve_lmtp(context, stream, tls)),
             Service::Imap | Service::Imaps => Box::pin(imap::serve(context, stream, tls)),
             Service::Pop3 | Service::Pop3s => Box::pin(pop3::serve(context, stream, tls)),
         }
@@ -250,7 +255,7 @@ fn handler(service: Service, context: &Arc<Context>) -> Handler {
             "-ERR [SYS/TEMP] Too many connections, try again later\r\n",
             "",
         ),
-        Service::Submission | Service::Submissions => (
+        Service::Submission | Service::Submissions | Service::Smtp | Service::Lmtp => (
             "421 4.3.2 Too many connections, try again later\r\n",
             "421 4.3.2 Server is shutting down\r\n",
         ),

@@ -124,7 +124,10 @@ fn allowed(file: &str, name: &str) -> bool {
         return true;
     }
     if is_protocol(module) {
-        return NOUNS.iter().any(covers) || (is_driver(file) && DRIVER.iter().any(covers));
+        let judges = module == "smtp" && covers(&"authentication");
+        return judges
+            || NOUNS.iter().any(covers)
+            || (is_driver(file) && DRIVER.iter().any(covers));
     }
     RULES
         .iter()

@@ -1,7 +1,7 @@
 //! The settings: typed, each with its unit, range and default.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,16 +14,22 @@ pub enum Service {
     Pop3s,
     Submission,
     Submissions,
+    /// Mail from other servers.
+    Smtp,
+    /// Mail from a server on this machine; on loopback alone.
+    Lmtp,
 }
 
 impl Service {
-    pub const ALL: [Service; 6] = [
+    pub const ALL: [Service; 8] = [
         Service::Imap,
         Service::Imaps,
         Service::Pop3,
         Service::Pop3s,
         Service::Submission,
         Service::Submissions,
+        Service::Smtp,
+        Service::Lmtp,
     ];
 
     pub fn name(self) -> &'static str {
@@ -34,6 +40,8 @@ impl Service {
             Service::Pop3s => "pop3s",
             Service::Submission => "submission",
             Service::Submissions => "submissions",
+            Service::Smtp => "smtp",
+            Service::Lmtp => "lmtp",
         }
     }
 
@@ -46,6 +54,9 @@ impl Service {
             Service::Pop3s => 995,
             Service::Submission => 587,
             Service::Submissions => 465,
+            Service::Smtp => 25,
+            // Registered for private mail systems; LMTP has none of its own.
+            Service::Lmtp => 24,
         }
     }
 
@@ -74,6 +85,11 @@ impl Listen {
     pub fn all(address: IpAddr, base: u16) -> Option<Vec<Listen>> {
         let listen = |service: Service| {
             let port = service.port().checked_add(base)?;
+            // It believes whoever comes.
+            let address = match service {
+                Service::Lmtp if !address.is_loopback() => Ipv4Addr::LOCALHOST.into(),
+                _ => address,
+            };
             let address = SocketAddr::new(address, port);
             Some(Listen { service, address })
         };
@@ -105,6 +121,17 @@ pub struct Settings {
     pub max_recipients: usize,
     /// Whether mail to other servers may go to them directly, where no relay is set for it.
     pub direct: bool,
+    /// Connections at once to the port for other servers, from one address (IPv6: one /64).
+    pub max_incoming_per_source: usize,
+    /// Messages a minute that one address (IPv6: one /64) may bring to that port.
+    pub max_messages_per_source: u32,
+    /// How long that port waits before it says no, so that guessing is slow. 0 to 30 s.
+    pub tarpit: Duration,
+    /// Whether that port puts off senders that it does not know.
+    pub greylist: bool,
+    /// Whether it refuses mail that its author's domain asks to refuse (DMARC); else that
+    /// goes to Junk.
+    pub refuse_by_dmarc: bool,
     /// Name servers to ask; none: those of the system.
     pub name_servers: Vec<SocketAddr>,
     /// Whether this is a demo: nothing is ever sent to other servers.
@@ -141,6 +168,11 @@ impl Default for Settings {
             max_message_size: 100 << 20,
             max_recipients: 200,
             direct: true,
+            max_incoming_per_source: 50,
+            max_messages_per_source: 600,
+            tarpit: Duration::from_secs(5),
+            greylist: false,
+            refuse_by_dmarc: true,
             name_servers: Vec::new(),
             demo: false,
             plain_login_on_loopback: true,

@@ -16,6 +16,8 @@ const MAX_ORCPT: usize = 500;
 pub enum Command {
     Helo(String),
     Ehlo(String),
+    /// LMTP's EHLO (RFC 2033, 4.1).
+    Lhlo(String),
     StartTls,
     /// The initial response is still in base64.
     Auth {
@@ -89,6 +91,7 @@ pub fn parse(line: &[u8]) -> Result<Command, Reply> {
     match verb.to_ascii_uppercase().as_str() {
         "HELO" => client_name(argument).map(Command::Helo),
         "EHLO" => client_name(argument).map(Command::Ehlo),
+        "LHLO" => client_name(argument).map(Command::Lhlo),
         "STARTTLS" => alone(Command::StartTls),
         "AUTH" => auth(argument),
         "MAIL" => mail(argument).map(Command::Mail),

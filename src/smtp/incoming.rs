@@ -1,19 +1,43 @@
 //! DATA and BDAT: a message on its way in.
 
 use super::author::Author;
+use super::passage::{self, Passage};
 use super::repair::{Output, Repair, Stamp, Trace};
 use super::reply::Reply;
-use super::session::{Ask, Asked, Chunk, Next, Phase, Session, Trouble, sequence};
+use super::role::Role;
+use super::session::{Arrived, Ask, Asked, Chunk, Next, Phase, Session, Trouble, sequence};
 use super::text::{Lines, Piece, Unstuffer};
 
 /// The text of a message between the wire and the store.
 pub struct Incoming {
-    repair: Repair,
+    header: Header,
     lines: Lines,
     received: u64,
     eight_bit: bool,
     limit: u64,
     refusal: Option<Reply>,
+}
+
+/// What is done to the header.
+pub enum Header {
+    Repaired(Repair),
+    Passed(Passage),
+}
+
+impl Header {
+    fn push<'a>(&mut self, text: &'a [u8]) -> Result<Output<'a>, Reply> {
+        match self {
+            Header::Repaired(repair) => repair.push(text),
+            Header::Passed(passage) => passage.push(text),
+        }
+    }
+
+    fn finish(&mut self) -> Result<Vec<u8>, Reply> {
+        match self {
+            Header::Repaired(repair) => repair.finish(),
+            Header::Passed(passage) => passage.finish(),
+        }
+    }
 }
 
 pub fn too_large(limit: u64) -> Reply {
@@ -23,9 +47,9 @@ pub fn too_large(limit: u64) -> Reply {
 
 impl Incoming {
     /// `limit` is for the message as the client sends it, bytes.
-    pub fn new(repair: Repair, limit: u64) -> Incoming {
+    pub fn new(header: Header, limit: u64) -> Incoming {
         Incoming {
-            repair,
+            header,
             lines: Lines::default(),
             received: 0,
             eight_bit: false,
@@ -44,7 +68,7 @@ impl Incoming {
         self.eight_bit |= !text.is_ascii();
         let taken = match self.received > self.limit {
             true => Err(too_large(self.limit)),
-            false => self.check_lines().and_then(|()| self.repair.push(text)),
+            false => self.check_lines().and_then(|()| self.header.push(text)),
         };
         taken.inspect_err(|reply| self.refuse(reply.clone()))
     }
@@ -70,7 +94,7 @@ impl Incoming {
         }
         self.lines.finish();
         self.check_lines()?;
-        self.repair.finish()
+        self.header.finish()
     }
 
     /// A bare LF is refused rather than mended: a mended message is another than the one
@@ -141,9 +165,8 @@ impl Session {
     pub(super) fn begin(&mut self, begun: Result<Stamp, Trouble>) -> Result<(), Reply> {
         let limit = self.config.max_message_size;
         let stamp = begun.map_err(|trouble| trouble.reply(limit))?;
-        let (Some(author), Some(client), Some(transaction)) =
-            (&self.author, &self.client, &mut self.transaction)
-        else {
+        let config = &self.config;
+        let (Some(client), Some(transaction)) = (&self.client, &mut self.transaction) else {
             return Err(sequence("Send MAIL first"));
         };
         let sender = transaction.mail.sender.as_ref();
@@ -152,13 +175,36 @@ impl Session {
             client: client.name.clone(),
             sender: sender.map(|path| path.text.clone()).unwrap_or_default(),
             tls: self.config.tls,
-            login: matches!(author, Author::Account { .. }),
+            login: matches!(self.author, Some(Author::Account { .. })),
             smtputf8: transaction.mail.envelope.smtputf8,
         };
         transaction.id = stamp.id.clone();
         transaction.begun = stamp.date.unix;
-        let repair = Repair::new(author.clone(), trace, stamp);
-        transaction.incoming = Some(Incoming::new(repair, limit));
+        let header = match (config.role, &self.author) {
+            (Role::Submission, Some(author)) => {
+                Header::Repaired(Repair::new(author.clone(), trace, stamp))
+            }
+            (Role::Submission, None) => return Err(sequence("Send MAIL first")),
+            (role, _) => {
+                let (lmtp, extended) = (role == Role::Lmtp, client.extended);
+                let with = passage::protocol(lmtp, extended, trace.tls, trace.smtputf8);
+                let [return_path, received] =
+                    passage::trace_fields(&trace, config.peer, with, &stamp);
+                let mut front = Vec::new();
+                if lmtp {
+                    front.extend_from_slice(return_path.as_bytes());
+                    front.extend_from_slice(received.as_bytes());
+                } else {
+                    transaction.arrived = Some(Arrived {
+                        client: client.name.clone(),
+                        return_path,
+                        received,
+                    });
+                }
+                Header::Passed(Passage::new(front))
+            }
+        };
+        transaction.incoming = Some(Incoming::new(header, limit));
         Ok(())
     }
 
@@ -216,7 +262,7 @@ impl Session {
                             None => Next::Again,
                         }
                     }
-                    _ => self.reset(),
+                    _ => return self.refuse_message(reply, out),
                 };
                 self.say_and(reply, next, out)
             }
@@ -267,10 +313,7 @@ impl Session {
                     }
                 }
             }
-            Err(reply) => {
-                let next = self.reset();
-                self.say_and(reply, next, out)
-            }
+            Err(reply) => self.refuse_message(reply, out),
         }
     }
 }

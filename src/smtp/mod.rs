@@ -1,4 +1,4 @@
-//! Submission (RFC 6409) over SMTP (RFC 5321).
+//! SMTP (RFC 5321), for submission (RFC 6409) and from other servers, and LMTP (RFC 2033).
 //!
 //! Bytes to types: [`command`]; types to bytes: [`reply`]. [`session`] is the state
 //! machine; its commands are in [`login`] (AUTH), [`transaction`] (the envelope) and
@@ -10,8 +10,11 @@ pub mod client;
 pub mod command;
 pub mod incoming;
 pub mod login;
+pub mod passage;
+pub mod policy;
 pub mod repair;
 pub mod reply;
+pub mod role;
 pub mod serve;
 pub mod session;
 pub mod text;

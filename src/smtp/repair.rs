@@ -161,7 +161,7 @@ impl Trace {
 
 /// The lines at the front that are header fields. The first that isn't one begins the
 /// body, as the empty line does: what is no field must not hide one behind it.
-fn header_of(text: &[u8]) -> &[u8] {
+pub(super) fn header_of(text: &[u8]) -> &[u8] {
     let length = header::fields(text)
         .take_while(is_field)
         .map(|field| field.raw.len())
@@ -203,7 +203,7 @@ fn check_authors(header: &[u8], author: &Author) -> Result<(), Reply> {
 }
 
 /// `Fri, 21 Nov 1997 09:55:06 -0600` (RFC 5322, 3.3).
-fn rfc5322(date: DateTime) -> String {
+pub(super) fn rfc5322(date: DateTime) -> String {
     let offset = Offset::from_seconds(i32::from(date.offset) * 60).unwrap_or(Offset::UTC);
     let moment = jiff::Timestamp::from_second(date.unix).unwrap_or_default();
     moment

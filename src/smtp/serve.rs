@@ -1,8 +1,13 @@
-//! Drives a submission session: flush, match the step, await the store or the stream, answer.
+//! Drives a session: flush, match the step, await the store or the stream, answer.
+
+mod arrival;
+mod incoming;
+mod spool;
 
 use super::author::Author;
 use super::repair::Stamp;
 use super::reply::Reply;
+use super::role::Role;
 use super::session::{
     Answer, Ask, Commit, Config, Found, NoRecipient, Session, Step, Trouble, Trusted,
 };
@@ -17,6 +22,8 @@ use crate::sasl::Verdict;
 use crate::secret::random;
 use crate::settings::Settings;
 use crate::store::{self, Delivery, NewItem, Staging};
+use arrival::Arrival;
+use async_io::Timer;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -27,21 +34,71 @@ const MAX_OUTPUT: usize = 16 * 1024;
 /// Serves one connection until it ends. `implicit_tls`: TLS from the first byte, where the
 /// listener has not begun it already.
 pub async fn serve(context: Arc<Context>, mut stream: Stream, implicit_tls: bool) {
+    run(&context, &mut stream, Role::Submission, implicit_tls).await;
+}
+
+/// As [`serve`], for what other servers bring.
+pub async fn serve_incoming(context: Arc<Context>, mut stream: Stream, implicit_tls: bool) {
+    let limit = context.settings.max_incoming_per_source;
+    let Some(_visit) = context.sources.enter(stream.peer(), limit) else {
+        let text = "Too many connections from your address, try again later";
+        let mut out = Vec::new();
+        Reply::new(421, "4.7.0", text).write(&mut out);
+        // It is going either way.
+        let _ = stream.send_out(&mut out).await;
+        return stream.close().await;
+    };
+    run(&context, &mut stream, Role::Incoming, implicit_tls).await;
+}
+
+/// As [`serve`], for LMTP.
+pub async fn serve_lmtp(context: Arc<Context>, mut stream: Stream, implicit_tls: bool) {
+    run(&context, &mut stream, Role::Lmtp, implicit_tls).await;
+}
+
+async fn run(context: &Context, stream: &mut Stream, role: Role, implicit_tls: bool) {
     let peer = stream.peer();
-    if let Err(error) = drive(&context, &mut stream, implicit_tls).await {
-        log::debug!("smtp: {peer}: {error}");
+    if let Err(error) = drive(context, stream, role, implicit_tls).await {
+        log::debug!("{}: {peer}: {error}", role.name());
     }
     stream.close().await;
 }
 
-async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io::Result<()> {
+/// A message on its way into the store.
+enum Upload {
+    Staging(Staging),
+    Arrival(Box<Arrival>),
+}
+
+impl Upload {
+    async fn write(&mut self, bytes: &[u8]) -> store::Result<()> {
+        match self {
+            Upload::Staging(staging) => staging.write(bytes).await,
+            Upload::Arrival(arrival) => arrival.write(bytes).await,
+        }
+    }
+}
+
+async fn drive(
+    context: &Context,
+    stream: &mut Stream,
+    role: Role,
+    implicit_tls: bool,
+) -> io::Result<()> {
     if implicit_tls && !stream.is_tls() {
         stream.start_tls(&context.tls).await?;
     }
     let settings = &context.settings;
-    let device = device_at(context, stream.peer());
+    // Only who submits may be known by an address.
+    let device = match role {
+        Role::Submission => device_at(context, stream.peer()),
+        Role::Incoming | Role::Lmtp => None,
+    };
     let may_relay = device.as_ref().is_some_and(|(device, _)| device.relay);
     let mut session = Session::new(Config {
+        role,
+        // Who submits need not be told to those who read.
+        peer: (role == Role::Incoming).then(|| stream.peer()),
         hostname: settings.hostname.clone(),
         max_message_size: settings.max_message_size,
         max_recipients: settings.max_recipients,
@@ -51,19 +108,25 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
         seed: random().map_err(io::Error::other)?,
     });
     let mut out = Vec::new();
-    let mut message: Option<Staging> = None;
+    let mut message: Option<Upload> = None;
+    let mut refused = 0;
     loop {
         match session.step(&mut out) {
             Step::NeedInput => {
+                // Who guesses waits for each answer.
+                if role == Role::Incoming && session.errors() > refused {
+                    Timer::after(settings.tarpit).await;
+                }
+                refused = session.errors();
                 // A login is over in a step, not in an answer.
                 if session.account().is_some() {
                     stream.authenticated();
                 }
                 stream.send_out(&mut out).await?;
                 out = Vec::new();
-                let wait = match session.account() {
-                    Some(_) => settings.smtp_timeout,
-                    None => settings.login_timeout,
+                let wait = match session.account().is_some() || !role.needs_login() {
+                    true => settings.smtp_timeout,
+                    false => settings.login_timeout,
                 };
                 match stream.receive(session.input(), wait).await {
                     Ok(0) => return Ok(()),
@@ -76,8 +139,8 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
                 }
             }
             Step::Data(bytes) => {
-                if let Some(staging) = &mut message
-                    && let Err(error) = staging.write(bytes).await
+                if let Some(upload) = &mut message
+                    && let Err(error) = upload.write(bytes).await
                 {
                     message = None;
                     session.answer(Answer::Written(trouble(&error)), &mut out);
@@ -92,8 +155,10 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
                 let sender = Sender {
                     account,
                     relays: account.is_some() || may_relay,
+                    role,
+                    path: session.sender().unwrap_or_default(),
                 };
-                let answer = answer(context, stream, sender, ask, &mut message).await;
+                let answer = answer(context, stream, &sender, ask, &mut message).await;
                 if let (Answer::Committed(Ok(())), Some(author)) = (&answer, session.author()) {
                     taken(context, stream, author, notice).await;
                 }
@@ -122,38 +187,93 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
 }
 
 /// On whose behalf the session asks.
-#[derive(Clone, Copy)]
 struct Sender {
     account: Option<AccountId>,
     /// Whether it may send to other servers.
     relays: bool,
+    role: Role,
+    /// The reverse-path as written.
+    path: String,
 }
 
 async fn answer(
     context: &Context,
     stream: &Stream,
-    sender: Sender,
+    sender: &Sender,
     ask: Ask,
-    message: &mut Option<Staging>,
+    message: &mut Option<Upload>,
 ) -> Answer {
     match ask {
         Ask::Authenticate(ask) => Answer::Verdict(context.login.answer(stream.peer(), ask).await),
-        Ask::Recipient(address) => Answer::Recipient(find(context, sender, &address)),
-        Ask::Begin { size } => Answer::Begun(match context.store.stage(size).await {
-            Ok(staging) => {
-                *message = Some(staging);
-                stamp()
-            }
-            Err(error) => Err(trouble(&error)),
-        }),
+        Ask::Recipient(address) => {
+            let found = find(context, sender, &address);
+            Answer::Recipient(
+                match is_stranger(context, stream, sender, &found, &address) {
+                    true => Err(NoRecipient::Trouble(Trouble::Wait(STRANGER))),
+                    false => found,
+                },
+            )
+        }
+        Ask::Begin { size } => {
+            Answer::Begun(match begin(context, stream, sender.role, size).await {
+                Ok(upload) => {
+                    *message = Some(upload);
+                    stamp()
+                }
+                Err(trouble) => Err(trouble),
+            })
+        }
         Ask::Commit(commit) => {
             let delivered = match message.take() {
-                Some(staging) => deliver(context, staging, sender.account, *commit).await,
+                Some(Upload::Arrival(arrival)) => {
+                    incoming::take(context, stream, *arrival, *commit).await
+                }
+                Some(Upload::Staging(staging)) => {
+                    deliver(context, staging, sender.account, *commit).await
+                }
                 None => Err(Trouble::Later),
             };
             Answer::Committed(delivered)
         }
     }
+}
+
+const STRANGER: &str = "Greylisted: this server takes it when you try again in a few minutes";
+
+/// Greylisting, where it is on and the recipient one that gets mail.
+fn is_stranger(
+    context: &Context,
+    stream: &Stream,
+    sender: &Sender,
+    found: &Result<Found, NoRecipient>,
+    recipient: &Address,
+) -> bool {
+    context.settings.greylist && sender.role == Role::Incoming && found.is_ok() && {
+        let (peer, now) = (stream.peer(), now().unix);
+        let recipient = recipient.key();
+        context
+            .sources
+            .is_stranger(peer, &sender.path, &recipient, now)
+    }
+}
+
+async fn begin(
+    context: &Context,
+    stream: &Stream,
+    role: Role,
+    size: Option<u64>,
+) -> Result<Upload, Trouble> {
+    let limit = context.settings.max_messages_per_source;
+    if role == Role::Incoming && !context.sources.may_send(stream.peer(), limit, now().unix) {
+        let text = "Too many messages from your address in a minute, try later";
+        return Err(Trouble::Wait(text));
+    }
+    let staging = context.store.stage(size).await;
+    let staging = staging.map_err(|error| trouble(&error))?;
+    Ok(match role {
+        Role::Incoming => Upload::Arrival(Box::new(Arrival::new(context, staging))),
+        Role::Submission | Role::Lmtp => Upload::Staging(staging),
+    })
 }
 
 /// Says that a message was taken; to its sender too, if that was asked for.
@@ -200,7 +320,7 @@ fn device_at(context: &Context, peer: IpAddr) -> Option<(Device, Trusted)> {
 
 /// Who has logged in, or a device that may, sends to other servers too; a group's members
 /// may be there whoever sends.
-fn find(context: &Context, sender: Sender, address: &Address) -> Result<Found, NoRecipient> {
+fn find(context: &Context, sender: &Sender, address: &Address) -> Result<Found, NoRecipient> {
     let resolved = context
         .store
         .look(|snapshot| recipient::resolve(snapshot, address));

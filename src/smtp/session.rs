@@ -1,4 +1,4 @@
-//! The state machine of submission: bytes in, replies and steps out. It holds no socket,
+//! The state machine of SMTP: bytes in, replies and steps out. It holds no socket,
 //! clock or store; what only those can give is an [`Ask`], and [`Session::answer`] takes
 //! the [`Answer`]. Replies to a pipelined group come out of one run of steps, so that the
 //! driver writes them at once.
@@ -8,6 +8,7 @@ use super::command::{self, Command};
 use super::incoming::Incoming;
 use super::repair::Stamp;
 use super::reply::{Reply, write_lines};
+use super::role::Role;
 use super::text::Unstuffer;
 use super::transaction::Transaction;
 use crate::address::Address;
@@ -18,21 +19,23 @@ use crate::message::notice::Delivered;
 use crate::sasl::dialogue::{self, Dialogue, Nonces};
 use crate::sasl::{self, Mechanism};
 use crate::wire::{Input, Line};
+use std::net::IpAddr;
 
 /// Longest command line, bytes without its end: 512 (RFC 5321, 4.5.3.1.4), and what each
 /// extension adds for its parameters.
 const MAX_LINE: usize = 4096;
 /// A longer line is read away, that far.
 const MAX_SKIPPED: usize = 1 << 20;
-/// Refusals without a message delivered between them, before the connection is closed.
-const MAX_ERRORS: u32 = 20;
 /// Verbs of other protocols: a browser that was led here (cross-protocol scripting).
 const FOREIGN: [&[u8]; 4] = [b"GET ", b"POST ", b"PUT ", b"CONNECT "];
 
 /// What a session is told at its start.
 #[derive(Clone, Debug)]
 pub struct Config {
+    pub role: Role,
     pub hostname: String,
+    /// The client's address, for Received; `None` where it says nothing: a Unix socket.
+    pub peer: Option<IpAddr>,
     /// Bytes; as SIZE says it.
     pub max_message_size: u64,
     pub max_recipients: usize,
@@ -95,6 +98,19 @@ pub struct Commit {
     /// When it began to come, seconds since 1970.
     pub submitted: i64,
     pub delivered: Option<Delivered>,
+    /// Of mail from other servers: what is to be judged and traced.
+    pub arrived: Option<Arrived>,
+}
+
+/// How a message came in from another server.
+#[derive(Debug)]
+pub struct Arrived {
+    /// As the client called itself.
+    pub client: String,
+    /// Return-Path, to stand at the very front.
+    pub return_path: String,
+    /// Received, to stand behind what is found out.
+    pub received: String,
 }
 
 pub enum Answer {
@@ -129,6 +145,10 @@ pub enum Trouble {
     TooLarge,
     /// Busy, or broken and to be mended.
     Later,
+    /// It is against a rule, says the sentence.
+    Refused(&'static str),
+    /// Not now, says the sentence.
+    Wait(&'static str),
 }
 
 /// Its commands are spread by subject: the envelope and the end of a message in
@@ -148,7 +168,10 @@ pub struct Session {
     pub(super) login_failures: u32,
     pub(super) nonces: Nonces,
     pub(super) transaction: Option<Transaction>,
+    /// Refusals since the last message.
     pub(super) errors: u32,
+    /// Of those, commands that are none or come out of order.
+    pub(super) protocol_errors: u32,
 }
 
 /// Who EHLO or HELO said it is.
@@ -222,6 +245,7 @@ impl Session {
             client: None,
             transaction: None,
             errors: 0,
+            protocol_errors: 0,
         }
     }
 
@@ -249,6 +273,21 @@ impl Session {
     /// Whom else the account may send as that is being granted the login.
     pub fn set_grants(&mut self, grants: Vec<Grant>) {
         self.grants = grants;
+    }
+
+    /// The reverse-path of the transaction, as written; empty for `<>`.
+    pub fn sender(&self) -> Option<String> {
+        let mail = &self.transaction.as_ref()?.mail;
+        Some(
+            mail.sender
+                .as_ref()
+                .map_or_else(String::new, |it| it.text.clone()),
+        )
+    }
+
+    /// Refusals since the last message that was taken.
+    pub fn errors(&self) -> u32 {
+        self.errors
     }
 
     /// Goes as far as it can without the world; replies are appended to `out`.
@@ -325,7 +364,7 @@ impl Session {
     fn advance(&mut self, out: &mut Vec<u8>) -> Next {
         match std::mem::replace(&mut self.phase, Phase::Commands) {
             Phase::Greeting => {
-                let text = format!("{} ESMTP submission", self.config.hostname);
+                let text = format!("{} {}", self.config.hostname, self.config.role.greeting());
                 self.say(Reply::with(220, "", text), out)
             }
             Phase::Commands => self.command_line(out),
@@ -349,7 +388,13 @@ impl Session {
         if reply.is_refusal() {
             self.errors += 1;
         }
-        match self.errors > MAX_ERRORS {
+        if matches!(reply.code, 500..=504) {
+            self.protocol_errors += 1;
+        }
+        let role = self.config.role;
+        let over =
+            self.errors > role.max_errors() || self.protocol_errors > role.max_protocol_errors();
+        match over {
             true => self.close(Reply::new(421, "4.7.0", "Too many errors"), out),
             false => Next::Again,
         }
@@ -420,8 +465,14 @@ impl Session {
 
     fn command(&mut self, command: Command, out: &mut Vec<u8>) -> Next {
         match command {
+            Command::Helo(_) | Command::Ehlo(_) if self.config.role == Role::Lmtp => {
+                self.say(Reply::new(500, "5.5.1", "This is LMTP: send LHLO"), out)
+            }
+            Command::Lhlo(_) if self.config.role != Role::Lmtp => {
+                self.say(Reply::new(500, "5.5.1", "This is SMTP: send EHLO"), out)
+            }
             Command::Helo(name) => self.hello(name, false, out),
-            Command::Ehlo(name) => self.hello(name, true, out),
+            Command::Ehlo(name) | Command::Lhlo(name) => self.hello(name, true, out),
             Command::StartTls if self.config.tls => self.say(sequence("TLS is on already"), out),
             Command::StartTls => {
                 // What came behind it came in clear (CVE-2011-0411).
@@ -429,6 +480,10 @@ impl Session {
                 self.transaction = None;
                 Reply::new(220, "2.0.0", "Begin TLS now").write(out);
                 Next::StartTls
+            }
+            Command::Auth { .. } if !self.config.role.needs_login() => {
+                let text = "Nobody logs in here; submission is on ports 465 and 587";
+                self.say(Reply::new(502, "5.5.1", text), out)
             }
             Command::Auth { mechanism, initial } => self.auth(&mechanism, initial, out),
             Command::Mail(mail) => self.mail(mail, out),
@@ -473,9 +528,11 @@ impl Session {
             "SMTPUTF8".into(),
             "CHUNKING".into(),
             "ENHANCEDSTATUSCODES".into(),
-            "DSN".into(),
         ];
-        if self.may_log_in() {
+        if self.config.role.offers_dsn() {
+            lines.push("DSN".into());
+        }
+        if self.config.role.needs_login() && self.may_log_in() {
             let names = Mechanism::ALL.map(Mechanism::name).join(" ");
             lines.push(format!("AUTH {names}"));
         }

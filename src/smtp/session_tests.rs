@@ -25,6 +25,8 @@ impl World {
     /// All replies to `input`, the greeting and those to EHLO left out.
     fn play(&mut self, input: &str) -> Vec<String> {
         let mut session = Session::new(Config {
+            role: Role::Submission,
+            peer: None,
             hostname: "mail.b.de".into(),
             max_message_size: 1000,
             max_recipients: 10,
@@ -205,6 +207,8 @@ fn a_driver_that_steps_on_without_an_answer_is_closed() {
     world.play("QUIT\r\nNOOP\r\n");
     assert!(world.closed);
     let mut session = Session::new(Config {
+        role: Role::Submission,
+        peer: None,
         hostname: "mail.b.de".into(),
         max_message_size: 1000,
         max_recipients: 10,

@@ -3,8 +3,9 @@
 use super::command::{Mail, Path, Recipient, Wishes, needs_smtputf8};
 use super::incoming::{Incoming, too_large};
 use super::reply::Reply;
+use super::role::Role;
 use super::session::{
-    Ask, Asked, Commit, Found, Next, NoRecipient, Phase, Session, Trouble, sequence,
+    Arrived, Ask, Asked, Commit, Found, Next, NoRecipient, Phase, Session, Trouble, sequence,
 };
 use crate::address::{Address, Domain};
 use crate::mail::outgoing::{self, Body, Status};
@@ -36,6 +37,8 @@ pub struct Transaction {
     pub id: String,
     /// When it began, seconds since 1970.
     pub begun: i64,
+    /// Of mail from other servers, once it has begun.
+    pub arrived: Option<Arrived>,
 }
 
 impl Session {
@@ -53,6 +56,7 @@ impl Session {
                     failed: false,
                     id: String::new(),
                     begun: 0,
+                    arrived: None,
                 });
                 Reply::new(250, "2.1.0", "Ok")
             }
@@ -65,7 +69,9 @@ impl Session {
         if self.client.is_none() {
             return Err(sequence("Send EHLO first"));
         }
-        let author = self.author().ok_or_else(|| self.not_logged_in())?;
+        if self.config.role.needs_login() && self.author().is_none() {
+            return Err(self.not_logged_in());
+        }
         if self.transaction.is_some() {
             return Err(sequence("One MAIL at a time; RSET ends this one"));
         }
@@ -73,8 +79,8 @@ impl Session {
         if mail.size.is_some_and(|size| size > limit) {
             return Err(too_large(limit));
         }
-        match &mail.sender {
-            Some(sender) if !author.owns(&sender.address) => {
+        match (&mail.sender, &self.author) {
+            (Some(sender), Some(author)) if !author.owns(&sender.address) => {
                 let own = author.addresses();
                 Err(Reply::with(
                     553,
@@ -112,7 +118,7 @@ impl Session {
     }
 
     fn may_receive(&self, recipient: Recipient) -> Result<Address, Reply> {
-        let (Some(author), Some(transaction)) = (&self.author, &self.transaction) else {
+        let Some(transaction) = &self.transaction else {
             return Err(sequence("Send MAIL first"));
         };
         if transaction.incoming.is_some() || transaction.failed {
@@ -131,9 +137,12 @@ impl Session {
                 Err(needs_smtputf8())
             }
             Recipient::Path(Path { address, .. }) => Ok(address),
-            // The postmaster of the domain that the client belongs to.
+            // The postmaster of the domain that the client belongs to, or of this server.
             Recipient::Postmaster => {
-                let domain = author.domain().map_or("", Domain::as_str);
+                let domain = match &self.author {
+                    Some(author) => author.domain().map_or("", Domain::as_str),
+                    None => &self.config.hostname,
+                };
                 let text = format!("postmaster@{domain}");
                 Address::parse(&text).map_err(|error| Reply::new(501, "5.1.3", error.0))
             }
@@ -163,12 +172,16 @@ impl Session {
     /// Whether a message may begin; what the client said of its size.
     pub(super) fn may_send(&self) -> Result<Option<u64>, Reply> {
         let Some(transaction) = &self.transaction else {
-            return Err(match self.author {
-                Some(_) => sequence("Send MAIL first"),
-                None => self.not_logged_in(),
-            });
+            return Err(
+                match self.config.role.needs_login() && self.author.is_none() {
+                    true => self.not_logged_in(),
+                    false => sequence("Send MAIL first"),
+                },
+            );
         };
         match transaction.recipients.is_empty() && transaction.remote.is_empty() {
+            // RFC 2033, 4.2.
+            true if self.config.role == Role::Lmtp => Err(sequence("There is no valid recipient")),
             true => Err(Reply::new(554, "5.5.1", "There is no valid recipient")),
             false => Ok(transaction.mail.size),
         }
@@ -178,8 +191,7 @@ impl Session {
     pub(super) fn commit(&mut self, out: &mut Vec<u8>) -> Next {
         let refusal = self.incoming().and_then(|it| it.refusal().cloned());
         if let Some(reply) = refusal {
-            let next = self.reset();
-            return self.say_and(reply, next, out);
+            return self.refuse_message(reply, out);
         }
         let Some(transaction) = &mut self.transaction else {
             return self.say(sequence("Send MAIL first"), out);
@@ -197,16 +209,35 @@ impl Session {
         queued: bool,
         out: &mut Vec<u8>,
     ) {
+        let times = self.final_replies();
         let id = self.transaction.take().map(|it| it.id).unwrap_or_default();
         let reply = match committed {
             Ok(()) => {
                 self.errors = 0;
+                self.protocol_errors = 0;
                 let how = if queued { "Queued" } else { "Delivered" };
                 Reply::with(250, "2.0.0", format!("{how} as {id}"))
             }
             Err(trouble) => trouble.reply(self.config.max_message_size),
         };
+        (1..times).for_each(|_| reply.write(out));
         self.say(reply, out);
+    }
+
+    /// The message is over and not taken.
+    pub(super) fn refuse_message(&mut self, reply: Reply, out: &mut Vec<u8>) -> Next {
+        (1..self.final_replies()).for_each(|_| reply.write(out));
+        let next = self.reset();
+        self.say_and(reply, next, out)
+    }
+
+    /// At the end of a message LMTP has a reply for each RCPT that was accepted (RFC 2033,
+    /// 4.2), SMTP one.
+    fn final_replies(&self) -> usize {
+        match (self.config.role, &self.transaction) {
+            (Role::Lmtp, Some(transaction)) => transaction.accepted.max(1),
+            _ => 1,
+        }
     }
 }
 
@@ -269,6 +300,7 @@ impl Transaction {
             name: self.id.clone(),
             submitted: self.begun,
             delivered,
+            arrived: self.arrived.take(),
         }
     }
 
@@ -301,6 +333,8 @@ impl Trouble {
             Trouble::Full => Reply::new(452, "4.3.1", "There is no room for mail now, try later"),
             Trouble::TooLarge => too_large(limit),
             Trouble::Later => Reply::new(451, "4.3.0", "Mail can't be stored now, try later"),
+            Trouble::Refused(why) => Reply::new(550, "5.7.1", why),
+            Trouble::Wait(why) => Reply::new(451, "4.7.1", why),
         }
     }
 }

@@ -6,6 +6,7 @@ use pillarbox::mail::{AccountId, DateTime, MailboxName};
 use pillarbox::sasl::{self, Denial, Verdict};
 use pillarbox::smtp::command::{self, Command};
 use pillarbox::smtp::repair::Stamp;
+use pillarbox::smtp::role::Role;
 use pillarbox::smtp::session::{Answer, Ask, Config, Found, NoRecipient, Session, Step, Trouble};
 
 const LOGIN: &[u8] = b"EHLO c\r\nAUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n";
@@ -60,6 +61,8 @@ struct Told {
 /// store fails now and then.
 fn talk(bytes: &[u8], kind: u8, size: &mut dyn FnMut() -> usize) -> Told {
     let mut session = Session::new(Config {
+        role: Role::Submission,
+        peer: None,
         hostname: "mail.demo.test".into(),
         max_message_size: 2000,
         max_recipients: 3,

@@ -5,6 +5,7 @@ use super::client::Client;
 use pillarbox::address::Address;
 use pillarbox::context::Context;
 use pillarbox::context::maildrops::Maildrops;
+use pillarbox::context::sources::Sources;
 use pillarbox::login::Login;
 use pillarbox::mail::{Account, DateTime, FlagNames, Flags, MailboxName};
 use pillarbox::net::dns::{Resolver, ResolverConfig};
@@ -54,6 +55,8 @@ impl Server {
             tls: tls(),
             resolver: Resolver::new(ResolverConfig::servers([])),
             maildrops: Maildrops::default(),
+            sources: Sources::default(),
+            dir: dir.path().to_path_buf(),
         });
         Server { context, _dir: dir }
     }

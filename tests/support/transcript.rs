@@ -42,6 +42,8 @@ pub enum Protocol {
     Imap,
     Pop3,
     Smtp,
+    Incoming,
+    Lmtp,
 }
 
 impl Protocol {
@@ -50,6 +52,8 @@ impl Protocol {
             Protocol::Imap => "imap",
             Protocol::Pop3 => "pop3",
             Protocol::Smtp => "smtp",
+            Protocol::Incoming => "incoming",
+            Protocol::Lmtp => "lmtp",
         }
     }
 
@@ -59,6 +63,9 @@ impl Protocol {
             Protocol::Imap => (143, 993),
             Protocol::Pop3 => (110, 995),
             Protocol::Smtp => (587, 465),
+            // No TLS from the start here.
+            Protocol::Incoming => (25, 25),
+            Protocol::Lmtp => (24, 24),
         }
     }
 }
@@ -121,7 +128,10 @@ impl Run {
             protocol,
             driver,
             base,
-            settings: Settings::default(),
+            settings: Settings {
+                tarpit: Duration::ZERO,
+                ..Settings::default()
+            },
             server: None,
             clients: BTreeMap::new(),
             kept: Kept::new(),
@@ -335,6 +345,7 @@ impl Run {
                 self.send(name, format!("AUTH PLAIN {plain}\r\n").as_bytes())?;
                 self.expect(name, "235 <any>")
             }
+            Protocol::Incoming | Protocol::Lmtp => Err("nobody logs in here".into()),
         }
     }
 
@@ -349,6 +360,11 @@ impl Run {
             "max_message_size" => settings.max_message_size = number(value)?,
             "max_recipients" => settings.max_recipients = number(value)? as usize,
             "direct" => settings.direct = value == "true",
+            "tarpit" => settings.tarpit = wait()?,
+            "greylist" => settings.greylist = value == "true",
+            "max_messages_per_source" => {
+                settings.max_messages_per_source = number(value)? as u32;
+            }
             "demo" => settings.demo = value == "true",
             "plain_login_on_loopback" => settings.plain_login_on_loopback = value == "true",
             "login_timeout" => settings.login_timeout = wait()?,

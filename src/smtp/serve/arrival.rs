@@ -1,0 +1,196 @@
+//! A message from another server: spooled, examined, and stored with what was found in front.
+
+use super::spool::Spool;
+use crate::address::Address;
+use crate::authentication::hashing::{Hashed, Hashing};
+use crate::authentication::results::{Results, is_forged};
+use crate::authentication::{Dns, Verdict, arc, dkim, dmarc, spf};
+use crate::context::Context;
+use crate::message::header;
+use crate::smtp::author;
+use crate::smtp::session::Arrived;
+use crate::store::{self, Staged, Staging};
+use async_io::Timer;
+use futures_lite::{FutureExt, future};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// How long all questions to DNS about one message may take; the client waits meanwhile
+/// (RFC 5321, 4.5.3.2.6 gives it ten minutes).
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// On its way in.
+pub struct Arrival {
+    /// Holds its place among the uploads from the start.
+    staging: Staging,
+    spool: Spool,
+    hashing: Hashing,
+}
+
+/// Over, and examined.
+pub struct Examined {
+    pub results: Results,
+    arrival: Spool,
+    staging: Staging,
+    message: Hashed,
+}
+
+impl Arrival {
+    pub fn new(context: &Context, staging: Staging) -> Arrival {
+        Arrival {
+            staging,
+            spool: Spool::new(context.dir.clone()),
+            hashing: Hashing::new(),
+        }
+    }
+
+    pub async fn write(&mut self, bytes: &[u8]) -> store::Result<()> {
+        self.hashing.push(bytes);
+        Ok(self.spool.write(bytes).await?)
+    }
+
+    /// `sender`: the reverse-path.
+    pub async fn examine(
+        self,
+        context: &Context,
+        peer: IpAddr,
+        sender: Option<&Address>,
+        client: &str,
+    ) -> Examined {
+        let message = self.hashing.finish();
+        let query = query(context, peer, sender, client);
+        let asked = ask(&context.resolver, &message, &query);
+        let mut results = asked
+            .or(async {
+                Timer::after(PATIENCE).await;
+                unanswered()
+            })
+            .await;
+        if let Some((_, property, value)) = &mut results.spf {
+            (*property, *value) = match sender {
+                Some(sender) => ("smtp.mailfrom", sender.to_string()),
+                None => ("smtp.helo", client.to_owned()),
+            };
+        }
+        Examined {
+            results,
+            arrival: self.spool,
+            staging: self.staging,
+            message,
+        }
+    }
+}
+
+fn query(context: &Context, peer: IpAddr, sender: Option<&Address>, client: &str) -> spf::Query {
+    let now = jiff::Timestamp::now().as_second();
+    let query = spf::Query::helo(peer, client, &context.settings.hostname, now);
+    match sender {
+        Some(sender) => spf::Query {
+            local: sender.local().to_owned(),
+            domain: sender.domain().to_string(),
+            ..query
+        },
+        None => query,
+    }
+}
+
+async fn ask<D: Dns>(dns: &D, message: &Hashed, query: &spf::Query) -> Results {
+    let signatures = future::zip(
+        dkim::verify(message, dns, query.now),
+        arc::verify(message, dns),
+    );
+    let (spf, (dkim, arc)) = future::zip(spf::check(dns, query), signatures).await;
+    let dmarc = match author_domain(message.header()) {
+        Some(domain) => {
+            let shown = dmarc::Shown {
+                spf: (&spf, &query.domain),
+                dkim: &dkim,
+            };
+            dmarc::check(dns, &domain, &shown).await
+        }
+        None => dmarc::Outcome {
+            verdict: Verdict::PermError,
+            reason: "the author is unclear",
+            ..dmarc::Outcome::default()
+        },
+    };
+    Results {
+        spf: Some((spf, "", String::new())),
+        dkim,
+        dmarc: Some(dmarc),
+        arc: Some(arc),
+    }
+}
+
+/// The domain of one From field, whose authors all have the same.
+fn author_domain(header: &[u8]) -> Option<String> {
+    let mut fields = header::fields(header).filter(|it| it.is(b"From"));
+    let authors = author::mailboxes(fields.next()?.value())?;
+    let domain = authors.first()?.domain();
+    let one = fields.next().is_none() && authors.iter().all(|it| it.domain() == domain);
+    one.then(|| domain.to_string())
+}
+
+fn unanswered() -> Results {
+    let spf = spf::Outcome {
+        verdict: Verdict::TempError,
+        reason: "DNS does not answer",
+        explanation: None,
+    };
+    Results {
+        spf: Some((spf, "", String::new())),
+        dmarc: Some(dmarc::Outcome {
+            verdict: Verdict::TempError,
+            ..dmarc::Outcome::default()
+        }),
+        ..Results::default()
+    }
+}
+
+impl Examined {
+    /// Writes the message into the store: what was found in front, and without fields that
+    /// claim to be our findings.
+    pub async fn store(mut self, hostname: &str, arrived: &Arrived) -> store::Result<Staged> {
+        let mut front = arrived.return_path.clone().into_bytes();
+        front.extend(self.results.field(hostname));
+        front.extend_from_slice(arrived.received.as_bytes());
+        let header = self.message.header();
+        for field in header::fields(header) {
+            if !is_forged(&field, hostname) {
+                front.extend_from_slice(field.raw);
+            }
+        }
+        self.staging.write(&front).await?;
+        self.arrival.rewind(header.len() as u64).await?;
+        loop {
+            let chunk = self.arrival.read().await?;
+            if chunk.is_empty() {
+                return self.staging.finish().await;
+            }
+            self.staging.write(&chunk).await?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_author_is_one_domain_or_unclear() {
+        let domain = |header: &str| author_domain(header.as_bytes());
+        assert_eq!(
+            domain("From: A <a@b.test>, c@B.test\r\n").as_deref(),
+            Some("b.test")
+        );
+        for unclear in [
+            "Subject: x\r\n",
+            "From: a@b.test\r\nFrom: a@b.test\r\n",
+            "From: a@b.test, c@d.test\r\n",
+            "From: a@b.test <c@d.test>\r\n",
+            "From:\r\n",
+        ] {
+            assert_eq!(domain(unclear), None, "{unclear}");
+        }
+    }
+}

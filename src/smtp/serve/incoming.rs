@@ -1,0 +1,172 @@
+//! Takes what other servers bring: judged, stored, and told where that was asked for.
+
+use super::arrival::Arrival;
+use super::{Sender, find, now, stamp, trouble};
+use crate::address::Address;
+use crate::authentication::Verdict;
+use crate::authentication::results::Results;
+use crate::context::Context;
+use crate::mail::outgoing::{Envelope, Recipient, Status};
+use crate::mail::{AccountId, FlagNames, MailboxName, SpecialUse};
+use crate::message::notice::{self, Delivered};
+use crate::net::stream::Stream;
+use crate::smtp::policy::{Judgement, judge};
+use crate::smtp::role::Role;
+use crate::smtp::session::{Commit, Trouble};
+use crate::store::{self, Delivery, NewItem};
+use std::collections::BTreeSet;
+
+/// Where Junk goes if an account has no mailbox for that use.
+const JUNK: &str = "Junk";
+
+/// Whether it was taken; a notice that can't be sent changes nothing about that.
+pub async fn take(
+    context: &Context,
+    stream: &Stream,
+    arrival: Arrival,
+    mut commit: Commit,
+) -> Result<(), Trouble> {
+    let Some(arrived) = commit.arrived.take() else {
+        return Err(Trouble::Later);
+    };
+    let sender = commit.envelope.sender.as_ref();
+    let examined = arrival
+        .examine(context, stream.peer(), sender, &arrived.client)
+        .await;
+    let results = examined.results.clone();
+    let judgement = judge(&results, context.settings.refuse_by_dmarc);
+    log(stream, &commit, &results, judgement);
+    if let Judgement::Refuse(why) = judgement {
+        return Err(Trouble::Refused(why));
+    }
+    let delivered = commit.delivered.clone();
+    let stored = async {
+        let hostname = &context.settings.hostname;
+        let staged = examined.store(hostname, &arrived).await?;
+        let deliveries = deliveries(context, commit.local.clone(), judgement)?;
+        let queued = queued(commit);
+        context
+            .store
+            .deliver(staged, now(), deliveries, queued)
+            .await
+    };
+    stored.await.map_err(|error| trouble(&error))?;
+    // To an address that is forged it would be told to a stranger.
+    if let Some(delivered) = &delivered
+        && passes(&results)
+        && let Err(error) = tell(context, delivered).await
+    {
+        let id = stream.id();
+        log::warn!(
+            "smtp #{id}: no notice of delivery to {}: {error}",
+            delivered.sender
+        );
+    }
+    Ok(())
+}
+
+fn passes(results: &Results) -> bool {
+    let spf = results.spf.as_ref();
+    spf.is_some_and(|(outcome, ..)| outcome.verdict == Verdict::Pass)
+}
+
+fn log(stream: &Stream, commit: &Commit, results: &Results, judgement: Judgement) {
+    let (id, peer, name) = (stream.id(), stream.peer(), &commit.name);
+    let verdict = |it: Option<Verdict>| it.unwrap_or_default();
+    let spf = verdict(results.spf.as_ref().map(|it| it.0.verdict));
+    let dmarc = verdict(results.dmarc.as_ref().map(|it| it.verdict));
+    let became = match judgement {
+        Judgement::Accept => "taken",
+        Judgement::Junk => "taken for Junk",
+        Judgement::Refuse(_) => "refused",
+    };
+    log::info!("smtp #{id}: {name} from {peer} {became}: spf={spf} dmarc={dmarc}");
+}
+
+/// Where each copy goes: for Junk, what is for an account goes to its mailbox of that use.
+fn deliveries(
+    context: &Context,
+    targets: Vec<(AccountId, MailboxName)>,
+    judgement: Judgement,
+) -> store::Result<Vec<Delivery>> {
+    let delivery = |(account, mailbox)| Delivery {
+        account,
+        mailbox,
+        flags: FlagNames::default(),
+    };
+    if judgement == Judgement::Accept {
+        return Ok(targets.into_iter().map(delivery).collect());
+    }
+    let accounts: BTreeSet<AccountId> = targets.into_iter().map(|it| it.0).collect();
+    context.store.look(|snapshot| {
+        let mut deliveries = Vec::new();
+        for account in accounts {
+            let mailboxes = snapshot.mailboxes(account)?;
+            let junk = mailboxes
+                .into_iter()
+                .find(|it| it.special_use == Some(SpecialUse::Junk));
+            let name = junk.map(|it| it.name);
+            let name = name.or_else(|| MailboxName::parse(JUNK).ok());
+            deliveries.push(delivery((account, name.unwrap_or_else(MailboxName::inbox))));
+        }
+        Ok(deliveries)
+    })
+}
+
+/// Members of a group may be elsewhere.
+fn queued(commit: Commit) -> Option<NewItem> {
+    (!commit.remote.is_empty()).then_some(NewItem {
+        account: None,
+        name: commit.name,
+        submitted: commit.submitted,
+        envelope: commit.envelope,
+        recipients: commit.remote,
+    })
+}
+
+/// Sends the notice of a delivery: from the null path, by the queue where the sender is not
+/// one of ours.
+async fn tell(context: &Context, what: &Delivered) -> Result<(), String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let sender = Address::parse(&what.sender).map_err(|error| text(&error))?;
+    let name = stamp().map_err(|_| "no random numbers")?.id;
+    let date = now();
+    let notice = notice::delivered(what, &context.settings.hostname, date, &name);
+    let notice = notice.map_err(|error| text(&error))?;
+    // As if the server itself had logged in: it may send to others.
+    let server = Sender {
+        account: None,
+        relays: true,
+        role: Role::Incoming,
+        path: String::new(),
+    };
+    let found = find(context, &server, &sender).map_err(|why| format!("{why:?}"))?;
+    let deliveries = deliveries(context, found.local, Judgement::Accept);
+    let recipients: Vec<Recipient> = found.remote.into_iter().map(waiting(date.unix)).collect();
+    let queued = (!recipients.is_empty()).then_some(NewItem {
+        account: None,
+        name,
+        submitted: date.unix,
+        envelope: Envelope::default(),
+        recipients,
+    });
+    let delivered = async {
+        let mut staging = context.store.stage(Some(notice.len() as u64)).await?;
+        staging.write(&notice).await?;
+        let staged = staging.finish().await?;
+        context
+            .store
+            .deliver(staged, date, deliveries?, queued)
+            .await
+    };
+    delivered.await.map(|_| ()).map_err(|error| text(&error))
+}
+
+fn waiting(now: i64) -> impl Fn(Address) -> Recipient {
+    move |address| Recipient {
+        address,
+        notify: Default::default(),
+        original: None,
+        status: Status::waiting(now),
+    }
+}
