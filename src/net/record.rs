@@ -26,6 +26,8 @@ pub struct Records {
     early: Vec<u8>,
     handshaking: bool,
     ended: bool,
+    /// After an error rustls must not be asked for anything but its alert, and that once.
+    failed: bool,
 }
 
 impl Records {
@@ -36,6 +38,7 @@ impl Records {
             early: Vec::new(),
             handshaking: true,
             ended: false,
+            failed: false,
         })
     }
 
@@ -67,6 +70,18 @@ impl Records {
     /// Takes wire bytes ([`Records::restore`]d ones first): plain bytes go to `input`, what
     /// must be sent to `out`. After an error `out` may hold an alert, worth one try to send.
     pub fn receive(
+        &mut self,
+        wire: &mut [u8],
+        input: &mut Input,
+        out: &mut Vec<u8>,
+    ) -> io::Result<usize> {
+        self.check()?;
+        let received = self.process(wire, input, out);
+        self.failed = received.is_err();
+        received
+    }
+
+    fn process(
         &mut self,
         wire: &mut [u8],
         input: &mut Input,
@@ -108,6 +123,7 @@ impl Records {
                 }
                 Ok(_) => return Err(broken("early data was not offered")),
                 Err(error) => {
+                    self.keep(wire, used + discard);
                     self.alert(out);
                     return Err(broken(error));
                 }
@@ -117,14 +133,26 @@ impl Records {
                 break;
             }
         }
-        self.partial = wire.get(used..).unwrap_or_default().to_vec();
+        self.keep(wire, used);
         Ok(taken)
+    }
+
+    fn check(&self) -> io::Result<()> {
+        match self.failed {
+            true => Err(broken("TLS has failed")),
+            false => Ok(()),
+        }
+    }
+
+    /// rustls wants to see again, whatever it is asked for next, what it has not discarded.
+    fn keep(&mut self, wire: &[u8], used: usize) {
+        self.partial = wire.get(used..).unwrap_or_default().to_vec();
     }
 
     /// What rustls wants to tell the client about its error.
     fn alert(&mut self, out: &mut Vec<u8>) {
         if let Ok(ConnectionState::EncodeTlsData(mut data)) =
-            self.connection.process_tls_records(&mut []).state
+            self.connection.process_tls_records(&mut self.partial).state
         {
             // The connection ends either way.
             let _ = append(out, |room| data.encode(room));
@@ -134,10 +162,13 @@ impl Records {
     /// Seals [`MAX_PLAIN`] bytes at most into `room`, which has [`MAX_SEALED`]; gives the
     /// length of what was written.
     pub fn encrypt(&mut self, plain: &[u8], room: &mut [u8]) -> io::Result<usize> {
+        self.check()?;
         let mut written = 0;
         loop {
             let rest = room.get_mut(written..).unwrap_or_default();
-            match self.connection.process_tls_records(&mut []).state {
+            let status = self.connection.process_tls_records(&mut self.partial);
+            let discard = status.discard;
+            match status.state {
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => {
                     return Ok(written + traffic.encrypt(plain, rest).map_err(broken)?);
                 }
@@ -147,15 +178,22 @@ impl Records {
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::PeerClosed) => self.ended = true,
                 Ok(_) => return Err(broken("TLS is not ready to send")),
-                Err(error) => return Err(broken(error)),
+                Err(error) => {
+                    self.failed = true;
+                    return Err(broken(error));
+                }
             }
+            self.partial.drain(..discard.min(self.partial.len()));
         }
     }
 
     /// The goodbye of TLS.
     pub fn close_notify(&mut self, out: &mut Vec<u8>) {
+        if self.failed {
+            return;
+        }
         if let Ok(ConnectionState::WriteTraffic(mut traffic)) =
-            self.connection.process_tls_records(&mut []).state
+            self.connection.process_tls_records(&mut self.partial).state
         {
             // Without it the client sees a truncated stream; nothing else is lost.
             let _ = append(out, |room| {

@@ -214,6 +214,142 @@ fn garbage_instead_of_a_handshake_is_answered_with_an_alert() {
     });
 }
 
+/// A ClientHello (RFC 8446, 4.1.2) of 240 bytes, of which ten have come.
+const HALF_A_HELLO: &[u8] = b"\x16\x03\x01\x00\x0a\x01\x00\x00\xf0\x03\x03\x01\x02\x03\x04";
+
+#[test]
+fn half_a_handshake_message_is_an_error_and_no_panic() {
+    // Then something that is none; or one longer than any.
+    for rest in [
+        &b"EHLO x.test\r\n"[..],
+        b"\x16\x03\x01\x00\x00",
+        b"\x15\x03\x01\x00\x01\xff",
+    ] {
+        for start in [HALF_A_HELLO, b"\x16\x03\x01\x00\x05\x01\xff\xff\xff\xff"] {
+            block_on(async {
+                let (_dir, tls, _) = authority();
+                let (mut stream, client) = Stream::pair().unwrap();
+                let mut client = blocking(client);
+                client.write_all(start).unwrap();
+                client.write_all(rest).unwrap();
+                client.shutdown(Shutdown::Write).unwrap();
+                assert!(stream.start_tls(&tls).await.is_err());
+                stream.close().await;
+            });
+        }
+    }
+}
+
+/// xorshift64: the same cases each run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 11) as usize % limit.max(1)
+    }
+
+    /// Leaves most flights as they are, so that some handshakes come to their end.
+    fn damage(&mut self, flight: &mut Vec<u8>) {
+        let at = self.below(flight.len());
+        match self.below(24) {
+            0 => flight.truncate(at),
+            1 => flight
+                .iter_mut()
+                .skip(at)
+                .take(1)
+                .for_each(|b| *b ^= 1 << (at % 8)),
+            2 => drop(flight.splice(at..at, *b"\x16\x03\x03\x00\x04\x01\x00\x01\x00")),
+            3 => flight.extend_from_slice(b"\x17\x03\x03\x00\x01x"),
+            4 => flight.extend_from_slice(b"\x14\x03\x03\x00\x01\x01"),
+            _ => {}
+        }
+    }
+}
+
+/// Gives the server a flight in slices; false once it has failed.
+fn deliver(server: &mut Records, flight: &[u8], random: &mut Random, out: &mut Vec<u8>) -> bool {
+    let (mut wire, mut input) = (vec![0; MAX_WIRE], Input::new());
+    let mut rest = flight;
+    while !rest.is_empty() {
+        let Ok(kept) = server.restore(&mut wire) else {
+            return false;
+        };
+        let n = (1 + random.below(400)).min(rest.len()).min(MAX_WIRE - kept);
+        let (slice, more) = rest.split_at(n);
+        wire[kept..kept + n].copy_from_slice(slice);
+        rest = more;
+        let received = server.receive(&mut wire[..kept + n], &mut input, out);
+        if received.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+#[test]
+fn whatever_comes_is_no_panic() {
+    let (dir, tls, _) = authority();
+    let (mut done, mut failed) = (0, 0);
+    for case in 1..1000u64 {
+        let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ case);
+        let version = [&rustls::version::TLS12, &rustls::version::TLS13][random.below(2)];
+        let config = client_config(dir.path(), &[version]);
+        let name = ServerName::try_from("localhost").unwrap();
+        let mut client = ClientConnection::new(config, name).unwrap();
+        let mut server = Records::new(tls.config()).unwrap();
+        let mut room = vec![0; MAX_SEALED];
+        let mut alive = true;
+        for _ in 0..5 {
+            let (mut flight, mut out) = (Vec::new(), Vec::new());
+            if !client.is_handshaking() {
+                let _ = client.writer().write(b"NOOP\r\n");
+                client.refresh_traffic_keys().ok();
+            }
+            while client.wants_write() {
+                client.write_tls(&mut flight).unwrap();
+            }
+            random.damage(&mut flight);
+            alive &= deliver(&mut server, &flight, &mut random, &mut out);
+            if let Ok(n) = server.encrypt(b"+OK\r\n", &mut room) {
+                out.extend_from_slice(&room[..n]);
+            }
+            let _ = client.read_tls(&mut out.as_slice());
+            let _ = client.process_new_packets();
+        }
+        done += usize::from(alive && !server.is_handshaking());
+        failed += usize::from(!alive);
+        server.close_notify(&mut Vec::new());
+        let sealed = server.encrypt(b"x", &mut room);
+        assert!(alive || sealed.is_err());
+    }
+    assert!(done > 100 && failed > 100, "{done} {failed}");
+}
+
+#[test]
+fn shutdown_amid_a_handshake_message_is_no_panic() {
+    use crate::net::limit::{Gate, Limits};
+    let gate = Gate::new(Limits::default());
+    let pass = gate.admit(IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap();
+    let (_dir, tls, _) = authority();
+    let (stream, client) = Stream::pair().unwrap();
+    let mut client = blocking(client);
+    let mut stream = stream.admitted(7, pass, "* BYE going down\r\n");
+    client.write_all(HALF_A_HELLO).unwrap();
+    block_on(async {
+        let cut = Timer::after(Duration::from_millis(50));
+        let begun = async { stream.start_tls(&tls).await.is_ok() };
+        let cut = async { cut.await.elapsed() > SECOND };
+        assert!(!future::or(begun, cut).await);
+    });
+    drop(stream);
+    let mut all = Vec::new();
+    client.read_to_end(&mut all).unwrap();
+    assert_eq!(all, b"");
+}
+
 #[test]
 fn a_client_at_work_is_not_ended_with_those_that_wait() {
     use crate::net::limit::{Gate, Limits};
