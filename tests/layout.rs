@@ -19,7 +19,21 @@ const RULES: &[(&str, &[&str])] = &[
     ("store", &["message", "mail", "address", "secret"]),
     ("recipient", &["store", "mail", "address"]),
     ("login", &["store", "net::source", "mail", "sasl", "secret"]),
-    ("queue", &["store", "message", "mail", "address", "secret"]),
+    (
+        "queue",
+        &[
+            "store",
+            "message",
+            "mail",
+            "address",
+            "secret",
+            "sasl",
+            "settings",
+            "net",
+            "smtp::client",
+            "wire",
+        ],
+    ),
     ("net", &["wire"]),
     (
         "context",

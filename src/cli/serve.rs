@@ -41,6 +41,9 @@ pub struct Serve {
     /// seconds from one POP3 login of an account to the next (default 0: no limit)
     #[argh(option, default = "0")]
     pop3_login_delay: u32,
+    /// certificate authorities to trust when sending mail, beside the system's, PEM
+    #[argh(option)]
+    tls_authorities: Option<PathBuf>,
     /// name server to ask, ADDRESS or ADDRESS:PORT, up to three times (default: those of
     /// /etc/resolv.conf)
     #[argh(option, from_str_fn(name_server))]
@@ -56,6 +59,7 @@ impl Serve {
             tls_certificate: self.tls_certificate,
             tls_key: self.tls_key,
             pop3_login_delay: Duration::from_secs(u64::from(self.pop3_login_delay)),
+            tls_authorities: self.tls_authorities,
             name_servers: self.name_server,
             ..Settings::default()
         };

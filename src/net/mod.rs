@@ -1,6 +1,7 @@
 //! Sockets: listeners and their limits, streams with deadlines, TLS.
 
 pub mod authority;
+pub mod connect;
 pub mod dns;
 pub mod limit;
 pub mod listen;
@@ -8,3 +9,4 @@ mod record;
 pub mod source;
 pub mod stream;
 pub mod tls;
+pub mod trust;

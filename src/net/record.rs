@@ -2,9 +2,11 @@
 //! Touches no socket and keeps no buffer while nothing is half done.
 
 use crate::wire::Input;
-use rustls::ServerConfig;
-use rustls::server::UnbufferedServerConnection;
-use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError};
+use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::pki_types::ServerName;
+use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::{ClientConfig, ServerConfig};
 use std::io;
 use std::sync::Arc;
 
@@ -16,9 +18,108 @@ pub const MAX_PLAIN: usize = 64 << 10;
 /// records, each with header, nonce, tag and content type.
 pub const MAX_SEALED: usize = MAX_PLAIN + 1024;
 
-/// The server's end of one TLS connection.
-pub struct Records {
-    connection: UnbufferedServerConnection,
+/// One end of a TLS connection.
+pub enum Records {
+    Server(End<UnbufferedServerConnection>),
+    Client(End<UnbufferedClientConnection>),
+}
+
+macro_rules! either {
+    ($records:expr, $end:ident => $call:expr) => {
+        match $records {
+            Records::Server($end) => $call,
+            Records::Client($end) => $call,
+        }
+    };
+}
+
+impl Records {
+    pub fn server(config: Arc<ServerConfig>) -> io::Result<Records> {
+        let connection = UnbufferedServerConnection::new(config).map_err(broken)?;
+        Ok(Records::Server(End::new(connection)))
+    }
+
+    /// What it says first is in `out`.
+    pub fn client(
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+        out: &mut Vec<u8>,
+    ) -> io::Result<Records> {
+        let connection = UnbufferedClientConnection::new(config, name).map_err(broken)?;
+        let mut end = End::new(connection);
+        end.receive(&mut [], &mut Input::new(), out)?;
+        Ok(Records::Client(end))
+    }
+
+    pub fn is_handshaking(&self) -> bool {
+        either!(self, end => end.handshaking)
+    }
+
+    /// Whether the peer has said goodbye: nothing more will come.
+    pub fn has_ended(&self) -> bool {
+        either!(self, end => end.ended)
+    }
+
+    /// Plain bytes that came with the end of the handshake, once.
+    pub fn take_early(&mut self) -> Vec<u8> {
+        either!(self, end => std::mem::take(&mut end.early))
+    }
+
+    /// Lays what is kept of an unfinished record at the start of `wire`, for the next
+    /// bytes to follow it; gives its length.
+    pub fn restore(&self, wire: &mut [u8]) -> io::Result<usize> {
+        either!(self, end => end.restore(wire))
+    }
+
+    /// Takes wire bytes ([`Records::restore`]d ones first): plain bytes go to `input`, what
+    /// must be sent to `out`. After an error `out` may hold an alert, worth one try to send.
+    pub fn receive(
+        &mut self,
+        wire: &mut [u8],
+        input: &mut Input,
+        out: &mut Vec<u8>,
+    ) -> io::Result<usize> {
+        either!(self, end => end.receive(wire, input, out))
+    }
+
+    /// Seals [`MAX_PLAIN`] bytes at most into `room`, which has [`MAX_SEALED`]; gives the
+    /// length of what was written.
+    pub fn encrypt(&mut self, plain: &[u8], room: &mut [u8]) -> io::Result<usize> {
+        either!(self, end => end.encrypt(plain, room))
+    }
+
+    /// The goodbye of TLS.
+    pub fn close_notify(&mut self, out: &mut Vec<u8>) {
+        either!(self, end => end.close_notify(out))
+    }
+}
+
+/// What rustls has for both ends under one name, but in no trait.
+pub trait Machine {
+    type Data;
+
+    fn advance<'c, 'i>(&'c mut self, wire: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
+}
+
+impl Machine for UnbufferedServerConnection {
+    type Data = ServerConnectionData;
+
+    fn advance<'c, 'i>(&'c mut self, wire: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(wire)
+    }
+}
+
+impl Machine for UnbufferedClientConnection {
+    type Data = ClientConnectionData;
+
+    fn advance<'c, 'i>(&'c mut self, wire: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
+        self.process_tls_records(wire)
+    }
+}
+
+/// The server's or the client's.
+pub struct End<M> {
+    connection: M,
     /// Wire bytes that are not a whole record yet; kept at their place, for a handshake
     /// message that spans records is read again from its start.
     partial: Vec<u8>,
@@ -30,35 +131,19 @@ pub struct Records {
     failed: bool,
 }
 
-impl Records {
-    pub fn new(config: Arc<ServerConfig>) -> io::Result<Records> {
-        Ok(Records {
-            connection: UnbufferedServerConnection::new(config).map_err(broken)?,
+impl<M: Machine> End<M> {
+    fn new(connection: M) -> End<M> {
+        End {
+            connection,
             partial: Vec::new(),
             early: Vec::new(),
             handshaking: true,
             ended: false,
             failed: false,
-        })
+        }
     }
 
-    pub fn is_handshaking(&self) -> bool {
-        self.handshaking
-    }
-
-    /// Whether the client has said goodbye: nothing more will come.
-    pub fn has_ended(&self) -> bool {
-        self.ended
-    }
-
-    /// Plain bytes that came with the end of the handshake, once.
-    pub fn take_early(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.early)
-    }
-
-    /// Lays what is kept of an unfinished record at the start of `wire`, for the next
-    /// bytes to follow it; gives its length.
-    pub fn restore(&self, wire: &mut [u8]) -> io::Result<usize> {
+    fn restore(&self, wire: &mut [u8]) -> io::Result<usize> {
         let kept = self.partial.len();
         match wire.get_mut(..kept) {
             Some(start) if kept < MAX_WIRE => start.copy_from_slice(&self.partial),
@@ -67,9 +152,7 @@ impl Records {
         Ok(kept)
     }
 
-    /// Takes wire bytes ([`Records::restore`]d ones first): plain bytes go to `input`, what
-    /// must be sent to `out`. After an error `out` may hold an alert, worth one try to send.
-    pub fn receive(
+    fn receive(
         &mut self,
         wire: &mut [u8],
         input: &mut Input,
@@ -91,7 +174,7 @@ impl Records {
         let mut used = 0;
         loop {
             let rest = wire.get_mut(used..).unwrap_or_default();
-            let status = self.connection.process_tls_records(rest);
+            let status = self.connection.advance(rest);
             let discard = status.discard;
             let mut done = false;
             match status.state {
@@ -152,21 +235,19 @@ impl Records {
     /// What rustls wants to tell the client about its error.
     fn alert(&mut self, out: &mut Vec<u8>) {
         if let Ok(ConnectionState::EncodeTlsData(mut data)) =
-            self.connection.process_tls_records(&mut self.partial).state
+            self.connection.advance(&mut self.partial).state
         {
             // The connection ends either way.
             let _ = append(out, |room| data.encode(room));
         }
     }
 
-    /// Seals [`MAX_PLAIN`] bytes at most into `room`, which has [`MAX_SEALED`]; gives the
-    /// length of what was written.
-    pub fn encrypt(&mut self, plain: &[u8], room: &mut [u8]) -> io::Result<usize> {
+    fn encrypt(&mut self, plain: &[u8], room: &mut [u8]) -> io::Result<usize> {
         self.check()?;
         let mut written = 0;
         loop {
             let rest = room.get_mut(written..).unwrap_or_default();
-            let status = self.connection.process_tls_records(&mut self.partial);
+            let status = self.connection.advance(&mut self.partial);
             let discard = status.discard;
             match status.state {
                 Ok(ConnectionState::WriteTraffic(mut traffic)) => {
@@ -187,13 +268,12 @@ impl Records {
         }
     }
 
-    /// The goodbye of TLS.
-    pub fn close_notify(&mut self, out: &mut Vec<u8>) {
+    fn close_notify(&mut self, out: &mut Vec<u8>) {
         if self.failed {
             return;
         }
         if let Ok(ConnectionState::WriteTraffic(mut traffic)) =
-            self.connection.process_tls_records(&mut self.partial).state
+            self.connection.advance(&mut self.partial).state
         {
             // Without it the client sees a truncated stream; nothing else is lost.
             let _ = append(out, |room| {

@@ -7,10 +7,13 @@ use crate::net::tls::Tls;
 use crate::wire::Input;
 use async_io::{Async, Timer};
 use futures_lite::future;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Most bytes that one [`Stream::receive`] gives.
@@ -66,6 +69,16 @@ impl Stream {
         // Replies are written whole: waiting to fill a segment only delays them.
         let _ = socket.get_ref().set_nodelay(true);
         Stream::new(Socket::Tcp(socket), peer.to_canonical(), deadlines)
+    }
+
+    /// A connection that we made.
+    pub fn outgoing(socket: Async<TcpStream>, peer: IpAddr, deadlines: Deadlines) -> Stream {
+        Stream::tcp(socket, peer, deadlines)
+    }
+
+    /// The next bytes without waiting for them; `false` if there are none, neither bytes nor end.
+    pub fn has_news(&mut self, input: &mut Input) -> bool {
+        !matches!(self.receive_now(input), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// An accepted connection of a Unix socket.
@@ -173,10 +186,24 @@ impl Stream {
 
     /// The TLS handshake, as server, within the login timeout.
     pub async fn start_tls(&mut self, tls: &Tls) -> io::Result<()> {
+        self.shake_hands(Records::server(tls.config())?).await
+    }
+
+    /// The TLS handshake, as client, with the server of that name.
+    pub async fn start_client_tls(
+        &mut self,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> io::Result<()> {
+        let records = Records::client(config, name, &mut self.unsent)?;
+        self.shake_hands(records).await
+    }
+
+    async fn shake_hands(&mut self, records: Records) -> io::Result<()> {
         if self.tls.is_some() {
             return Err(io::Error::other("TLS is already there"));
         }
-        self.tls = Some(Box::new(Records::new(tls.config())?));
+        self.tls = Some(Box::new(records));
         let deadline = Instant::now().checked_add(self.deadlines.handshake);
         let mut none = Input::new();
         while self.tls.as_ref().is_some_and(|tls| tls.is_handshaking()) {
@@ -184,8 +211,9 @@ impl Stream {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
-        // What is still unsent (session tickets) rides with the next bytes either way.
-        Ok(())
+        // A client's last word of the handshake has to go; a server's (session tickets) rides with
+        // the next bytes either way.
+        self.flush_now()
     }
 
     /// Says goodbye (close_notify) and closes, once the client has closed or half a second is over.

@@ -5,12 +5,24 @@
 //! numbers. [`runner`] picks what is due; [`ready`] holds it, by destination; [`attempt`]
 //! hands one message for one destination to the [`Carrier`] and records what came of it;
 //! [`retry`] says when to try again; [`tell`] writes the notices.
+//!
+//! The way out is [`transport`]: a [`route`] of the owner's, or the domain's own servers
+//! ([`destination`], [`policy`], [`sts`]); a [`connection`], or one from the [`pool`], takes the
+//! [`letter`].
 
 pub mod attempt;
+pub mod connection;
+pub mod destination;
+pub mod letter;
+pub mod policy;
+pub mod pool;
 pub mod ready;
 pub mod retry;
+pub mod route;
 pub mod runner;
+pub mod sts;
 pub mod tell;
+pub mod transport;
 
 use crate::mail::outgoing::{Consignment, Outcome};
 use std::future::Future;

@@ -132,6 +132,8 @@ pub struct Settings {
     /// Whether it refuses mail that its author's domain asks to refuse (DMARC); else that
     /// goes to Junk.
     pub refuse_by_dmarc: bool,
+    /// Authorities that other servers' certificates are held to beside the system's, PEM.
+    pub tls_authorities: Option<PathBuf>,
     /// Name servers to ask; none: those of the system.
     pub name_servers: Vec<SocketAddr>,
     /// Whether this is a demo: nothing is ever sent to other servers.
@@ -173,6 +175,7 @@ impl Default for Settings {
             tarpit: Duration::from_secs(5),
             greylist: false,
             refuse_by_dmarc: true,
+            tls_authorities: None,
             name_servers: Vec::new(),
             demo: false,
             plain_login_on_loopback: true,

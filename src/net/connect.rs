@@ -1,0 +1,174 @@
+//! Connections that we make: to the first of a server's addresses that answers, with TLS as
+//! far as it is asked for.
+
+use super::stream::{Deadlines, Stream};
+use super::trust::Trust;
+use async_io::{Async, Timer};
+use futures_lite::FutureExt;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Most addresses of one server that are tried.
+pub const MAX_ADDRESSES: usize = 8;
+/// How long one address has to answer.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an address is waited for before the next is tried beside it (RFC 8305, 5).
+const STAGGER: Duration = Duration::from_millis(250);
+/// For the TLS handshake, and for each 64 KiB of output to be taken (RFC 5321, 4.5.3.2.5).
+const DEADLINES: Deadlines = Deadlines {
+    handshake: Duration::from_secs(60),
+    write: Duration::from_secs(180),
+};
+
+/// The authorities that servers' certificates are held to.
+pub struct Authorities {
+    /// The owner's own, PEM, beside the system's.
+    own: Option<PathBuf>,
+    loaded: async_lock::OnceCell<Arc<RootCertStore>>,
+}
+
+impl Authorities {
+    pub fn new(own: Option<PathBuf>) -> Authorities {
+        Authorities {
+            own,
+            loaded: async_lock::OnceCell::new(),
+        }
+    }
+
+    /// Read when first needed: many a server never needs them.
+    pub async fn roots(&self) -> io::Result<Arc<RootCertStore>> {
+        let read = || async {
+            let own = self.own.clone();
+            smol::unblock(move || read_roots(own.as_deref())).await
+        };
+        self.loaded.get_or_try_init(read).await.cloned()
+    }
+}
+
+fn read_roots(own: Option<&Path>) -> io::Result<Arc<RootCertStore>> {
+    let mut roots = RootCertStore::empty();
+    let system = rustls_native_certs::load_native_certs();
+    for error in &system.errors {
+        log::warn!("certificate authorities: {error}");
+    }
+    roots.add_parsable_certificates(system.certs);
+    if let Some(path) = own {
+        for certificate in CertificateDer::pem_file_iter(path).map_err(io::Error::other)? {
+            let certificate = certificate.map_err(io::Error::other)?;
+            roots.add(certificate).map_err(io::Error::other)?;
+        }
+    }
+    Ok(Arc::new(roots))
+}
+
+/// Connects to the first of `addresses` that answers. They are tried in an order in which
+/// IPv6 and IPv4 take turns, each a moment after the one before.
+pub async fn connect(addresses: &[IpAddr], port: u16) -> io::Result<Stream> {
+    let addresses = in_turns(addresses);
+    let (sender, receiver) = async_channel::bounded(MAX_ADDRESSES);
+    let mut tasks = Vec::new();
+    for (n, address) in (0u32..).zip(addresses) {
+        let sender = sender.clone();
+        tasks.push(smol::spawn(async move {
+            Timer::after(STAGGER * n).await;
+            // Nobody waits any more for one that comes too late.
+            let _ = sender
+                .send((address, open(SocketAddr::new(address, port)).await))
+                .await;
+        }));
+    }
+    drop(sender);
+    let mut why = io::Error::new(io::ErrorKind::NotFound, "it has no address");
+    while let Ok((address, result)) = receiver.recv().await {
+        match result {
+            Ok(socket) => return Ok(Stream::outgoing(socket, address, DEADLINES)),
+            Err(error) => {
+                why = io::Error::new(error.kind(), format!("[{address}] {}", plain(&error)))
+            }
+        }
+    }
+    Err(why)
+}
+
+async fn open(address: SocketAddr) -> io::Result<Async<TcpStream>> {
+    let late = async {
+        Timer::after(CONNECT_TIMEOUT).await;
+        Err(io::ErrorKind::TimedOut.into())
+    };
+    Async::<TcpStream>::connect(address).or(late).await
+}
+
+/// IPv6 first, then the kinds in turns (RFC 8305, 4), [`MAX_ADDRESSES`] at most.
+fn in_turns(addresses: &[IpAddr]) -> Vec<IpAddr> {
+    let mut six = addresses.iter().filter(|it| it.is_ipv6());
+    let mut four = addresses.iter().filter(|it| it.is_ipv4());
+    let mut order = Vec::new();
+    while order.len() < MAX_ADDRESSES {
+        let before = order.len();
+        order.extend(six.next());
+        order.extend(four.next());
+        if order.len() == before {
+            break;
+        }
+    }
+    order.truncate(MAX_ADDRESSES);
+    order
+}
+
+/// TLS over a connection, as client. `name` is what the server is asked for (SNI), and what
+/// its certificate must hold for where `trust` looks at names.
+pub async fn start_tls(stream: &mut Stream, name: &str, trust: Trust) -> io::Result<()> {
+    let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+    let config = trust.config().map_err(io::Error::other)?;
+    stream.start_client_tls(Arc::new(config), name).await
+}
+
+/// An error without the number that the system gives it.
+pub fn plain(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::TimedOut => "no answer in time".into(),
+        io::ErrorKind::ConnectionRefused => "the connection was refused".into(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+            "the connection was broken off".into()
+        }
+        io::ErrorKind::UnexpectedEof => "the connection was closed".into(),
+        _ => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_take_turns() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let given = ["192.0.2.1", "192.0.2.2", "192.0.2.3", "2001:db8::1"].map(ip);
+        let wanted = ["2001:db8::1", "192.0.2.1", "192.0.2.2", "192.0.2.3"].map(ip);
+        assert_eq!(in_turns(&given), wanted);
+        assert_eq!(in_turns(&[ip("::1"); 20]).len(), MAX_ADDRESSES);
+        assert!(in_turns(&[]).is_empty());
+    }
+
+    #[test]
+    fn an_address_that_refuses_does_not_hide_one_that_answers() {
+        smol::block_on(async {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let addresses = ["127.0.0.9", "127.0.0.1"].map(|it| it.parse().unwrap());
+            let stream = connect(&addresses, port).await.unwrap();
+            assert_eq!(stream.peer(), addresses[1]);
+            drop(listener);
+            let error = connect(&addresses, port).await.err().unwrap();
+            assert!(error.to_string().contains("was refused"), "{error}");
+            assert!(connect(&[], port).await.is_err());
+        });
+    }
+}

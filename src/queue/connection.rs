@@ -1,0 +1,285 @@
+//! A connection to the next server: [`Session`] over a stream, from the greeting to QUIT.
+
+use super::destination::{Hop, Safety};
+use super::letter::{Letter, Unsent};
+use crate::mail::outgoing::{Outcome, Reply};
+use crate::net::connect::{self, Authorities};
+use crate::net::dns::Resolver;
+use crate::net::stream::Stream;
+use crate::net::trust::Trust;
+use crate::sasl::client::Login;
+use crate::secret;
+use crate::smtp::client::capabilities::Capabilities;
+use crate::smtp::client::session::{Config, Session, Step, TlsUse};
+use crate::smtp::client::transaction::{Form, Transaction, refusal};
+use crate::wire::Input;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// What every connection is made with.
+pub struct Maker {
+    /// What EHLO says.
+    pub hostname: String,
+    pub resolver: Resolver,
+    pub authorities: Arc<Authorities>,
+    /// Where we listen ourselves: never connected to.
+    pub own: Vec<SocketAddr>,
+}
+
+/// Logged in, and ready for a message.
+pub struct Connection {
+    stream: Stream,
+    session: Session,
+    server: String,
+    out: Vec<u8>,
+    /// Messages that it has carried.
+    pub carried: usize,
+}
+
+/// Why there is no connection: what the recipients are told.
+pub enum Refused {
+    /// Another server of the domain, or a later attempt, may do.
+    Later(Reply),
+    /// All the addresses are our own.
+    Loop,
+}
+
+enum Broken {
+    /// TLS could not be made.
+    Tls(io::Error),
+    Io(io::Error),
+    Closed(Reply),
+}
+
+impl Maker {
+    /// Connects, with TLS and login as they must be.
+    pub async fn open(&self, hop: &Hop, login: Option<&Login>) -> Result<Connection, Refused> {
+        let addresses = self.addresses(hop).await?;
+        let with_tls = self.try_open(hop, &addresses, login, true).await;
+        let result = match with_tls {
+            // What it offers it can't do: then without (RFC 7435, 3).
+            Err(Broken::Tls(error)) if hop.safety == Safety::Opportunistic => {
+                log::info!(
+                    "{}: TLS failed, going on without: {}",
+                    hop.name,
+                    connect::plain(&error)
+                );
+                self.try_open(hop, &addresses, login, false).await
+            }
+            result => result,
+        };
+        result.map_err(|broken| Refused::Later(broken.reply(&hop.name)))
+    }
+
+    async fn try_open(
+        &self,
+        hop: &Hop,
+        addresses: &[IpAddr],
+        login: Option<&Login>,
+        tls: bool,
+    ) -> Result<Connection, Broken> {
+        let mut stream = connect::connect(addresses, hop.port)
+            .await
+            .map_err(Broken::Io)?;
+        let implicit = hop.safety == Safety::Verified { implicit: true };
+        if implicit {
+            let trust = self.trust(&hop.safety).await.map_err(Broken::Tls)?;
+            let made = connect::start_tls(&mut stream, &hop.name, trust).await;
+            made.map_err(Broken::Tls)?;
+        }
+        let nonce = secret::random::<18>().map_err(|error| Broken::Io(io::Error::other(error)))?;
+        let config = Config {
+            name: self.hostname.clone(),
+            server: hop.name.clone(),
+            tls: match &hop.safety {
+                Safety::Plain => TlsUse::Never,
+                Safety::Opportunistic if tls => TlsUse::IfOffered,
+                Safety::Opportunistic => TlsUse::Never,
+                _ => TlsUse::Required,
+            },
+            login: login.cloned(),
+            nonce: BASE64.encode(nonce),
+        };
+        let mut connection = Connection {
+            stream,
+            session: Session::new(config, implicit),
+            server: hop.name.clone(),
+            out: Vec::new(),
+            carried: 0,
+        };
+        loop {
+            match connection.step().await? {
+                Step::StartTls => {
+                    let trust = self.trust(&hop.safety).await.map_err(Broken::Tls)?;
+                    let made = connect::start_tls(&mut connection.stream, &hop.name, trust).await;
+                    made.map_err(Broken::Tls)?;
+                    connection.session.tls_started(&mut connection.out);
+                }
+                Step::Ready => return Ok(connection),
+                Step::Closed(reply) => return Err(Broken::Closed(reply)),
+                _ => return Err(Broken::Io(io::Error::other("the session went astray"))),
+            }
+        }
+    }
+
+    async fn trust(&self, safety: &Safety) -> io::Result<Trust> {
+        Ok(match safety {
+            Safety::Verified { .. } => Trust::Roots(self.authorities.roots().await?),
+            Safety::Dane { records, names } => Trust::Dane {
+                records: records.clone(),
+                names: names.clone(),
+            },
+            Safety::Plain | Safety::Opportunistic | Safety::Encrypted => Trust::Any,
+        })
+    }
+
+    /// Where the server is, but for where we are ourselves.
+    async fn addresses(&self, hop: &Hop) -> Result<Vec<IpAddr>, Refused> {
+        let literal = hop.address.or_else(|| hop.name.parse().ok());
+        let found = match (literal, hop.name.as_str()) {
+            (Some(address), _) => vec![address],
+            // No name server needs to know it (RFC 6761, 6.3).
+            (None, "localhost") => vec![IpAddr::from([127, 0, 0, 1])],
+            (None, name) => match self.resolver.addresses(name).await {
+                Ok(answer) => answer.records,
+                Err(error) => {
+                    let mut reply = refusal("4.4.3", &error.to_string());
+                    reply.server = Some(name.to_owned());
+                    return Err(Refused::Later(reply));
+                }
+            },
+        };
+        let others: Vec<IpAddr> = found
+            .into_iter()
+            .filter(|it| !self.is_own(*it, hop.port))
+            .collect();
+        match others.is_empty() {
+            true => Err(Refused::Loop),
+            false if hop.safety == Safety::Plain && !others.iter().all(IpAddr::is_loopback) => {
+                let text = "without TLS nothing is sent but on this machine";
+                Err(Refused::Later(refusal("4.7.5", text)))
+            }
+            false => Ok(others),
+        }
+    }
+
+    fn is_own(&self, address: IpAddr, port: u16) -> bool {
+        let address = address.to_canonical();
+        self.own.iter().filter(|it| it.port() == port).any(|own| {
+            let ip = own.ip().to_canonical();
+            ip == address || (ip.is_unspecified() && is_here(address))
+        })
+    }
+}
+
+/// Whether the address is one of this machine's: only such can be bound.
+fn is_here(address: IpAddr) -> bool {
+    std::net::UdpSocket::bind(SocketAddr::new(address, 0)).is_ok()
+}
+
+impl Connection {
+    pub fn capabilities(&self) -> &Capabilities {
+        self.session.capabilities()
+    }
+
+    /// Whether the server has said or closed anything since: then it is of no more use.
+    pub fn is_stale(&mut self) -> bool {
+        self.stream.has_news(&mut Input::new())
+    }
+
+    pub fn is_tls(&self) -> bool {
+        self.stream.is_tls()
+    }
+
+    /// Carries one message; gives each recipient's outcome, and whether the connection may
+    /// carry another.
+    pub async fn carry(
+        &mut self,
+        transaction: Transaction,
+        letter: &mut Letter,
+    ) -> (Vec<Outcome>, bool) {
+        self.carried += 1;
+        self.session.send(transaction);
+        let mut sound = true;
+        loop {
+            match self.step().await {
+                Ok(Step::Done(outcomes)) => return (outcomes, sound),
+                Ok(Step::Body(form)) => {
+                    if let Err(error) = self.body(letter, form).await {
+                        sound = false;
+                        match error {
+                            // What was sent is half a message: no reply to it could be trusted.
+                            Unsent::Ours(reply) => return (self.session.lost(reply), false),
+                            Unsent::Stream => self.session.body_cut(),
+                        }
+                    }
+                }
+                Ok(_) => {
+                    let reply = refusal("4.5.0", "the session went astray");
+                    return (self.session.lost(reply), false);
+                }
+                Err(broken) => {
+                    let reply = broken.reply(&self.server);
+                    return (self.session.lost(reply), false);
+                }
+            }
+        }
+    }
+
+    async fn body(&mut self, letter: &mut Letter, form: Form) -> Result<(), Unsent> {
+        letter.rewind(form);
+        while let Some(chunk) = letter.next().await? {
+            self.session.body(chunk, &mut self.out);
+            let sent = self.stream.send_out(&mut self.out).await;
+            sent.map_err(|_| Unsent::Stream)?;
+        }
+        self.session.body_end(&mut self.out);
+        Ok(())
+    }
+
+    /// Steps until it is the caller's turn.
+    async fn step(&mut self) -> Result<Step, Broken> {
+        loop {
+            let step = self.session.step(&mut self.out);
+            self.stream
+                .send_out(&mut self.out)
+                .await
+                .map_err(Broken::Io)?;
+            let Step::Wait(wait) = step else {
+                return Ok(step);
+            };
+            let mut input = Input::new();
+            match self.stream.receive(&mut input, wait.limit()).await {
+                Ok(0) => return Err(Broken::Io(io::ErrorKind::UnexpectedEof.into())),
+                Ok(_) => self.session.receive(input.bytes()),
+                Err(error) => return Err(Broken::Io(error)),
+            }
+        }
+    }
+
+    /// QUIT, and waits a moment for the answer, as is polite (RFC 5321, 4.1.1.10).
+    pub async fn quit(mut self) {
+        self.session.quit(&mut self.out);
+        // It is over either way.
+        let _ = self.step().await;
+        self.stream.close().await;
+    }
+}
+
+impl Broken {
+    fn reply(self, server: &str) -> Reply {
+        let mut reply = match self {
+            Broken::Closed(reply) => return reply,
+            Broken::Tls(error) => refusal(
+                "4.7.5",
+                &format!("TLS can't be made: {}", connect::plain(&error)),
+            ),
+            Broken::Io(error) => refusal("4.4.2", &connect::plain(&error)),
+        };
+        reply.server = Some(server.to_owned());
+        reply
+    }
+}

@@ -1,0 +1,177 @@
+//! A queued message's bytes, chunk by chunk, as a server can take them.
+
+use crate::mail::EmailId;
+use crate::mail::outgoing::Reply;
+use crate::message::structure::{ByteRange, Structure};
+use crate::smtp::client::convert::{self, Piece, QuotedPrintable};
+use crate::smtp::client::text::Survey;
+use crate::smtp::client::transaction::{Form, refusal};
+use crate::store::{Blob, Result, Store};
+use std::collections::VecDeque;
+
+/// Bytes of one chunk.
+const CHUNK: u32 = 64 << 10;
+
+/// The message, open for reading.
+pub struct Letter {
+    store: Store,
+    email: EmailId,
+    /// `None` only while it is with the reader pool.
+    blob: Option<Blob>,
+    pub size: u32,
+    pub survey: Survey,
+    /// Made when a server first needs it.
+    pieces: Option<Vec<Piece>>,
+    todo: VecDeque<Piece>,
+    encoder: Option<QuotedPrintable>,
+    chunk: Vec<u8>,
+}
+
+/// Why a message does not go on.
+pub enum Unsent {
+    /// It can't be read.
+    Ours(Reply),
+    /// The connection doesn't take it.
+    Stream,
+}
+
+impl Letter {
+    /// Opens a message and reads through it once.
+    pub async fn open(store: &Store, email: EmailId) -> Result<Letter> {
+        let survey = move |snapshot: &crate::store::Snapshot| {
+            let mut blob = snapshot.blob(email)?;
+            let survey = survey(&mut blob, 0..u32::MAX)?;
+            Ok((blob, survey))
+        };
+        let (blob, survey) = store.read(survey).await?;
+        Ok(Letter {
+            store: store.clone(),
+            email,
+            size: blob.size(),
+            blob: Some(blob),
+            survey,
+            pieces: None,
+            todo: VecDeque::new(),
+            encoder: None,
+            chunk: Vec::new(),
+        })
+    }
+
+    /// Whether it can be made 7-bit without loss; finds out how, once.
+    pub async fn is_convertible(&mut self) -> bool {
+        if self.pieces.is_none() {
+            let email = self.email;
+            let plan = self.store.read(move |snapshot| {
+                let structure = Structure::decode(&snapshot.structure(email)?);
+                let mut source = Source(snapshot.blob(email)?);
+                Ok(structure.and_then(|it| convert::plan(&it.root, it.size, &mut source)))
+            });
+            self.pieces = plan.await.unwrap_or_default();
+        }
+        self.pieces.is_some()
+    }
+
+    /// From the beginning, in that form.
+    pub fn rewind(&mut self, form: Form) {
+        self.encoder = None;
+        self.todo = match (form, &self.pieces) {
+            (Form::Converted, Some(pieces)) => pieces.iter().cloned().collect(),
+            _ => [Piece::Copy(0..self.size)].into(),
+        };
+    }
+
+    /// The next bytes; `None` at the end.
+    pub async fn next(&mut self) -> std::result::Result<Option<&[u8]>, Unsent> {
+        loop {
+            self.chunk.clear();
+            let Some(piece) = self.todo.pop_front() else {
+                return Ok(None);
+            };
+            match piece {
+                Piece::Header(bytes) => self.chunk = bytes,
+                Piece::Copy(range) => {
+                    if let Some(rest) = self.read(range).await? {
+                        self.todo.push_front(Piece::Copy(rest));
+                    }
+                }
+                Piece::Encode(range) => {
+                    let rest = self.read(range).await?;
+                    let plain = std::mem::take(&mut self.chunk);
+                    let mut encoder = self.encoder.take().unwrap_or_default();
+                    encoder.push(&plain, &mut self.chunk);
+                    match rest {
+                        Some(rest) => {
+                            self.encoder = Some(encoder);
+                            self.todo.push_front(Piece::Encode(rest));
+                        }
+                        None => encoder.finish(&mut self.chunk),
+                    }
+                }
+            }
+            if !self.chunk.is_empty() {
+                return Ok(Some(&self.chunk));
+            }
+        }
+    }
+
+    /// Reads the first [`CHUNK`] bytes of the range; gives what is left of it.
+    async fn read(&mut self, range: ByteRange) -> std::result::Result<Option<ByteRange>, Unsent> {
+        let end = range.end.min(range.start.saturating_add(CHUNK));
+        let part = range.start..end;
+        let mut chunk = std::mem::take(&mut self.chunk);
+        let Some(mut blob) = self.blob.take() else {
+            return Err(Unsent::Ours(unreadable()));
+        };
+        let (blob, chunk, read) = smol::unblock(move || {
+            let read = blob.read(part, &mut chunk);
+            (blob, chunk, read)
+        })
+        .await;
+        self.blob = Some(blob);
+        self.chunk = chunk;
+        match read {
+            Ok(()) => Ok((end < range.end).then_some(end..range.end)),
+            Err(error) => {
+                log::error!("a queued message can't be read: {error}");
+                Err(Unsent::Ours(unreadable()))
+            }
+        }
+    }
+}
+
+/// What is said of a message that our own disk does not give back.
+pub fn unreadable() -> Reply {
+    refusal("4.3.0", "the message can't be read from the store")
+}
+
+fn survey(blob: &mut Blob, range: ByteRange) -> Result<Survey> {
+    let (mut survey, mut chunk) = (Survey::default(), Vec::new());
+    let end = range.end.min(blob.size());
+    let mut at = range.start;
+    while at < end {
+        let next = end.min(at.saturating_add(CHUNK));
+        chunk.clear();
+        blob.read(at..next, &mut chunk)?;
+        survey.push(&chunk);
+        at = next;
+    }
+    Ok(survey.finish())
+}
+
+struct Source(Blob);
+
+impl convert::Source for Source {
+    fn header(&mut self, range: ByteRange) -> Option<Vec<u8>> {
+        let most = crate::message::structure::MAX_HEADER as u32;
+        if range.end.saturating_sub(range.start) > most {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        self.0.read(range, &mut bytes).ok()?;
+        Some(bytes)
+    }
+
+    fn survey(&mut self, range: ByteRange) -> Option<Survey> {
+        survey(&mut self.0, range).ok()
+    }
+}
