@@ -299,7 +299,7 @@ fn whatever_comes_is_no_panic() {
         let config = client_config(dir.path(), &[version]);
         let name = ServerName::try_from("localhost").unwrap();
         let mut client = ClientConnection::new(config, name).unwrap();
-        let mut server = Records::new(tls.config()).unwrap();
+        let mut server = Records::server(tls.config()).unwrap();
         let mut room = vec![0; MAX_SEALED];
         let mut alive = true;
         for _ in 0..5 {
