@@ -41,7 +41,19 @@ const RULES: &[(&str, &[&str])] = &[
     ),
     (
         "control",
-        &["store", "net::stream", "mail", "address", "secret", "wire"],
+        &[
+            "store",
+            "net::dns",
+            "net::stream",
+            "mail",
+            "address",
+            "sasl",
+            "secret",
+            "settings",
+            "queue::route",
+            "queue::transport",
+            "wire",
+        ],
     ),
     (
         "serve",
@@ -54,7 +66,7 @@ const RULES: &[(&str, &[&str])] = &[
             "login",
         ],
     ),
-    ("serve", &["net", "settings", "store"]),
+    ("serve", &["net", "queue", "settings", "store"]),
     (
         "cli",
         &["serve", "control", "settings", "address", "mail", "secret"],

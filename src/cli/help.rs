@@ -20,6 +20,7 @@ pub const TOPICS: &[Topic] = topics! {
     "pop3": "what POP3 does, deletion and order of an account";
     "clients": "settings for mail programs and telephones";
     "tls": "certificates, the server's own and yours";
+    "sending": "routes to other servers, directly or by a provider";
     "storage": "where the mail is, backups, a full disk";
     "security": "what protects the mail, and what is up to you";
     "limits": "every limit, and what is not there yet";

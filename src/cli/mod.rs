@@ -17,6 +17,7 @@ pub mod group;
 pub mod help;
 pub mod logger;
 pub mod process;
+pub mod route;
 pub mod serve;
 
 use crate::address::Address;
@@ -60,6 +61,7 @@ pub enum Command {
     CatchAll(catch_all::CatchAllCommand),
     Grant(grant::GrantCommand),
     Device(device::DeviceCommand),
+    Route(route::RouteCommand),
 }
 
 fn say(text: fmt::Arguments<'_>) {
@@ -109,6 +111,7 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
         Some(Command::CatchAll(catch_all)) => catch_all.run(),
         Some(Command::Grant(grant)) => grant.run(),
         Some(Command::Device(device)) => device.run(),
+        Some(Command::Route(route)) => route.run(),
         None => help::show(None),
     }
 }

@@ -5,12 +5,15 @@
 mod addressing;
 mod perform;
 mod request;
+mod routing;
 
 pub use addressing::Addressing;
 pub use perform::perform;
 pub use request::{Reply, Request};
+pub use routing::Routing;
 
 use crate::net::stream::{Deadlines, Stream};
+use crate::queue::transport::Transport;
 use crate::store::{Options, Store};
 use crate::wire::{Input, Line};
 use async_io::Async;
@@ -20,6 +23,7 @@ use std::io::{self, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Longest request, bytes: an address, a password, each byte escaped.
@@ -50,15 +54,15 @@ pub fn bind(dir: &Path) -> io::Result<Async<UnixListener>> {
 }
 
 /// Serves the socket until dropped.
-pub async fn serve(listener: Async<UnixListener>, store: Store) {
-    let places = std::sync::Arc::new(async_lock::Semaphore::new(MAX_CONNECTIONS));
+pub async fn serve(listener: Async<UnixListener>, store: Store, transport: Arc<Transport>) {
+    let places = Arc::new(async_lock::Semaphore::new(MAX_CONNECTIONS));
     loop {
         let place = places.acquire_arc().await;
         match listener.accept().await {
             Ok((socket, _)) => {
-                let store = store.clone();
+                let (store, transport) = (store.clone(), transport.clone());
                 smol::spawn(async move {
-                    converse(socket, &store).await;
+                    converse(socket, &store, &transport).await;
                     drop(place);
                 })
                 .detach();
@@ -71,7 +75,7 @@ pub async fn serve(listener: Async<UnixListener>, store: Store) {
     }
 }
 
-async fn converse(socket: Async<UnixStream>, store: &Store) {
+async fn converse(socket: Async<UnixStream>, store: &Store, transport: &Transport) {
     let deadlines = Deadlines {
         handshake: SERVER_TIMEOUT,
         write: SERVER_TIMEOUT,
@@ -84,7 +88,7 @@ async fn converse(socket: Async<UnixStream>, store: &Store) {
                 let line = input.bytes().get(..length).unwrap_or_default();
                 let request = Request::read(line);
                 input.consume(end);
-                answer(store, request).await
+                answer(store, transport, request).await
             }
             Line::Partial => match stream.receive(&mut input, SERVER_TIMEOUT).await {
                 Ok(1..) => continue,
@@ -102,10 +106,13 @@ async fn converse(socket: Async<UnixStream>, store: &Store) {
     }
 }
 
-async fn answer(store: &Store, request: Result<Request, String>) -> Reply {
+async fn answer(store: &Store, transport: &Transport, request: Result<Request, String>) -> Reply {
     let request = request?;
     let name = request.describe();
-    let reply = perform(store, request).await;
+    let reply = match request {
+        Request::Routing(request) => routing::perform(store, Some(transport), request).await,
+        request => perform(store, request).await,
+    };
     match &reply {
         Ok(_) => log::info!("control: {name}"),
         Err(error) => log::info!("control: {name}: {error}"),

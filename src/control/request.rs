@@ -1,7 +1,7 @@
 //! What is said over the control socket: one line a request, words between spaces, every
 //! byte of a word that is no printable ASCII escaped as `%XX`. Pure but for the reader.
 
-use super::Addressing;
+use super::{Addressing, Routing};
 use crate::address::Address;
 use crate::secret::Secret;
 use std::io::{self, BufRead, Read};
@@ -38,6 +38,7 @@ pub enum Request {
         value: String,
     },
     Addressing(Addressing),
+    Routing(Routing),
     AddAlias {
         alias: Address,
         account: Address,
@@ -67,6 +68,7 @@ impl Request {
                 value,
             } => format!("account set {address} {option} {value}"),
             Request::Addressing(request) => request.words().join(" "),
+            Request::Routing(request) => request.describe(),
             Request::AddAlias { alias, account } => format!("alias add {alias} {account}"),
             Request::RemoveAlias { alias } => format!("alias remove {alias}"),
             Request::ListAliases => "alias list".to_string(),
@@ -97,6 +99,14 @@ impl Request {
                 option,
                 value,
             } => put(&["account-set", &address.to_string(), option, value]),
+            Request::Routing(request) => {
+                let words = request.words();
+                put(&words
+                    .reveal()
+                    .iter()
+                    .map(String::as_str)
+                    .collect::<Vec<_>>());
+            }
             Request::Addressing(request) => {
                 let words = request.words();
                 put(&words.iter().map(String::as_str).collect::<Vec<_>>());
@@ -146,9 +156,10 @@ impl Request {
                 alias: address(alias)?,
             },
             ["alias-list"] => Request::ListAliases,
-            words => match Addressing::read(words) {
-                Some(request) => Request::Addressing(request?),
-                None => return Err("the server does not know this request".to_string()),
+            words => match (Addressing::read(words), Routing::read(words)) {
+                (Some(request), _) => Request::Addressing(request?),
+                (_, Some(request)) => Request::Routing(request?),
+                _ => return Err("the server does not know this request".to_string()),
             },
         })
     }

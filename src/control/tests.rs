@@ -1,6 +1,8 @@
 use super::*;
 use crate::address::Address;
+use crate::net::dns::{Resolver, ResolverConfig};
 use crate::secret::Secret;
+use crate::settings::Settings;
 
 fn add(address: &str, password: &str) -> Request {
     Request::AddAccount {
@@ -98,7 +100,9 @@ fn a_running_server_is_asked() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
-    let serving = smol::spawn(serve(listener, store.clone()));
+    let resolver = Resolver::new(ResolverConfig::servers([]));
+    let transport = Transport::new(store.clone(), resolver, &Settings::default());
+    let serving = smol::spawn(serve(listener, store.clone(), Arc::new(transport)));
     script(dir.path());
     // Garbage and a line without end are answered, and the next client is served.
     for (bytes, reply) in [

@@ -3,6 +3,9 @@
 use super::{AccountId, EmailId};
 use crate::address::{Address, Domain};
 
+/// The kind of the store's records that say where mail for other servers goes.
+pub const ROUTES: &str = "route";
+
 /// A queued message's number; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct QueueId(pub u64);

@@ -1,6 +1,7 @@
 //! Where mail goes next: the owner's routes, by the sender's domain, kept in the store.
 
 use crate::address::{Address, Domain};
+use crate::mail::outgoing::ROUTES;
 use crate::sasl::client::Login;
 use crate::secret::Secret;
 use crate::store::codec::{Reader, put, put_bytes};
@@ -8,7 +9,7 @@ use crate::store::{Error, Result, Snapshot};
 use std::fmt;
 
 /// The kind of the store's records that are routes; the key is a domain, or [`DEFAULT`].
-pub const KIND: &str = "route";
+pub const KIND: &str = ROUTES;
 /// The key of the route for all domains without one of their own. No domain has that form.
 pub const DEFAULT: &str = "*";
 /// Longest name of a user that a route has, and longest password, bytes.

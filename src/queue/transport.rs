@@ -256,7 +256,7 @@ impl Transport {
     }
 }
 
-impl Carrier for Transport {
+impl Carrier for Arc<Transport> {
     async fn send(&self, consignment: Consignment) -> Vec<(usize, Outcome)> {
         self.attempt(consignment).await
     }

@@ -14,6 +14,7 @@ use super::session::{
 use crate::address::Address;
 use crate::context::Context;
 use crate::mail::addressing::Device;
+use crate::mail::outgoing::ROUTES;
 use crate::mail::{AccountId, DateTime, FlagNames, MailboxName};
 use crate::message::notice::{self, Delivered};
 use crate::net::stream::Stream;
@@ -341,20 +342,25 @@ fn find(context: &Context, sender: &Sender, address: &Address) -> Result<Found, 
         Ok(Resolved::Unknown) => return Err(NoRecipient::Unknown),
         Err(error) => return Err(NoRecipient::Trouble(trouble(&error))),
     };
-    match no_route(&context.settings) {
+    match no_route(context) {
         Some(why) if !found.remote.is_empty() => Err(NoRecipient::NoRoute(why)),
         _ => Ok(found),
     }
 }
 
 /// Why nothing can be sent to other servers, if so.
-fn no_route(settings: &Settings) -> Option<&'static str> {
-    match settings {
+fn no_route(context: &Context) -> Option<&'static str> {
+    match &*context.settings {
         Settings { demo: true, .. } => Some("This is a demo: it sends nothing to other servers"),
-        Settings { direct: false, .. } => {
-            Some("This server has no way to other servers: no relay is set, and direct is off")
+        Settings { direct: true, .. } => None,
+        _ => {
+            let routes = context.store.look(|it| it.records(ROUTES));
+            // What can't be looked at now may be there when the mail goes.
+            let none = routes.is_ok_and(|it| it.is_empty());
+            none.then_some(
+                "This server has no way to other servers: no relay is set, and direct is off",
+            )
         }
-        _ => None,
     }
 }
 
