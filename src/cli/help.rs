@@ -20,6 +20,7 @@ pub const TOPICS: &[Topic] = topics! {
     "pop3": "what POP3 does, deletion and order of an account";
     "clients": "settings for mail programs and telephones";
     "tls": "certificates, the server's own and yours";
+    "queue": "mail on its way to other servers";
     "sending": "routes to other servers, directly or by a provider";
     "storage": "where the mail is, backups, a full disk";
     "security": "what protects the mail, and what is up to you";
@@ -96,7 +97,8 @@ mod tests {
     fn every_topic_that_is_named_exists() {
         let everything: String = TOPICS.iter().map(|topic| topic.2).collect();
         for named in everything.split("pillarbox help ").skip(1) {
-            let name: String = named.chars().take_while(char::is_ascii_lowercase).collect();
+            let word = |c: &char| c.is_ascii_lowercase() || c.is_ascii_digit();
+            let name: String = named.chars().take_while(word).collect();
             assert!(
                 name.is_empty() || TOPICS.iter().any(|it| it.0 == name),
                 "{name}"

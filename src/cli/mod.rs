@@ -17,6 +17,7 @@ pub mod group;
 pub mod help;
 pub mod logger;
 pub mod process;
+pub mod queue;
 pub mod route;
 pub mod serve;
 
@@ -61,6 +62,7 @@ pub enum Command {
     CatchAll(catch_all::CatchAllCommand),
     Grant(grant::GrantCommand),
     Device(device::DeviceCommand),
+    Queue(queue::QueueCommand),
     Route(route::RouteCommand),
 }
 
@@ -111,6 +113,7 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
         Some(Command::CatchAll(catch_all)) => catch_all.run(),
         Some(Command::Grant(grant)) => grant.run(),
         Some(Command::Device(device)) => device.run(),
+        Some(Command::Queue(queue)) => queue.run(),
         Some(Command::Route(route)) => route.run(),
         None => help::show(None),
     }

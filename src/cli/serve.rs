@@ -2,7 +2,7 @@
 
 use super::{DEFAULT_DIR, Error};
 use crate::serve;
-use crate::settings::{Listen, Settings};
+use crate::settings::{DELAY_NOTICE, EXPIRY, FIRST_PAUSE, LONGEST_PAUSE, Listen, Settings};
 use argh::FromArgs;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -32,6 +32,24 @@ pub struct Serve {
     /// never send mail to other servers directly, only by a relay
     #[argh(switch)]
     no_direct: bool,
+    /// pause before mail to another server is tried again; then each is twice as long
+    /// (default 5min)
+    #[argh(option, arg_name = "time", default = "FIRST_PAUSE", from_str_fn(time))]
+    retry_after: Duration,
+    /// longest such pause (default 4h)
+    #[argh(
+        option,
+        arg_name = "time",
+        default = "LONGEST_PAUSE",
+        from_str_fn(time)
+    )]
+    retry_every: Duration,
+    /// when the sender is told that mail takes longer (default 4h)
+    #[argh(option, arg_name = "time", default = "DELAY_NOTICE", from_str_fn(time))]
+    tell_delay_after: Duration,
+    /// when mail that could not be delivered goes back (default 5d)
+    #[argh(option, arg_name = "time", default = "EXPIRY", from_str_fn(time))]
+    give_up_after: Duration,
     /// your own TLS certificate with its chain, PEM
     #[argh(option)]
     tls_certificate: Option<PathBuf>,
@@ -56,6 +74,10 @@ impl Serve {
             hostname: self.hostname.unwrap_or_else(machine_name),
             listen: listen(self.address, self.port_base)?,
             direct: !self.no_direct,
+            retry_after: self.retry_after,
+            retry_every: self.retry_every,
+            tell_delay_after: self.tell_delay_after,
+            give_up_after: self.give_up_after,
             tls_certificate: self.tls_certificate,
             tls_key: self.tls_key,
             pop3_login_delay: Duration::from_secs(u64::from(self.pop3_login_delay)),
@@ -88,10 +110,43 @@ fn name_server(text: &str) -> Result<SocketAddr, String> {
     }
 }
 
+/// A number with s, min, h or d.
+fn time(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| !c.is_ascii_digit());
+    let (number, unit) = text.split_at(split.unwrap_or(text.len()));
+    let seconds = match unit {
+        "s" => Some(1),
+        "min" => Some(60),
+        "h" => Some(3600),
+        "d" => Some(24 * 3600),
+        _ => None,
+    };
+    let number: Option<u32> = number.parse().ok().filter(|it| *it > 0);
+    match (number, seconds) {
+        (Some(number), Some(seconds)) => Ok(Duration::from_secs(u64::from(number) * seconds)),
+        _ => Err(format!("{text} is no time: 90s, 5min, 4h or 5d")),
+    }
+}
+
 fn machine_name() -> String {
     let system = rustix::system::uname();
     match system.nodename().to_str() {
         Ok(name) if !name.is_empty() && name != "(none)" => name.to_lowercase(),
         _ => "localhost".to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_a_unit() {
+        for (text, seconds) in [("90s", 90), ("5min", 300), ("4h", 14_400), ("5d", 432_000)] {
+            assert_eq!(time(text), Ok(Duration::from_secs(seconds)));
+        }
+        for text in ["", "5", "min", "0s", "-1s", "1m", "4294967296s", "1 h"] {
+            assert!(time(text).is_err(), "{text}");
+        }
     }
 }

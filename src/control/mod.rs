@@ -4,11 +4,13 @@
 
 mod addressing;
 mod perform;
+mod queue;
 mod request;
 mod routing;
 
 pub use addressing::Addressing;
 pub use perform::perform;
+pub use queue::{Queue, What, Which};
 pub use request::{Reply, Request};
 pub use routing::Routing;
 

@@ -1,6 +1,6 @@
 //! Does what a [`Request`] asks, on the store.
 
-use super::{Reply, Request, addressing, routing};
+use super::{Reply, Request, addressing, queue, routing};
 use crate::address::Address;
 use crate::mail::Account;
 use crate::mail::option::AccountOptions;
@@ -42,6 +42,7 @@ pub async fn perform(store: &Store, request: Request) -> Reply {
             done.map(none).map_err(|error| sentence(&error, &alias))
         }
         Request::Addressing(request) => addressing::perform(store, request).await,
+        Request::Queue(request) => queue::perform(store, request).await,
         Request::Routing(request) => routing::perform(store, None, request).await,
         Request::RemoveAlias { alias } => remove_alias(store, alias).await,
         Request::ListAliases => list_aliases(store).await,

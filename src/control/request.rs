@@ -1,7 +1,7 @@
 //! What is said over the control socket: one line a request, words between spaces, every
 //! byte of a word that is no printable ASCII escaped as `%XX`. Pure but for the reader.
 
-use super::{Addressing, Routing};
+use super::{Addressing, Queue, Routing};
 use crate::address::Address;
 use crate::secret::Secret;
 use std::io::{self, BufRead, Read};
@@ -38,6 +38,7 @@ pub enum Request {
         value: String,
     },
     Addressing(Addressing),
+    Queue(Queue),
     Routing(Routing),
     AddAlias {
         alias: Address,
@@ -68,6 +69,7 @@ impl Request {
                 value,
             } => format!("account set {address} {option} {value}"),
             Request::Addressing(request) => request.words().join(" "),
+            Request::Queue(request) => request.words().join(" "),
             Request::Routing(request) => request.describe(),
             Request::AddAlias { alias, account } => format!("alias add {alias} {account}"),
             Request::RemoveAlias { alias } => format!("alias remove {alias}"),
@@ -108,6 +110,10 @@ impl Request {
                     .collect::<Vec<_>>());
             }
             Request::Addressing(request) => {
+                let words = request.words();
+                put(&words.iter().map(String::as_str).collect::<Vec<_>>());
+            }
+            Request::Queue(request) => {
                 let words = request.words();
                 put(&words.iter().map(String::as_str).collect::<Vec<_>>());
             }
@@ -156,10 +162,13 @@ impl Request {
                 alias: address(alias)?,
             },
             ["alias-list"] => Request::ListAliases,
-            words => match (Addressing::read(words), Routing::read(words)) {
-                (Some(request), _) => Request::Addressing(request?),
-                (_, Some(request)) => Request::Routing(request?),
-                _ => return Err("the server does not know this request".to_string()),
+            words => match Addressing::read(words)
+                .map(|it| it.map(Request::Addressing))
+                .or_else(|| Some(Routing::read(words)?.map(Request::Routing)))
+                .or_else(|| Some(Queue::read(words)?.map(Request::Queue)))
+            {
+                Some(request) => request?,
+                None => return Err("the server does not know this request".to_string()),
             },
         })
     }
@@ -281,6 +290,7 @@ mod tests {
             Request::Addressing(Addressing::RemoveGroup {
                 group: address("team@example.org"),
             }),
+            Request::Queue(Queue::List(crate::control::Which::All)),
         ];
         for request in requests {
             let line = request.write();

@@ -25,10 +25,51 @@ pub mod tell;
 pub mod transport;
 
 use crate::mail::outgoing::{Consignment, Outcome};
+use crate::settings::Settings;
+use crate::store::Store;
+use attempt::Attempter;
+use ready::Limits;
+use retry::Policy;
+use runner::{Runner, Running};
 use std::future::Future;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tell::Teller;
 
 /// Takes mail to the next server.
 pub trait Carrier: Send + Sync + 'static {
     /// What it came to, by the recipients' places. A place without an outcome is tried again.
     fn send(&self, consignment: Consignment) -> impl Future<Output = Vec<(usize, Outcome)>> + Send;
+}
+
+/// Sends what waits in the store by `carrier`, until stopped.
+pub fn start(store: Store, carrier: impl Carrier, settings: &Settings) -> Running {
+    let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    let policy = Policy {
+        first_pause: seconds(settings.retry_after),
+        longest_pause: seconds(settings.retry_every),
+        expiry: seconds(settings.give_up_after),
+        delay_notice: seconds(settings.tell_delay_after),
+    };
+    let limits = Limits {
+        all: settings.max_sending,
+        per_destination: settings.max_sending_per_destination,
+    };
+    let teller = Teller {
+        store: store.clone(),
+        hostname: settings.hostname.clone(),
+        expiry: policy.expiry,
+    };
+    let attempter = Attempter {
+        store,
+        carrier,
+        policy,
+        teller,
+        now: Box::new(unix_now),
+    };
+    Runner::start(attempter, limits)
+}
+
+fn unix_now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs() as i64)
 }

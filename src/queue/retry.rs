@@ -1,16 +1,7 @@
 //! When a recipient is tried again, when no more, and what its sender is told of. Pure.
 
 use crate::mail::outgoing::{DeliverBy, Envelope, Outcome, Recipient, Reply, Status};
-use std::time::Duration;
 
-/// Between the first attempt and the second.
-pub const FIRST_PAUSE: Duration = Duration::from_secs(5 * 60);
-/// Between two attempts at most; until then each pause is twice the one before.
-pub const LONGEST_PAUSE: Duration = Duration::from_secs(4 * 3600);
-/// After which a message that could not be delivered goes back.
-pub const EXPIRY: Duration = Duration::from_secs(5 * 24 * 3600);
-/// After which the sender is told that it takes longer.
-pub const DELAY_NOTICE: Duration = Duration::from_secs(4 * 3600);
 /// Up to one part in so many is added to or taken from a pause, so that what failed together
 /// does not come again together.
 const JITTER: i64 = 10;
@@ -18,21 +9,14 @@ const JITTER: i64 = 10;
 /// How patient the queue is; seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
+    /// Between the first attempt and the second.
     pub first_pause: i64,
+    /// Between two attempts at most; until then each pause is twice the one before.
     pub longest_pause: i64,
+    /// After which a message that could not be delivered goes back.
     pub expiry: i64,
+    /// After which the sender is told that it takes longer.
     pub delay_notice: i64,
-}
-
-impl Default for Policy {
-    fn default() -> Policy {
-        Policy {
-            first_pause: FIRST_PAUSE.as_secs() as i64,
-            longest_pause: LONGEST_PAUSE.as_secs() as i64,
-            expiry: EXPIRY.as_secs() as i64,
-            delay_notice: DELAY_NOTICE.as_secs() as i64,
-        }
-    }
 }
 
 /// What a sender may be told of one recipient (RFC 3461, 6).

@@ -15,6 +15,12 @@ use std::sync::atomic::{AtomicI64, AtomicUsize};
 use std::time::Instant;
 
 const HOUR: i64 = 3600;
+const POLICY: Policy = Policy {
+    first_pause: 300,
+    longest_pause: 4 * HOUR,
+    expiry: 5 * 24 * HOUR,
+    delay_notice: 4 * HOUR,
+};
 const LIMITS: Limits = Limits {
     all: 8,
     per_destination: 3,
@@ -120,11 +126,11 @@ impl Bench {
         let attempter = Attempter {
             store: store.clone(),
             carrier: Double(world.clone()),
-            policy: Policy::default(),
+            policy: POLICY,
             teller: Teller {
                 store: store.clone(),
                 hostname: "mail.here.test".into(),
-                expiry: Policy::default().expiry,
+                expiry: POLICY.expiry,
             },
             now: Box::new(move || clock.clock.load(SeqCst)),
         };

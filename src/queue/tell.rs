@@ -6,8 +6,9 @@ use crate::address::Address;
 use crate::mail::outgoing::{
     Body, Envelope, MAX_KEPT_HERE, Notify, QueueItem, Recipient, Ret, Status, kept_here,
 };
-use crate::mail::{Account, DateTime, FlagNames, MailboxName};
+use crate::mail::{DateTime, FlagNames};
 use crate::message::notice::{self, Action, Report, Returned};
+use crate::recipient::{self, Resolved, Targets};
 use crate::secret::random;
 use crate::store::{self, Delivery, NewItem, Posting, Staging, Store};
 use memchr::memmem;
@@ -29,12 +30,6 @@ pub struct Teller {
     pub hostname: String,
     /// Seconds for which a message is tried.
     pub expiry: i64,
-}
-
-/// Where a notice goes.
-enum To {
-    Here(Account),
-    Away(Address),
 }
 
 impl Teller {
@@ -79,22 +74,19 @@ impl Teller {
         })
     }
 
-    fn find(&self, item: &QueueItem) -> store::Result<Option<To>> {
+    /// Where a notice to the sender goes.
+    fn find(&self, item: &QueueItem) -> store::Result<Option<Targets>> {
         let Some(sender) = &item.envelope.sender else {
             return Ok(None);
         };
-        self.store.look(|snapshot| {
-            let mut account = snapshot.account_by_address(sender)?;
-            if account.is_none()
-                && let Some(plain) = sender.without_tag()
-            {
-                account = snapshot.account_by_address(&plain)?;
-            }
-            Ok(match account {
-                Some(account) => Some(To::Here(account)),
-                None if snapshot.is_local_domain(sender.domain())? => None,
-                None => Some(To::Away(sender.clone())),
-            })
+        let found = self.store.look(|it| recipient::resolve(it, sender))?;
+        Ok(match found {
+            Resolved::Here(targets) => Some(targets),
+            Resolved::Unknown => None,
+            Resolved::Elsewhere => Some(Targets {
+                remote: vec![sender.clone()],
+                ..Targets::default()
+            }),
         })
     }
 
@@ -103,7 +95,7 @@ impl Teller {
         item: &QueueItem,
         event: Event,
         recipients: Vec<notice::Recipient>,
-        to: To,
+        to: Targets,
         now: i64,
     ) -> store::Result<Posting> {
         let sender = item.envelope.sender.as_ref().map(Address::to_string);
@@ -144,14 +136,16 @@ impl Teller {
         }
         staging.write(&notice.tail).await?;
         let message = staging.finish().await?;
-        let (deliveries, queued) = match to {
-            To::Here(account) => (vec![inbox(account)], None),
-            To::Away(sender) => (Vec::new(), Some(answer(item, sender, name, now))),
-        };
+        let deliveries = to.local.into_iter().map(|(account, mailbox)| Delivery {
+            account,
+            mailbox,
+            flags: FlagNames::default(),
+        });
+        let queued = (!to.remote.is_empty()).then(|| answer(item, to.remote, name, now));
         Ok(Posting {
             message,
             date,
-            deliveries,
+            deliveries: deliveries.collect(),
             queued,
         })
     }
@@ -195,31 +189,26 @@ fn name() -> store::Result<String> {
     Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-fn inbox(account: Account) -> Delivery {
-    Delivery {
-        account: account.id,
-        mailbox: MailboxName::inbox(),
-        flags: FlagNames::default(),
-    }
-}
-
 /// A notice on its way to another server: from the null path, so that it is never answered.
-fn answer(item: &QueueItem, sender: Address, name: String, now: i64) -> NewItem {
+fn answer(item: &QueueItem, to: Vec<Address>, name: String, now: i64) -> NewItem {
     NewItem {
         account: None,
         name,
         submitted: now,
         envelope: Envelope {
-            smtputf8: item.envelope.smtputf8 || sender.needs_utf8(),
+            smtputf8: item.envelope.smtputf8,
             body: item.envelope.body.max(Body::EightBitMime),
             require_tls: item.envelope.require_tls,
             ..Envelope::default()
         },
-        recipients: vec![Recipient {
-            address: sender,
-            notify: Notify::default(),
-            original: None,
-            status: Status::waiting(now),
-        }],
+        recipients: to
+            .into_iter()
+            .map(|address| Recipient {
+                address,
+                notify: Notify::default(),
+                original: None,
+                status: Status::waiting(now),
+            })
+            .collect(),
     }
 }

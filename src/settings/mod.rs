@@ -97,6 +97,12 @@ impl Listen {
     }
 }
 
+/// Defaults of the queue's times.
+pub const FIRST_PAUSE: Duration = Duration::from_secs(5 * 60);
+pub const LONGEST_PAUSE: Duration = Duration::from_secs(4 * 3600);
+pub const DELAY_NOTICE: Duration = Duration::from_secs(4 * 3600);
+pub const EXPIRY: Duration = Duration::from_secs(5 * 24 * 3600);
+
 /// What the server holds connections and messages to.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -136,6 +142,18 @@ pub struct Settings {
     pub tls_authorities: Option<PathBuf>,
     /// Name servers to ask; none: those of the system.
     pub name_servers: Vec<SocketAddr>,
+    /// Pause before a recipient elsewhere is tried again; then each is twice the one before.
+    pub retry_after: Duration,
+    /// The longest such pause.
+    pub retry_every: Duration,
+    /// When the sender is told that a message takes longer.
+    pub tell_delay_after: Duration,
+    /// When a message that could not be delivered goes back.
+    pub give_up_after: Duration,
+    /// Messages on their way to other servers at once; each takes a file and a few hundred KiB.
+    pub max_sending: usize,
+    /// Of these, to one destination.
+    pub max_sending_per_destination: usize,
     /// Whether this is a demo: nothing is ever sent to other servers.
     pub demo: bool,
     /// Whether passwords may cross without TLS when the peer is loopback.
@@ -176,6 +194,12 @@ impl Default for Settings {
             greylist: false,
             refuse_by_dmarc: true,
             tls_authorities: None,
+            retry_after: FIRST_PAUSE,
+            retry_every: LONGEST_PAUSE,
+            tell_delay_after: DELAY_NOTICE,
+            give_up_after: EXPIRY,
+            max_sending: 20,
+            max_sending_per_destination: 5,
             name_servers: Vec::new(),
             demo: false,
             plain_login_on_loopback: true,
