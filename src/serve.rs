@@ -12,13 +12,8 @@ use crate::net::listen::{self, Handler, Listeners};
 use crate::net::stream::{Deadlines, Stream};
 use crate::net::tls::Tls;
 use crate::pop3::serve as pop3;
-use crate::queue::attempt::Attempter;
-use crate::queue::retry::Policy;
-use crate::queue::runner::{Runner, Running};
-use crate::queue::sts::now;
-use crate::queue::tell::Teller;
-use crate::queue::transport::Transport;
-use crate::queue::{pool, ready};
+use crate::queue::runner::Running;
+use crate::queue::{self, transport::Transport};
 use crate::settings::{Service, Settings};
 use crate::smtp::serve as smtp;
 use crate::store::{Options, Store};
@@ -37,8 +32,6 @@ use std::time::Duration;
 /// Why the server can't start, in a sentence for the owner.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// Messages on their way to other servers at once.
-const MAX_SENDING: usize = 20;
 /// How often the certificate is looked at: a local one renews itself, the owner's is read anew.
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(24 * 3600);
 
@@ -79,7 +72,7 @@ impl Server {
             dir: std::path::absolute(dir)?,
         });
         let transport = transport(&context);
-        let queue = queue(&context, transport.clone());
+        let queue = queue::start(store.clone(), transport.clone(), &context.settings);
         let mut others = vec![smol::spawn(keep_certificate(tls))];
         match control::bind(dir) {
             Ok(socket) => others.push(smol::spawn(control::serve(socket, store, transport))),
@@ -203,28 +196,6 @@ async fn open_store(dir: &Path, settings: &Settings) -> Result<Store, Error> {
 fn transport(context: &Context) -> Arc<Transport> {
     let (store, resolver) = (context.store.clone(), context.resolver.clone());
     Arc::new(Transport::new(store, resolver, &context.settings))
-}
-
-/// Begins to send what waits.
-fn queue(context: &Context, transport: Arc<Transport>) -> Running {
-    let policy = Policy::default();
-    let teller = Teller {
-        store: context.store.clone(),
-        hostname: context.settings.hostname.clone(),
-        expiry: policy.expiry,
-    };
-    let attempter = Attempter {
-        store: context.store.clone(),
-        carrier: transport,
-        policy,
-        teller,
-        now: Box::new(now),
-    };
-    let limits = ready::Limits {
-        all: MAX_SENDING,
-        per_destination: pool::MAX_PER_SERVER,
-    };
-    Runner::start(attempter, limits)
 }
 
 fn resolver(settings: &Settings) -> Resolver {

@@ -199,7 +199,7 @@ impl Default for Settings {
             tell_delay_after: DELAY_NOTICE,
             give_up_after: EXPIRY,
             max_sending: 20,
-            max_sending_per_destination: 5,
+            max_sending_per_destination: 4,
             name_servers: Vec::new(),
             demo: false,
             plain_login_on_loopback: true,
