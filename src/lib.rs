@@ -8,6 +8,7 @@
 //! - [`imap`], [`pop3`], [`smtp`]: a pure state machine each (`session`), and its driver (`serve`).
 //! - [`queue`]: outgoing mail: what is due, when again, and what its sender is told.
 //! - [`recipient`]: where mail for an address goes.
+//! - [`collect`]: mail that is fetched from providers' mailboxes.
 //! - [`login`]: who may log in: verification, its cache and its limits.
 //! - [`net`]: listeners, streams, TLS.
 //! - [`store`]: the mail store; the only module that names redb.
@@ -18,6 +19,7 @@
 pub mod address;
 pub mod authentication;
 pub mod cli;
+pub mod collect;
 pub mod context;
 pub mod control;
 pub mod imap;

@@ -1,5 +1,6 @@
 //! The tour: what the server is made of, in the order in which it comes up and goes down.
 
+use crate::collect;
 use crate::context::Context;
 use crate::context::maildrops::Maildrops;
 use crate::context::sources::Sources;
@@ -44,7 +45,7 @@ pub struct Server {
     listeners: Arc<Listeners>,
     /// What is on its way to other servers.
     queue: Running,
-    /// Control socket and certificate check.
+    /// Control socket, certificate check, collectors.
     others: Vec<Task<()>>,
     signals: Signals,
 }
@@ -79,6 +80,7 @@ impl Server {
             // Mail goes on without it.
             Err(error) => log::warn!("no control socket: {error}"),
         }
+        others.push(smol::spawn(collect::run(context.clone())));
         Ok(Server {
             context,
             dir: dir.to_path_buf(),

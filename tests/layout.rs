@@ -58,9 +58,25 @@ const RULES: &[(&str, &[&str])] = &[
             "wire",
         ],
     ),
+    ("control", &["collect::collector", "collect::record"]),
+    ("collect", NOUNS),
+    (
+        "collect",
+        &[
+            "context",
+            "imap::client",
+            "net::connect",
+            "net::dns",
+            "net::stream",
+            "net::trust",
+            "pop3::client",
+            "store",
+        ],
+    ),
     (
         "serve",
         &[
+            "collect",
             "context",
             "control",
             "imap::serve",
@@ -73,7 +89,15 @@ const RULES: &[(&str, &[&str])] = &[
     ("serve", &["net", "queue", "settings", "store"]),
     (
         "cli",
-        &["serve", "control", "settings", "address", "mail", "secret"],
+        &[
+            "collect::collector",
+            "serve",
+            "control",
+            "settings",
+            "address",
+            "mail",
+            "secret",
+        ],
     ),
     // The demo hands out the authority's certificate and looks for IPv6.
     ("cli/demo", &["net", "cli"]),

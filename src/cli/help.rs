@@ -18,6 +18,7 @@ pub const TOPICS: &[Topic] = topics! {
     "accounts": "accounts, passwords and aliases";
     "addresses": "groups, catch-alls, grants, devices, plus-addressing";
     "pop3": "what POP3 does, deletion and order of an account";
+    "collectors": "mail fetched from a provider's mailbox, by IMAP or POP3";
     "clients": "settings for mail programs and telephones";
     "tls": "certificates, the server's own and yours";
     "queue": "mail on its way to other servers";

@@ -10,6 +10,7 @@ macro_rules! say {
 pub mod account;
 pub mod alias;
 pub mod catch_all;
+pub mod collector;
 pub mod demo;
 pub mod device;
 pub mod grant;
@@ -64,6 +65,7 @@ pub enum Command {
     Device(device::DeviceCommand),
     Queue(queue::QueueCommand),
     Route(route::RouteCommand),
+    Collector(collector::CollectorCommand),
 }
 
 fn say(text: fmt::Arguments<'_>) {
@@ -115,6 +117,7 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
         Some(Command::Device(device)) => device.run(),
         Some(Command::Queue(queue)) => queue.run(),
         Some(Command::Route(route)) => route.run(),
+        Some(Command::Collector(collector)) => collector.run(),
         None => help::show(None),
     }
 }

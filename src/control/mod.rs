@@ -3,12 +3,14 @@
 //! With no server running the CLI does the same on the store itself.
 
 mod addressing;
+mod collecting;
 mod perform;
 mod queue;
 mod request;
 mod routing;
 
 pub use addressing::Addressing;
+pub use collecting::Collecting;
 pub use perform::perform;
 pub use queue::{Queue, What, Which};
 pub use request::{Reply, Request};

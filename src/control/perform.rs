@@ -1,6 +1,6 @@
 //! Does what a [`Request`] asks, on the store.
 
-use super::{Reply, Request, addressing, queue, routing};
+use super::{Reply, Request, addressing, collecting, queue, routing};
 use crate::address::Address;
 use crate::mail::Account;
 use crate::mail::option::AccountOptions;
@@ -24,7 +24,10 @@ pub async fn perform(store: &Store, request: Request) -> Reply {
         }
         Request::DeleteAccount { address } => {
             let account = account(store, &address).await?;
-            let done = store.delete_account(account.id).await;
+            let mut done = store.delete_account(account.id).await;
+            if done.is_ok() {
+                done = collecting::forget(store, account.id).await;
+            }
             done.map(none).map_err(|error| sentence(&error, &address))
         }
         Request::ShowAccount { address } => show_account(store, &address).await,
@@ -44,6 +47,7 @@ pub async fn perform(store: &Store, request: Request) -> Reply {
         Request::Addressing(request) => addressing::perform(store, request).await,
         Request::Queue(request) => queue::perform(store, request).await,
         Request::Routing(request) => routing::perform(store, None, request).await,
+        Request::Collecting(request) => collecting::perform(store, request).await,
         Request::RemoveAlias { alias } => remove_alias(store, alias).await,
         Request::ListAliases => list_aliases(store).await,
     }

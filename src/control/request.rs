@@ -1,7 +1,7 @@
 //! What is said over the control socket: one line a request, words between spaces, every
 //! byte of a word that is no printable ASCII escaped as `%XX`. Pure but for the reader.
 
-use super::{Addressing, Queue, Routing};
+use super::{Addressing, Collecting, Queue, Routing};
 use crate::address::Address;
 use crate::secret::Secret;
 use std::io::{self, BufRead, Read};
@@ -40,6 +40,7 @@ pub enum Request {
     Addressing(Addressing),
     Queue(Queue),
     Routing(Routing),
+    Collecting(Collecting),
     AddAlias {
         alias: Address,
         account: Address,
@@ -71,6 +72,7 @@ impl Request {
             Request::Addressing(request) => request.words().join(" "),
             Request::Queue(request) => request.words().join(" "),
             Request::Routing(request) => request.describe(),
+            Request::Collecting(request) => request.describe(),
             Request::AddAlias { alias, account } => format!("alias add {alias} {account}"),
             Request::RemoveAlias { alias } => format!("alias remove {alias}"),
             Request::ListAliases => "alias list".to_string(),
@@ -108,6 +110,11 @@ impl Request {
                     .iter()
                     .map(String::as_str)
                     .collect::<Vec<_>>());
+            }
+            Request::Collecting(request) => {
+                let words = request.words();
+                let words = words.reveal().iter().map(String::as_str);
+                put(&words.collect::<Vec<_>>());
             }
             Request::Addressing(request) => {
                 let words = request.words();
@@ -166,6 +173,7 @@ impl Request {
                 .map(|it| it.map(Request::Addressing))
                 .or_else(|| Some(Routing::read(words)?.map(Request::Routing)))
                 .or_else(|| Some(Queue::read(words)?.map(Request::Queue)))
+                .or_else(|| Some(Collecting::read(words)?.map(Request::Collecting)))
             {
                 Some(request) => request?,
                 None => return Err("the server does not know this request".to_string()),

@@ -58,6 +58,21 @@ impl Snapshot {
         Ok(found.map(|row| row.value().to_vec()))
     }
 
+    /// The keys of a kind, in order.
+    pub fn record_keys(&self, kind: &str) -> Result<Vec<String>> {
+        let records = self.tables.records.open(&self.txn, RECORDS)?;
+        let mut found = Vec::new();
+        for row in ReadableTable::range(records, (kind, "")..)? {
+            let key = row?.0;
+            let (its_kind, name) = key.value();
+            if its_kind != kind {
+                break;
+            }
+            found.push(name.to_owned());
+        }
+        Ok(found)
+    }
+
     /// All of a kind, by key.
     pub fn records(&self, kind: &str) -> Result<Vec<(String, Vec<u8>)>> {
         let records = self.tables.records.open(&self.txn, RECORDS)?;

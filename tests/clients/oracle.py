@@ -167,6 +167,9 @@ class Dovecot(Server):
                 f"/CN={DOMAIN}",
                 "-addext",
                 "subjectAltName=DNS:localhost,IP:127.0.0.1",
+                # A server's own, not an authority's: rustls tells them apart.
+                "-addext",
+                "basicConstraints=critical,CA:FALSE",
             ],
             check=True,
             capture_output=True,

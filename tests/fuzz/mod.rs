@@ -7,6 +7,7 @@
 mod authentication;
 mod client;
 mod dns;
+mod fetching;
 mod imap;
 mod imap_session;
 mod login;

@@ -1,0 +1,520 @@
+"""Collectors: pillarbox fetches from Debian's Dovecot, and from another pillarbox, by IMAP and
+POP3 over verified TLS; keeps, deletes and moves; nothing is lost and nothing comes twice,
+whenever the connection or the server is cut."""
+
+import imaplib
+import os
+import random
+import re
+import socket
+import subprocess
+import threading
+import time
+import unittest
+
+import harness
+import oracle
+from harness import DOMAIN, PASSWORD, Server, binary, corpus, message, wait_for
+from large import MEMORY_LIMIT, digest, large
+
+KILLS = max(3, int(os.environ.get("PILLARBOX_KILLS", "50")) // 10)
+SEED = 7
+SOON = 20
+
+
+def without_received(data):
+    """A collected message as the provider had it; AssertionError without the Received line."""
+    found = re.match(rb"Received: from [^\r]+\r\n(\t[^\r]+\r\n)+", data)
+    assert found and b"(collected" in found.group(0), data[:200]
+    return data[found.end() :]
+
+
+class Plain(oracle.Dovecot):
+    """An old server: no UIDPLUS, no MOVE, no IDLE."""
+
+    def prepare(self):
+        super().prepare()
+        with open(os.path.join(self.directory, "dovecot.conf"), "a") as f:
+            f.write("imap_capability = IMAP4rev1 SASL-IR\n")
+
+
+class Proxy:
+    """A line between the collector and its provider that can be held or cut: `hook` is given
+    what the client sends, and says `pass`, `hold` (nothing more goes on) or `cut`."""
+
+    def __init__(self, port, address="127.0.0.1"):
+        self.target = port
+        self.hook = lambda data: "pass"
+        self.held = threading.Event()
+        self.listener = socket.create_server((address, 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+                server = socket.create_connection(("127.0.0.1", self.target))
+            except OSError:
+                return
+            for source, to, hooked in ((client, server, True), (server, client, False)):
+                threading.Thread(target=self.pump, args=(source, to, hooked), daemon=True).start()
+
+    def pump(self, source, to, hooked):
+        try:
+            while data := source.recv(65536):
+                verdict = self.hook(data) if hooked else "pass"
+                if verdict != "pass":
+                    self.held.set()
+                if verdict == "hold":
+                    continue
+                if verdict == "cut":
+                    break
+                to.sendall(data)
+        except OSError:
+            pass
+        for end in (source, to):
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def close(self):
+        self.listener.close()
+
+
+class Collecting(unittest.TestCase):
+    """One server that fetches for alice, and one provider; each test has folders of its own."""
+
+    provider_class = oracle.Dovecot
+
+    @classmethod
+    def setUpClass(cls):
+        cls.provider = cls.provider_class().start()
+        cls.server = Server().start()
+
+    @classmethod
+    def tearDownClass(cls):
+        try:
+            cls.server.stop()
+            assert "panicked" not in cls.server.log_text(), "a panic in the log\n" + cls.server.log_tail()
+            cls.provider.stop()
+        finally:
+            cls.server.remove()
+            cls.provider.remove()
+
+    def setUp(self):
+        self.numbers = []
+        self.provider.empty("bob")
+        self.server.empty("alice")
+
+    def tearDown(self):
+        for number in self.numbers:
+            self.cli("remove", number)
+
+    def cli(self, *words, status=0, stdin=None):
+        done = subprocess.run(
+            [binary(), "collector", *map(str, words), "--dir", self.server.directory],
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+        )
+        self.assertEqual(done.returncode, status, done.stdout)
+        self.assertNotIn(PASSWORD, done.stdout)
+        return done.stdout
+
+    def add(self, protocol, *options, host="localhost", tls="implicit", ca=True, port=None):
+        service = protocol + ("s" if tls == "implicit" else "")
+        words = ["add", f"alice@{DOMAIN}", protocol, host, "--user", "bob", "--password-stdin", "--tls", tls]
+        words += ["--port", port or self.provider.port(service)]
+        words += ["--ca", self.provider.ca] if ca else []
+        number = int(self.cli(*words, *options, stdin=PASSWORD + "\n").split()[1])
+        self.numbers.append(number)
+        return number
+
+    def fill(self, count, mailbox="INBOX", first=0):
+        """Puts messages into bob's mailbox at the provider; gives them."""
+        messages = [message(n) for n in range(first, first + count)]
+        self.provider.append("bob", mailbox, messages)
+        return messages
+
+    def there(self, mailbox="INBOX"):
+        """How many messages the provider has."""
+        return len(self.provider.bodies("bob", mailbox))
+
+    def here(self, mailbox="INBOX"):
+        return [without_received(data) for data in self.server.bodies("alice", mailbox)]
+
+    def count(self, mailbox="INBOX"):
+        client = self.server.imap("alice")
+        status, answer = client.status(mailbox, "(MESSAGES)")
+        client.logout()
+        return int(re.search(rb"MESSAGES (\d+)", answer[0]).group(1)) if status == "OK" else 0
+
+    def arrive(self, count, mailbox="INBOX", seconds=SOON):
+        """Waits until exactly so many messages are here."""
+        wait_for(lambda: self.count(mailbox) >= count, seconds, 0.1, f"{count} messages did not arrive")
+        self.assertEqual(self.count(mailbox), count)
+
+    def gone(self, mailbox="INBOX"):
+        wait_for(lambda: self.there(mailbox) == 0, SOON, 0.1, "the provider keeps the messages")
+
+    def state(self, number):
+        return re.search(r"(?m)^state +(.*)$", self.cli("show", number)).group(1)
+
+    def row(self, number, name):
+        return re.search(rf"(?m)^{name} +(.*)$", self.cli("show", number)).group(1)
+
+
+class FromDovecot(Collecting):
+    def test_imap_idle_and_delete(self):
+        wanted = [data for _, data in corpus() if b"\0" not in data]
+        date = '"06-May-2024 07:08:09 +0200"'
+        client = self.provider.imap("bob")
+        for n, data in enumerate(wanted):
+            flags = (None, "\\Seen \\Flagged", "$Work \\Deleted")[n % 3]
+            status, answer = client.append("INBOX", flags, date, data)
+            # Dovecot takes no empty message.
+            self.assertEqual(status, "OK" if data else "NO", answer)
+        had = self.provider.bodies("bob")
+        number = self.add("imap", "--after", "delete", "--every", 3600)
+        self.arrive(len(wanted))
+        self.assertEqual(self.here(), had)
+        mine = self.server.imap("alice")
+        mine.select("INBOX", readonly=True)
+        _, rows = mine.fetch("1:3", "(FLAGS INTERNALDATE)")
+        self.assertNotIn(b"\\Seen", rows[0])
+        self.assertIn(b"\\Seen", rows[1])
+        self.assertIn(b"\\Flagged", rows[1])
+        self.assertIn(b"$Work", rows[2])
+        self.assertNotIn(b"\\Deleted", rows[2])
+        self.assertTrue(all(b"-May-2024" in row for row in rows), rows)
+        mine.logout()
+        self.gone()
+        # By IDLE: nobody looks again for an hour.
+        began = time.monotonic()
+        client.append("INBOX", None, None, message(1000))
+        self.arrive(len(wanted) + 1)
+        print(f"    told by IDLE: here after {time.monotonic() - began:.2f} s")
+        client.logout()
+        self.gone()
+        self.assertEqual(self.state(number), "well")
+        self.assertEqual(self.row(number, "taken"), str(len(wanted) + 1))
+
+    def test_imap_keep_over_starttls(self):
+        client = self.provider.imap("bob")
+        client.create("Lists/Rust")
+        client.logout()
+        self.provider.empty("bob", "Lists/Rust")
+        had = self.fill(5, "Lists/Rust")
+        number = self.add(
+            "imap", "--folder", "Lists/Rust", "--into", "Fetched/Büro", "--every", 10, tls="starttls"
+        )
+        self.arrive(5, "Fetched/B&APw-ro")
+        self.server.stop()
+        self.server.start()
+        had += self.fill(2, "Lists/Rust", 5)
+        self.arrive(7, "Fetched/B&APw-ro")
+        self.cli("run", number)
+        time.sleep(1)
+        self.assertEqual(self.here("Fetched/B&APw-ro"), had)
+        self.assertEqual(self.there("Lists/Rust"), 7)
+
+    def test_imap_move(self):
+        had = self.fill(60)
+        number = self.add("imap", "--after", "move:Taken/Hier")
+        self.arrive(60)
+        self.assertEqual(self.here(), had)
+        self.gone()
+        self.assertEqual(self.there("Taken/Hier"), 60)
+        self.assertEqual(self.state(number), "well")
+
+    def pop3(self, tls):
+        had = self.fill(12)
+        number = self.add("pop3", "--every", 10, tls=tls)
+        self.arrive(12)
+        had += self.fill(2, first=12)
+        self.cli("run", number)
+        self.arrive(14)
+        self.assertEqual(self.here(), had)
+        self.assertEqual(self.there(), 14)
+        self.cli("remove", self.numbers.pop())
+        # Another one knows nothing of it: that is what the manual says.
+        self.add("pop3", "--after", "delete", "--into", "Again", tls=tls)
+        self.arrive(14, "Again")
+        self.gone()
+        self.server.empty("alice", "Again")
+
+    def test_pop3(self):
+        self.pop3("implicit")
+
+    def test_pop3_starttls(self):
+        self.pop3("starttls")
+
+    def test_certificates_are_verified(self):
+        self.fill(1)
+        began = len(self.provider.log_text())
+        for protocol, tls in (("imap", "implicit"), ("imap", "starttls"), ("pop3", "implicit"), ("pop3", "starttls")):
+            number = self.add(protocol, ca=False, tls=tls)
+            wait_for(lambda: "no TLS with localhost" in self.state(number), SOON, 0.2, "no refusal")
+            self.assertIn("certificate", self.state(number))
+        # The right authority, another name.
+        other = Proxy(self.provider.port("imaps"), "127.0.0.2")
+        number = self.add("imap", host="127.0.0.2", port=other.port)
+        wait_for(lambda: "no TLS with 127.0.0.2" in self.state(number), SOON, 0.2, "no refusal")
+        other.close()
+        self.assertNotIn("user=<bob>, method", self.provider.log_text()[began:])
+        self.assertEqual(self.count(), 0)
+
+    def test_nothing_leaves_without_tls(self):
+        words = ["add", f"alice@{DOMAIN}", "imap", "imap.example.net", "--user", "bob", "--password-stdin"]
+        told = self.cli(*words, "--tls", "none", status=1, stdin=PASSWORD + "\n")
+        self.assertIn("another machine", told)
+
+    def test_a_wrong_password_is_told(self):
+        words = ["add", f"alice@{DOMAIN}", "imap", "localhost", "--user", "bob", "--password-stdin"]
+        words += ["--port", self.provider.port("imaps"), "--ca", self.provider.ca]
+        number = int(self.cli(*words, stdin="wrong wrong\n").split()[1])
+        self.numbers.append(number)
+        wait_for(lambda: "won't let us in" in self.state(number), SOON, 0.2, "no refusal")
+        self.assertIn("won't let us in", self.cli("list"))
+        self.assertNotIn("wrong wrong", self.server.log_text())
+
+    def test_pause_and_resume(self):
+        number = self.add("imap", "--every", 3600)
+        wait_for(lambda: self.state(number) == "well", SOON, 0.1, "never well")
+        self.cli("pause", number)
+        self.assertEqual(self.state(number), "paused")
+        self.fill(3)
+        time.sleep(1)
+        self.assertEqual(self.count(), 0)
+        self.cli("resume", number)
+        self.arrive(3)
+        self.cli("remove", self.numbers.pop())
+        self.fill(1, first=3)
+        time.sleep(1)
+        self.assertEqual(self.count(), 3)
+        self.assertIn("there is no collector", self.cli("show", number, status=1))
+
+    # Cuts.
+
+    def cut_at(self, protocol, word, verdict, *options):
+        """kill -9 where the client says `word`: held back, or passed on with its answer cut."""
+        had = self.fill(30)
+        proxy = Proxy(self.provider.port(protocol))
+        proxy.hook = lambda data: verdict if word in data else "pass"
+        number = self.add(protocol, *options, tls="none", ca=False, port=proxy.port)
+        wait_for(proxy.held.is_set, SOON, message=f"{word} was never said")
+        self.server.kill()
+        proxy.hook = lambda data: "pass"
+        self.server.start()
+        self.arrive(30)
+        wait_for(lambda: self.there() == 0, SOON, 0.1, "the provider keeps the messages")
+        self.cli("run", number)
+        wait_for(lambda: self.state(number) == "well", SOON, 0.1, "not well again")
+        self.assertEqual(sorted(self.here()), sorted(had))
+        self.cli("remove", self.numbers.pop())
+        proxy.close()
+        self.server.empty("alice")
+
+    def test_killed_between_fetch_and_delete(self):
+        for word in (b"UID STORE", b"UID EXPUNGE"):
+            self.cut_at("imap", word, "hold", "--after", "delete")
+        self.cut_at("imap", b"UID MOVE", "hold", "--after", "move:Taken")
+        for word in (b"DELE 7", b"QUIT"):
+            self.cut_at("pop3", word, "hold", "--after", "delete")
+
+    def test_a_cut_connection_is_made_anew(self):
+        for protocol, word in (("imap", b"UID FETCH 9 "), ("imap", b"UID EXPUNGE"), ("pop3", b"RETR 9"), ("pop3", b"QUIT")):
+            self.provider.empty("bob")
+            had = self.fill(20)
+            proxy = Proxy(self.provider.port(protocol))
+            cuts = []
+            # The UIDs of a mailbox go on: any ninth fetch will do.
+            def hook(data):
+                if len(cuts) < 1 and (word in data or (b"UID FETCH" in data and b"BODY" in data and word == b"UID FETCH 9 ")):
+                    cuts.append(word)
+                    return "cut"
+                return "pass"
+
+            proxy.hook = hook
+            number = self.add(protocol, "--after", "delete", tls="none", ca=False, port=proxy.port)
+            wait_for(lambda: cuts, SOON, message="never cut")
+            wait_for(lambda: "closed the connection" in self.state(number), SOON, 0.1, "no word of it")
+            self.cli("run", number)
+            self.arrive(20)
+            self.gone()
+            self.assertEqual(sorted(self.here()), sorted(had))
+            self.cli("remove", self.numbers.pop())
+            proxy.close()
+            self.server.empty("alice")
+
+    def killed_anywhere(self, protocol, after):
+        rng = random.Random(SEED)
+        had = self.fill(300)
+        number = self.add(protocol, "--after", after, "--every", 10)
+        for _ in range(KILLS):
+            time.sleep(rng.uniform(0.05, 0.6))
+            self.server.kill()
+            self.server.start()
+        self.cli("run", number)
+        self.arrive(300, seconds=60)
+        if after == "delete":
+            self.gone()
+        wait_for(lambda: self.state(number) == "well", SOON, 0.1, "not well")
+        self.assertEqual(self.row(number, "taken"), "300")
+        self.assertEqual(sorted(self.here()), sorted(had))
+
+    def test_killed_anywhere_imap_delete(self):
+        self.killed_anywhere("imap", "delete")
+
+    def test_killed_anywhere_imap_keep(self):
+        self.killed_anywhere("imap", "keep")
+
+    def test_killed_anywhere_pop3_delete(self):
+        self.killed_anywhere("pop3", "delete")
+
+    # Size.
+
+    def test_large(self):
+        data = large()
+        for protocol in ("imap", "pop3"):
+            self.server.stop()
+            self.provider.append("bob", "INBOX", [data])
+            self.server.start()
+            self.server.peak = 0
+            self.server.reset_memory_peak()
+            self.add(protocol, "--after", "delete")
+            self.arrive(1, seconds=120)
+            self.gone()
+            peak = self.server.memory_peak()
+            print(f"    50 MB by {protocol}: peak resident memory {peak / 1e6:.1f} MB")
+            self.assertLess(peak, MEMORY_LIMIT)
+            self.assertEqual(digest(self.here()[0]), digest(data))
+            self.cli("remove", self.numbers.pop())
+            self.server.empty("alice")
+
+
+class FromOldServer(Collecting):
+    """Without UIDPLUS, MOVE and IDLE."""
+
+    provider_class = Plain
+
+    def test_delete(self):
+        had = self.fill(10)
+        self.add("imap", "--after", "delete")
+        self.arrive(10)
+        self.gone()
+        self.assertEqual(self.here(), had)
+
+    def test_what_was_not_taken_is_not_expunged(self):
+        had = self.fill(3)
+        proxy = Proxy(self.provider.port("imap"))
+        late = message(50)
+
+        def hook(data):
+            # It comes, and is marked, after the listing and before the EXPUNGE.
+            if b"UID STORE" in data and not proxy.held.is_set():
+                proxy.held.set()
+                self.provider.append("bob", "INBOX", [("\\Deleted", late)])
+            return "pass"
+
+        proxy.hook = hook
+        number = self.add("imap", "--after", "delete", "--every", 10, tls="none", ca=False, port=proxy.port)
+        self.arrive(4)
+        self.cli("run", number)
+        self.gone()
+        self.assertEqual(self.here(), had + [late])
+        proxy.close()
+
+    def test_move_by_copy(self):
+        had = self.fill(10)
+        self.add("imap", "--after", "move:Taken")
+        self.arrive(10)
+        self.gone()
+        self.assertEqual(self.here(), had)
+        self.assertEqual(self.there("Taken"), 10)
+
+
+class FromPillarbox(Collecting):
+    """Another pillarbox is the provider."""
+
+    provider_class = Server
+
+    def test_imap(self):
+        had = self.fill(40)
+        number = self.add("imap", "--after", "delete", "--every", 3600)
+        self.arrive(40)
+        self.gone()
+        had += self.fill(1, first=40)
+        self.arrive(41)
+        self.assertEqual(self.here(), had)
+        self.gone()
+        self.assertEqual(self.state(number), "well")
+
+    def test_imap_move(self):
+        had = self.fill(10)
+        self.add("imap", "--after", "move:Archive", tls="starttls")
+        self.arrive(10)
+        self.gone()
+        self.assertEqual(self.here(), had)
+
+    def test_pop3(self):
+        had = self.fill(40)
+        self.add("pop3", "--after", "delete")
+        self.arrive(40)
+        self.gone()
+        self.assertEqual(self.here(), had)
+
+
+class FromNobody(Collecting):
+    """Servers that are none."""
+
+    provider_class = oracle.Dovecot
+
+    def hostile(self, protocol, script, expected):
+        """`script` is what the server says, whatever it hears; the collector says what is wrong."""
+        listener = socket.create_server(("127.0.0.1", 0))
+
+        def serve():
+            while True:
+                try:
+                    client, _ = listener.accept()
+                    for part in script:
+                        client.sendall(part)
+                        client.recv(4096)
+                    client.close()
+                except OSError:
+                    if listener.fileno() < 0:
+                        return
+
+        threading.Thread(target=serve, daemon=True).start()
+        number = self.add(protocol, tls="none", ca=False, port=listener.getsockname()[1])
+        wait_for(lambda: self.state(number) not in ("not yet", "well"), SOON, 0.1, "nothing was said")
+        self.assertIn(expected, self.state(number))
+        listener.close()
+
+    def test_imap(self):
+        hello = b"* OK [CAPABILITY IMAP4rev1] hi\r\n"
+        self.hostile("imap", [b"220 smtp.example.net ESMTP\r\n"], "does not speak IMAP")
+        self.hostile("imap", [b"* OK " + b"x" * 100_000], "longer than")
+        self.hostile("imap", [b"* BYE too many\r\n"], "too many")
+        self.hostile("imap", [hello, b"p7 OK logged in\r\n"], "nobody asked")
+        self.hostile("imap", [hello, b"p1 NO [AUTHENTICATIONFAILED] \x1b[2Jno\r\n"], "won't let us in: ?[2Jno")
+        self.hostile("imap", [hello, b"p1 OK\r\n", b"p2 OK\r\n", b"* 1 FETCH (BODY[] {99999999999}\r\n"], "nobody asked")
+        self.hostile("imap", [], "closed the connection")
+
+    def test_pop3(self):
+        self.hostile("pop3", [b"* OK imap\r\n"], "does not speak POP3")
+        self.hostile("pop3", [b"+OK\r\n", b"-ERR\r\n", b"+OK\r\n", b"+OK\r\n", b"-ERR no UIDL\r\n"], "lasting")
+        self.hostile("pop3", [b"+OK " + b"x" * 10_000], "longer than")
+        # Whoever is no server at all.
+        number = self.add("pop3", tls="none", ca=False, port=1)
+        wait_for(lambda: "can't reach" in self.state(number), SOON, 0.1, "nothing was said")
+
+
+if __name__ == "__main__":
+    harness.main()
