@@ -76,9 +76,18 @@ impl Stream {
         Stream::tcp(socket, peer, deadlines)
     }
 
-    /// The next bytes without waiting for them; `false` if there are none, neither bytes nor end.
+    /// Whether there is something for the protocol already, bytes or the end. They go to
+    /// `input`; nothing is waited for.
     pub fn has_news(&mut self, input: &mut Input) -> bool {
-        !matches!(self.receive_now(input), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        loop {
+            match self.receive_now(input) {
+                // TLS's own: a server's tickets come behind the handshake.
+                Ok(None) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                _ => return true,
+            }
+        }
     }
 
     /// An accepted connection of a Unix socket.

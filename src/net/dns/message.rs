@@ -170,7 +170,8 @@ pub fn read(bytes: &[u8], question: &Question, id: u16) -> Option<Incoming> {
             && asked.qclass() == Class::IN
     });
     // A server that understood nothing may give the question back empty.
-    if !ours && !(header.rcode() == Rcode::FORMERR && message.header_counts().qdcount() == 0) {
+    let without = header.rcode() == Rcode::FORMERR && message.header_counts().qdcount() == 0;
+    if !ours && !without {
         return None;
     }
     if header.tc() {

@@ -129,7 +129,10 @@ fn made_up(code: u16) -> String {
 
 /// Cuts to `most` bytes, between characters.
 pub fn truncate(text: &mut String, most: usize) {
-    let end = text.floor_char_boundary(most.min(text.len()));
+    let mut end = most.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
     text.truncate(end);
 }
 
