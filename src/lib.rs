@@ -12,6 +12,7 @@
 //! - [`login`]: who may log in: verification, its cache and its limits.
 //! - [`net`]: listeners, streams, TLS.
 //! - [`store`]: the mail store; the only module that names redb.
+//! - [`keys`]: the DKIM keys in the store.
 //! - [`authentication`]: who a message is from: DKIM, SPF, DMARC, ARC.
 //! - [`message`]: pure reading of messages: header, structure, text.
 //! - [`mail`], [`address`], [`secret`], [`sasl`], [`wire`]: the nouns, pure.
@@ -23,6 +24,7 @@ pub mod collect;
 pub mod context;
 pub mod control;
 pub mod imap;
+pub mod keys;
 pub mod login;
 pub mod mail;
 pub mod message;

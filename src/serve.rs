@@ -22,10 +22,11 @@ use async_io::{Async, Timer};
 use async_signal::{Signal, Signals};
 use futures_lite::StreamExt;
 use smol::Task;
-use std::fs::{self, DirBuilder};
-use std::io::ErrorKind;
+use std::fs::{self, DirBuilder, Permissions};
+use std::io::{self, ErrorKind};
 use std::net::TcpListener;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,6 +43,8 @@ pub struct Server {
     dir: PathBuf,
     /// Bound, not accepted on yet: clients wait in the kernel's queue.
     sockets: Vec<(Service, Async<TcpListener>)>,
+    /// LMTP's own.
+    lmtp: Option<Async<UnixListener>>,
     listeners: Arc<Listeners>,
     /// What is on its way to other servers.
     queue: Running,
@@ -85,6 +88,9 @@ impl Server {
             context,
             dir: dir.to_path_buf(),
             sockets,
+            lmtp: bind_lmtp(dir)
+                .inspect_err(|error| log::warn!("no LMTP socket: {error}"))
+                .ok(),
             listeners,
             queue,
             others,
@@ -100,6 +106,12 @@ impl Server {
         for (service, socket) in chosen {
             self.listeners
                 .serve(socket, handler(service, &self.context));
+        }
+        if services.contains(&Service::Lmtp)
+            && let Some(socket) = self.lmtp.take()
+        {
+            self.listeners
+                .serve_unix(socket, handler(Service::Lmtp, &self.context));
         }
     }
 
@@ -129,7 +141,23 @@ impl Server {
         self.context.store.close().await;
         // Only so that the CLI need not try it; a dead socket does no harm.
         let _ = fs::remove_file(control::socket_path(&self.dir));
+        let _ = fs::remove_file(self.dir.join(LMTP_SOCKET));
     }
+}
+
+/// For mail servers on this machine, in the data directory.
+const LMTP_SOCKET: &str = "lmtp.sock";
+
+/// The store is open, so a socket that is there is a dead server's.
+fn bind_lmtp(dir: &Path) -> io::Result<Async<UnixListener>> {
+    let path = dir.join(LMTP_SOCKET);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path)?;
+    fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+    Async::new(listener)
 }
 
 /// Serves `dir` until told to stop.

@@ -34,6 +34,8 @@ const RULES: &[(&str, &[&str])] = &[
             "net",
             "smtp::client",
             "wire",
+            "authentication",
+            "keys",
         ],
     ),
     ("net", &["wire"]),
@@ -73,6 +75,9 @@ const RULES: &[(&str, &[&str])] = &[
             "store",
         ],
     ),
+    ("control", &["keys", "authentication"]),
+    ("keys", &["store", "authentication", "address", "secret"]),
+    ("cli/dns", &["cli", "authentication", "net::dns"]),
     (
         "serve",
         &[

@@ -3,7 +3,8 @@
 use super::canonical::{BodyHash, Form, field};
 use super::hashing::{MAX_HEADER, header_end};
 use super::key::SigningKey;
-use crate::message::header;
+use super::{ascii_domain, is_within};
+use crate::message::{address_list, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::sync::Arc;
@@ -41,7 +42,8 @@ const MAX_NAMED: usize = 128;
 /// Longest line of base64 in the field, characters.
 const LINE: usize = 72;
 
-/// A message on its way out. Keeps the header, hashes the body.
+/// A message on its way out. Keeps the header, hashes the body. Of the keys those sign that
+/// are of the author's domain, or of the nearest above it: others would show nothing (DMARC).
 pub struct Signing {
     keys: Vec<Arc<SigningKey>>,
     now: i64,
@@ -83,7 +85,7 @@ impl Signing {
         }
     }
 
-    /// The DKIM-Signature fields, to be put in front; empty without keys or a From field.
+    /// The DKIM-Signature fields, to be put in front; empty without keys for the author.
     pub fn finish(self) -> Vec<u8> {
         let names = named(&self.header);
         // A first line that begins with white space would become the signature's last.
@@ -91,11 +93,12 @@ impl Signing {
         if is_fold || self.keys.is_empty() || !names.iter().any(|name| name == "From") {
             return Vec::new();
         }
+        let keys = keys_of(&author_domain(&self.header), &self.keys);
         let fields: Vec<_> = header::fields(&self.header).collect();
         let hash = STANDARD.encode(self.body.finish().sha256);
         let lower: Vec<String> = names.iter().map(|it| it.to_ascii_lowercase()).collect();
         let mut out = Vec::new();
-        for key in &self.keys {
+        for key in keys {
             let unsigned = unsigned_field(key, &names, &hash, self.now);
             let mut data = super::hashing::selected(&fields, Form::Relaxed, &lower);
             let mut own = Vec::new();
@@ -108,6 +111,27 @@ impl Signing {
         }
         out
     }
+}
+
+/// Of the From field's first address, as DNS has it; empty if that can't be read.
+fn author_domain(header: &[u8]) -> String {
+    let mut authors = Vec::new();
+    address_list::parse(
+        header::find(header, "From").unwrap_or_default(),
+        &mut authors,
+    );
+    let domain = authors.into_iter().find_map(|it| it.domain);
+    let domain = domain.and_then(|it| String::from_utf8(it).ok());
+    domain.and_then(|it| ascii_domain(&it)).unwrap_or_default()
+}
+
+fn keys_of<'a>(domain: &str, keys: &'a [Arc<SigningKey>]) -> Vec<&'a SigningKey> {
+    let above = keys.iter().filter(|it| is_within(domain, it.domain()));
+    let nearest = above.clone().map(|it| it.domain().len()).max();
+    above
+        .filter(|it| Some(it.domain().len()) == nearest)
+        .map(Arc::as_ref)
+        .collect()
 }
 
 /// The names for `h=`, as often as each is there, and once more those oversigned.

@@ -230,6 +230,33 @@ fn without_keys_or_author_nothing_is_signed() {
     let message = b"Subject: x\r\n\r\nb\r\n";
     assert_eq!(signed(message, vec![], 4), message);
     assert_eq!(signed(message, vec![Arc::new(rfc8463_key())], 4), message);
+    let other = b"From: a@example.com\r\n\r\nb\r\n";
+    assert_eq!(signed(other, vec![Arc::new(rfc8463_key())], 4), other);
+}
+
+#[test]
+fn the_nearest_domain_signs() {
+    let private = generate::private_key(Algorithm::Ed25519).unwrap();
+    let key = |domain: &str| {
+        let key = SigningKey::new(domain, "s", Algorithm::Ed25519, private.reveal());
+        Arc::new(key.unwrap())
+    };
+    let keys = vec![
+        key("example"),
+        key("b.example"),
+        key("xb.example"),
+        key("other.test"),
+    ];
+    for (from, domain) in [
+        ("A <a@sub.B.example>", "d=b.example;"),
+        ("a@b.example, c@other.test", "d=b.example;"),
+        ("a@c.example", "d=example;"),
+    ] {
+        let message = format!("From: {from}\r\n\r\n");
+        let text = String::from_utf8(signed(message.as_bytes(), keys.clone(), 9)).unwrap();
+        assert!(text.contains(domain), "{text}");
+        assert_eq!(text.matches("DKIM-Signature").count(), 1);
+    }
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub const TOPICS: &[Topic] = topics! {
     "addresses": "groups, catch-alls, grants, devices, plus-addressing";
     "pop3": "what POP3 does, deletion and order of an account";
     "collectors": "mail fetched from a provider's mailbox, by IMAP or POP3";
+    "incoming": "mail from other servers: what is checked, limits, LMTP";
+    "dns": "records that a domain needs, and the keys that sign";
     "clients": "settings for mail programs and telephones";
     "tls": "certificates, the server's own and yours";
     "queue": "mail on its way to other servers";

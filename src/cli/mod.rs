@@ -13,6 +13,9 @@ pub mod catch_all;
 pub mod collector;
 pub mod demo;
 pub mod device;
+pub mod dkim;
+pub mod dns;
+pub mod domain;
 pub mod grant;
 pub mod group;
 pub mod help;
@@ -59,6 +62,9 @@ pub enum Command {
     Serve(serve::Serve),
     Account(account::AccountCommand),
     Alias(alias::AliasCommand),
+    Domain(domain::DomainCommand),
+    Dkim(dkim::DkimCommand),
+    Dns(dns::Dns),
     Group(group::GroupCommand),
     CatchAll(catch_all::CatchAllCommand),
     Grant(grant::GrantCommand),
@@ -111,6 +117,9 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
         Some(Command::Serve(serve)) => serve.run(),
         Some(Command::Account(account)) => account.run(),
         Some(Command::Alias(alias)) => alias.run(),
+        Some(Command::Domain(domain)) => domain.run(),
+        Some(Command::Dkim(dkim)) => dkim.run(),
+        Some(Command::Dns(dns)) => dns.run(),
         Some(Command::Group(group)) => group.run(),
         Some(Command::CatchAll(catch_all)) => catch_all.run(),
         Some(Command::Grant(grant)) => grant.run(),

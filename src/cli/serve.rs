@@ -62,6 +62,15 @@ pub struct Serve {
     /// certificate authorities to trust when sending mail, beside the system's, PEM
     #[argh(option)]
     tls_authorities: Option<PathBuf>,
+    /// put off senders on port 25 that have not been here before (greylisting)
+    #[argh(switch)]
+    greylist: bool,
+    /// put mail into Junk that its author's domain asks to refuse (DMARC)
+    #[argh(switch)]
+    dmarc_junk: bool,
+    /// seconds that each refusal on port 25 is delayed, 0 to 30 (default 5)
+    #[argh(option, default = "5", from_str_fn(tarpit))]
+    tarpit: u64,
     /// name server to ask, ADDRESS or ADDRESS:PORT, up to three times (default: those of
     /// /etc/resolv.conf)
     #[argh(option, from_str_fn(name_server))]
@@ -82,6 +91,9 @@ impl Serve {
             tls_key: self.tls_key,
             pop3_login_delay: Duration::from_secs(u64::from(self.pop3_login_delay)),
             tls_authorities: self.tls_authorities,
+            greylist: self.greylist,
+            refuse_by_dmarc: !self.dmarc_junk,
+            tarpit: Duration::from_secs(self.tarpit),
             name_servers: self.name_server,
             ..Settings::default()
         };
@@ -102,7 +114,12 @@ fn address(text: &str) -> Result<IpAddr, String> {
         .map_err(|_| format!("{text} is not an IP address"))
 }
 
-fn name_server(text: &str) -> Result<SocketAddr, String> {
+fn tarpit(text: &str) -> Result<u64, String> {
+    let seconds = text.parse().ok().filter(|it| *it <= 30);
+    seconds.ok_or_else(|| format!("{text} is not a number from 0 to 30"))
+}
+
+pub(super) fn name_server(text: &str) -> Result<SocketAddr, String> {
     const DNS: u16 = 53;
     match text.parse() {
         Ok(address) => Ok(address),
@@ -128,7 +145,7 @@ fn time(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn machine_name() -> String {
+pub(super) fn machine_name() -> String {
     let system = rustix::system::uname();
     match system.nodename().to_str() {
         Ok(name) if !name.is_empty() && name != "(none)" => name.to_lowercase(),

@@ -4,6 +4,7 @@
 
 mod addressing;
 mod collecting;
+mod keys;
 mod perform;
 mod queue;
 mod request;
@@ -11,6 +12,7 @@ mod routing;
 
 pub use addressing::Addressing;
 pub use collecting::Collecting;
+pub use keys::Keys;
 pub use perform::perform;
 pub use queue::{Queue, What, Which};
 pub use request::{Reply, Request};

@@ -1,7 +1,7 @@
 //! What is said over the control socket: one line a request, words between spaces, every
 //! byte of a word that is no printable ASCII escaped as `%XX`. Pure but for the reader.
 
-use super::{Addressing, Collecting, Queue, Routing};
+use super::{Addressing, Collecting, Keys, Queue, Routing};
 use crate::address::Address;
 use crate::secret::Secret;
 use std::io::{self, BufRead, Read};
@@ -41,6 +41,7 @@ pub enum Request {
     Queue(Queue),
     Routing(Routing),
     Collecting(Collecting),
+    Keys(Keys),
     AddAlias {
         alias: Address,
         account: Address,
@@ -73,6 +74,7 @@ impl Request {
             Request::Queue(request) => request.words().join(" "),
             Request::Routing(request) => request.describe(),
             Request::Collecting(request) => request.describe(),
+            Request::Keys(request) => request.words().join(" "),
             Request::AddAlias { alias, account } => format!("alias add {alias} {account}"),
             Request::RemoveAlias { alias } => format!("alias remove {alias}"),
             Request::ListAliases => "alias list".to_string(),
@@ -124,6 +126,10 @@ impl Request {
                 let words = request.words();
                 put(&words.iter().map(String::as_str).collect::<Vec<_>>());
             }
+            Request::Keys(request) => {
+                let words = request.words();
+                put(&words.iter().map(String::as_str).collect::<Vec<_>>());
+            }
             Request::AddAlias { alias, account } => {
                 put(&["alias-add", &alias.to_string(), &account.to_string()]);
             }
@@ -172,6 +178,7 @@ impl Request {
             words => match Addressing::read(words)
                 .map(|it| it.map(Request::Addressing))
                 .or_else(|| Some(Routing::read(words)?.map(Request::Routing)))
+                .or_else(|| Some(Keys::read(words)?.map(Request::Keys)))
                 .or_else(|| Some(Queue::read(words)?.map(Request::Queue)))
                 .or_else(|| Some(Collecting::read(words)?.map(Request::Collecting)))
             {

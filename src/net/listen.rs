@@ -11,6 +11,7 @@ use smol::Task;
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -42,6 +43,11 @@ pub struct Handler {
     /// Said to a waiting client at shutdown.
     pub goodbye: &'static str,
     pub drive: Arc<dyn Fn(Stream) -> Driving + Send + Sync>,
+}
+
+enum Accepted {
+    Tcp(Async<TcpStream>),
+    Unix(Async<UnixStream>),
 }
 
 struct Connection {
@@ -84,25 +90,51 @@ impl Listeners {
         self.gate.open()
     }
 
+    /// As [`Listeners::serve`], on a Unix socket.
+    pub fn serve_unix(self: &Arc<Self>, listener: Async<UnixListener>, handler: Handler) {
+        let all = self.clone();
+        let task = smol::spawn(async move {
+            loop {
+                match listener.accept().await {
+                    Ok((socket, _)) => {
+                        let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
+                        all.admit(Accepted::Unix(socket), peer, &handler);
+                    }
+                    Err(error) => all.accept_failed(&error, &handler).await,
+                }
+            }
+        });
+        lock(&self.accepting).push(task);
+    }
+
     async fn accept(self: Arc<Self>, listener: Async<TcpListener>, handler: Handler) {
         loop {
             match listener.accept().await {
-                Ok((socket, peer)) => self.admit(socket, peer.ip().to_canonical(), &handler),
-                Err(error) if is_the_clients(&error) => {}
-                Err(error) => {
-                    self.log_rarely(|| log::warn!("{}: can't accept: {error}", handler.name));
-                    Timer::after(ACCEPT_PAUSE).await;
+                Ok((socket, peer)) => {
+                    self.admit(Accepted::Tcp(socket), peer.ip().to_canonical(), &handler);
                 }
+                Err(error) => self.accept_failed(&error, &handler).await,
             }
         }
     }
 
-    fn admit(self: &Arc<Self>, socket: Async<TcpStream>, peer: IpAddr, handler: &Handler) {
+    async fn accept_failed(&self, error: &io::Error, handler: &Handler) {
+        if !is_the_clients(error) {
+            self.log_rarely(|| log::warn!("{}: can't accept: {error}", handler.name));
+            Timer::after(ACCEPT_PAUSE).await;
+        }
+    }
+
+    fn admit(self: &Arc<Self>, socket: Accepted, peer: IpAddr, handler: &Handler) {
         match self.gate.admit(peer) {
             Ok(pass) => self.start(socket, peer, pass, handler.clone()),
             Err(limit) => {
                 // The socket is new, so its buffer takes the line; else it just closes.
-                let _ = socket.get_ref().write(handler.refusal.as_bytes());
+                let refusal = handler.refusal.as_bytes();
+                let _ = match &socket {
+                    Accepted::Tcp(socket) => socket.get_ref().write(refusal),
+                    Accepted::Unix(socket) => socket.get_ref().write(refusal),
+                };
                 self.log_rarely(|| {
                     let limit = describe(limit);
                     log::warn!("{}: refused {peer}: {limit}", handler.name);
@@ -111,16 +143,14 @@ impl Listeners {
         }
     }
 
-    fn start(
-        self: &Arc<Self>,
-        socket: Async<TcpStream>,
-        peer: IpAddr,
-        pass: Pass,
-        handler: Handler,
-    ) {
+    fn start(self: &Arc<Self>, socket: Accepted, peer: IpAddr, pass: Pass, handler: Handler) {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let waiting = pass.waiting().clone();
-        let stream = Stream::tcp(socket, peer, self.deadlines).admitted(id, pass, handler.goodbye);
+        let stream = match socket {
+            Accepted::Tcp(socket) => Stream::tcp(socket, peer, self.deadlines),
+            Accepted::Unix(socket) => Stream::unix(socket, self.deadlines),
+        };
+        let stream = stream.admitted(id, pass, handler.goodbye);
         let all = self.clone();
         // Locked until the entry is in, so that a task that ends at once finds it.
         let mut connections = lock(&self.connections);

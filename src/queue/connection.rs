@@ -230,6 +230,8 @@ impl Connection {
     }
 
     async fn body(&mut self, letter: &mut Letter, form: Form) -> Result<(), Unsent> {
+        let signatures = letter.signatures(form, super::sts::now()).await?;
+        self.session.body(&signatures, &mut self.out);
         letter.rewind(form);
         while let Some(chunk) = letter.next().await? {
             self.session.body(chunk, &mut self.out);

@@ -1,7 +1,9 @@
 //! A queued message's bytes, chunk by chunk, as a server can take them.
 
+use crate::authentication::sign::Signing;
+use crate::keys;
 use crate::mail::EmailId;
-use crate::mail::outgoing::Reply;
+use crate::mail::outgoing::{MAX_KEPT_HERE, Reply, kept_here};
 use crate::message::structure::{ByteRange, Structure};
 use crate::smtp::client::convert::{self, Piece, QuotedPrintable};
 use crate::smtp::client::text::Survey;
@@ -19,6 +21,8 @@ pub struct Letter {
     /// `None` only while it is with the reader pool.
     blob: Option<Blob>,
     pub size: u32,
+    /// Bytes at the front that stay here: Return-Path.
+    kept: u32,
     pub survey: Survey,
     /// Made when a server first needs it.
     pieces: Option<Vec<Piece>>,
@@ -26,6 +30,9 @@ pub struct Letter {
     encoder: Option<QuotedPrintable>,
     chunk: Vec<u8>,
 }
+
+/// Signatures, or why the message can't be read.
+type Unsigned = std::result::Result<Vec<u8>, Unsent>;
 
 /// Why a message does not go on.
 pub enum Unsent {
@@ -40,14 +47,18 @@ impl Letter {
     pub async fn open(store: &Store, email: EmailId) -> Result<Letter> {
         let survey = move |snapshot: &crate::store::Snapshot| {
             let mut blob = snapshot.blob(email)?;
-            let survey = survey(&mut blob, 0..u32::MAX)?;
-            Ok((blob, survey))
+            let mut head = Vec::new();
+            blob.read(0..MAX_KEPT_HERE as u32, &mut head)?;
+            let kept = kept_here(&head) as u32;
+            let survey = survey(&mut blob, kept..u32::MAX)?;
+            Ok((blob, kept, survey))
         };
-        let (blob, survey) = store.read(survey).await?;
+        let (blob, kept, survey) = store.read(survey).await?;
         Ok(Letter {
             store: store.clone(),
             email,
             size: blob.size(),
+            kept,
             blob: Some(blob),
             survey,
             pieces: None,
@@ -71,6 +82,25 @@ impl Letter {
         self.pieces.is_some()
     }
 
+    /// The DKIM-Signature fields to stand in front of that form of it: reads it through once.
+    /// Empty where the author's domain has no keys; then nothing is read.
+    pub async fn signatures(&mut self, form: Form, now: i64) -> Unsigned {
+        let keys = keys::signers(&self.store).unwrap_or_else(|error| {
+            // Better unsigned than late: the next server may take it by SPF.
+            log::error!("the DKIM keys can't be read: {error}");
+            Vec::new()
+        });
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut signing = Signing::new(keys, now);
+        self.rewind(form);
+        while let Some(chunk) = self.next().await? {
+            signing.push(chunk);
+        }
+        Ok(signing.finish())
+    }
+
     /// From the beginning, in that form.
     pub fn rewind(&mut self, form: Form) {
         self.encoder = None;
@@ -78,6 +108,11 @@ impl Letter {
             (Form::Converted, Some(pieces)) => pieces.iter().cloned().collect(),
             _ => [Piece::Copy(0..self.size)].into(),
         };
+        match self.todo.front_mut() {
+            Some(Piece::Copy(range)) => range.start = range.start.max(self.kept.min(range.end)),
+            Some(Piece::Header(bytes)) => drop(bytes.drain(..kept_here(bytes))),
+            _ => {}
+        }
     }
 
     /// The next bytes; `None` at the end.

@@ -183,6 +183,11 @@ fn print(dir: &Path, temporary: bool, base: u16, password: &str) {
     row("IMAP", Service::Imaps, Service::Imap);
     row("POP3", Service::Pop3s, Service::Pop3);
     row("Submission", Service::Submissions, Service::Submission);
+    say!(
+        "  From other servers: SMTP {}, LMTP {}",
+        port(Service::Smtp),
+        port(Service::Lmtp)
+    );
     let (imaps, submissions) = (port(Service::Imaps), port(Service::Submissions));
     let login = quoted(&format!("alice:{password}"));
     say!("\nTry, in another terminal:\n");

@@ -1,0 +1,89 @@
+//! `pillarbox dns`: what a domain needs in DNS, and whether it is there.
+
+mod check;
+mod records;
+
+use super::dkim::domain;
+use super::serve::{machine_name, name_server};
+use super::{Error, data_dir, print_table};
+use crate::control::{self, Keys, Request};
+use crate::net::dns::{Resolver, ResolverConfig};
+use argh::FromArgs;
+use records::{Record, all};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Show the DNS records that a domain needs, in the form of a zone file.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "dns")]
+pub struct Dns {
+    /// the domain
+    #[argh(positional)]
+    domain: String,
+    /// ask DNS which of them are there and right
+    #[argh(switch)]
+    check: bool,
+    /// name that other servers reach this one by (default: this machine's name)
+    #[argh(option)]
+    hostname: Option<String>,
+    /// name server to ask, ADDRESS or ADDRESS:PORT, up to three times (default: those of
+    /// /etc/resolv.conf)
+    #[argh(option, from_str_fn(name_server))]
+    name_server: Vec<SocketAddr>,
+    /// data directory (default /var/lib/pillarbox)
+    #[argh(option)]
+    dir: Option<PathBuf>,
+}
+
+impl Dns {
+    pub fn run(self) -> Result<(), Error> {
+        let domain = domain(&self.domain)?;
+        let name = crate::authentication::ascii_domain(domain.as_str())
+            .filter(|it| !it.starts_with('['))
+            .ok_or_else(|| format!("{domain} is no name in DNS"))?;
+        let keys = control::ask(&data_dir(self.dir), Request::Keys(Keys::List))?;
+        let hostname = self.hostname.unwrap_or_else(machine_name);
+        let records = all(&name, &hostname, &keys);
+        if self.check {
+            let resolver = match self.name_server.as_slice() {
+                [] => Resolver::system(),
+                servers => Resolver::new(ResolverConfig::servers(servers)),
+            };
+            return smol::block_on(show_check(&resolver, &records));
+        }
+        for record in &records {
+            if let Some(note) = record.note {
+                say!("; {note}");
+            }
+            say!("{record}");
+        }
+        if !keys.iter().any(|row| row.first() == Some(&name)) {
+            say!("; There is no DKIM key yet: pillarbox dkim make {domain}");
+        }
+        Ok(())
+    }
+}
+
+/// Fails if a record that mail depends on is not right.
+async fn show_check(resolver: &Resolver, records: &[Record]) -> Result<(), Error> {
+    let mut rows = Vec::new();
+    let mut wrong = 0;
+    for record in records {
+        let finding = check::check(resolver, record).await;
+        let verdict = match (&finding, record.optional) {
+            (Ok(()), _) => "right".to_owned(),
+            (Err(why), true) => format!("optional: {why}"),
+            (Err(why), false) => {
+                wrong += 1;
+                why.clone()
+            }
+        };
+        rows.push(vec![record.kind().to_owned(), record.name.clone(), verdict]);
+    }
+    print_table(&["TYPE", "NAME", "FINDING"], &rows);
+    match wrong {
+        0 => Ok(()),
+        1 => Err("one record that mail depends on is not right".into()),
+        n => Err(format!("{n} records that mail depends on are not right").into()),
+    }
+}
