@@ -3,7 +3,9 @@
 //! login service can know is an [`Ask`], answered by a [`Verdict`]. A protocol of lines
 //! talks to a [`dialogue::Dialogue`].
 //!
-//! No mechanism binds the channel (`-PLUS`), and none lets one login act as another.
+//! SCRAM-SHA-256-PLUS binds a login to its TLS connection by `tls-exporter` (RFC 9266), so that
+//! who sits between with a certificate of their own can't pass it on. No mechanism lets one
+//! login act as another.
 
 pub mod client;
 pub mod dialogue;
@@ -24,11 +26,23 @@ pub enum Mechanism {
     Plain,
     Login,
     ScramSha256,
+    ScramSha256Plus,
 }
+
+/// What a login can be bound to: `tls-exporter` of the connection.
+pub type Binding = [u8; 32];
+
+/// The one channel binding that is offered (RFC 9266).
+const BINDING: &str = "p=tls-exporter";
 
 impl Mechanism {
     /// In the order in which they are offered.
-    pub const ALL: [Mechanism; 3] = [Mechanism::Plain, Mechanism::Login, Mechanism::ScramSha256];
+    pub const ALL: [Mechanism; 4] = [
+        Mechanism::Plain,
+        Mechanism::Login,
+        Mechanism::ScramSha256,
+        Mechanism::ScramSha256Plus,
+    ];
 
     /// By its registered name, in any case.
     pub fn parse(name: &str) -> Option<Mechanism> {
@@ -37,11 +51,29 @@ impl Mechanism {
             .find(|it| it.name().eq_ignore_ascii_case(name))
     }
 
+    /// Those that a connection offers, which can be bound to or not.
+    pub fn offered(bound: bool) -> impl Iterator<Item = Mechanism> {
+        let offered = move |it: &Mechanism| bound || *it != Mechanism::ScramSha256Plus;
+        Mechanism::ALL.into_iter().filter(offered)
+    }
+
+    /// As [`Mechanism::parse`], of those that are offered.
+    pub fn find(name: &str, bound: bool) -> Option<Mechanism> {
+        Mechanism::offered(bound).find(|it| it.name().eq_ignore_ascii_case(name))
+    }
+
+    /// The names of those that are offered, between spaces.
+    pub fn names(bound: bool) -> String {
+        let names: Vec<&str> = Mechanism::offered(bound).map(Mechanism::name).collect();
+        names.join(" ")
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Mechanism::Plain => "PLAIN",
             Mechanism::Login => "LOGIN",
             Mechanism::ScramSha256 => "SCRAM-SHA-256",
+            Mechanism::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
         }
     }
 }
@@ -100,6 +132,7 @@ pub enum Denial {
 pub struct Exchange {
     mechanism: Mechanism,
     nonce: String,
+    binding: Option<Binding>,
     state: State,
 }
 
@@ -136,8 +169,14 @@ impl Exchange {
         Exchange {
             mechanism,
             nonce,
+            binding: None,
             state: State::Initial,
         }
+    }
+
+    /// What the connection can be bound to; without it -PLUS fails.
+    pub fn bind(self, binding: Option<Binding>) -> Exchange {
+        Exchange { binding, ..self }
     }
 
     /// The first turn: `initial` is the initial response where the command carried one
@@ -171,8 +210,11 @@ impl Exchange {
                     self.state = State::Password { login };
                     Some(Turn::Challenge(b"Password:".to_vec()))
                 }
-                Mechanism::ScramSha256 => {
+                Mechanism::ScramSha256 | Mechanism::ScramSha256Plus => {
                     let first = ClientFirst::parse(answer)?;
+                    if !self.is_bound_as(&first.flag) {
+                        return None;
+                    }
                     let login = first.login.clone();
                     self.state = State::Keys(first);
                     Some(Turn::Ask(Ask::Keys { login }))
@@ -187,7 +229,11 @@ impl Exchange {
                 keys,
             } => {
                 let last = ClientFinal::parse(answer)?;
-                if last.nonce != nonce || last.channel_binding != gs2_header.as_bytes() {
+                let mut bound = gs2_header.into_bytes();
+                if self.mechanism == Mechanism::ScramSha256Plus {
+                    bound.extend_from_slice(&self.binding?);
+                }
+                if last.nonce != nonce || last.channel_binding != bound {
                     return None;
                 }
                 let signed = format!("{so_far},{}", last.without_proof);
@@ -211,6 +257,17 @@ impl Exchange {
             }
             (State::Keys(first), Verdict::Keys(keys)) => self.server_first(first, keys),
             _ => Turn::Denied(Denial::Credentials),
+        }
+    }
+
+    /// RFC 5802, 6: -PLUS binds; without it `n` says that the client can't, and `y` that it
+    /// could but saw no offer, which is a lie told to it where there was one.
+    fn is_bound_as(&self, flag: &str) -> bool {
+        match (self.mechanism, self.binding) {
+            (Mechanism::ScramSha256Plus, Some(_)) => flag == BINDING,
+            (Mechanism::ScramSha256Plus, None) => false,
+            (_, Some(_)) => flag == "n",
+            (_, None) => matches!(flag, "n" | "y"),
         }
     }
 
@@ -267,8 +324,11 @@ fn may_act_as(login: &str, authzid: &str) -> bool {
 }
 
 /// `gs2-header client-first-message-bare` (RFC 5802, 7):
-/// `("n" / "y") "," ["a=" saslname] "," "n=" saslname "," "r=" c-nonce ["," extensions]`.
+/// `("n" / "y" / "p=" cb-name) "," ["a=" saslname] "," "n=" saslname "," "r=" c-nonce
+/// ["," extensions]`.
 struct ClientFirst {
+    /// What stands before the first comma.
+    flag: String,
     gs2_header: String,
     bare: String,
     login: String,
@@ -276,13 +336,10 @@ struct ClientFirst {
 }
 
 impl ClientFirst {
-    /// Refuses `p=` (no channel binding is offered) and `m=` (no extension is known).
+    /// Refuses `m=`: no extension is known.
     fn parse(message: &str) -> Option<ClientFirst> {
         let (flag, rest) = message.split_once(',')?;
         let (authzid, bare) = rest.split_once(',')?;
-        if !matches!(flag, "n" | "y") {
-            return None;
-        }
         let mut attributes = bare.split(',');
         let login = sasl_name(attributes.next()?.strip_prefix("n=")?)?;
         let login = prepare(&login).into_owned();
@@ -299,6 +356,7 @@ impl ClientFirst {
             return None;
         }
         Some(ClientFirst {
+            flag: flag.into(),
             gs2_header: message.get(..message.len() - bare.len())?.into(),
             bare: bare.into(),
             login,
@@ -383,23 +441,28 @@ mod tests {
                                 p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
     const SERVER_FINAL: &str = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=";
 
-    fn keys(password: &str) -> ScramKeys {
-        let salt = BASE64.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
+    fn salted(password: &str, salt: &[u8]) -> hmac::Key {
         let iterations = NonZeroU32::new(4096).unwrap();
         let mut salted = [0; 32];
+        let password = password.as_bytes();
         pbkdf2::derive(
             pbkdf2::PBKDF2_HMAC_SHA256,
             iterations,
-            &salt,
-            password.as_bytes(),
+            salt,
+            password,
             &mut salted,
         );
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &salted);
+        hmac::Key::new(hmac::HMAC_SHA256, &salted)
+    }
+
+    fn keys(password: &str) -> ScramKeys {
+        let salt = BASE64.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
+        let key = salted(password, &salt);
         let client = hmac::sign(&key, b"Client Key");
         let stored = digest::digest(&digest::SHA256, client.as_ref());
         ScramKeys {
             salt,
-            iterations: iterations.get(),
+            iterations: 4096,
             stored_key: stored.as_ref().try_into().unwrap(),
             server_key: hmac::sign(&key, b"Server Key").as_ref().try_into().unwrap(),
         }
@@ -447,6 +510,68 @@ mod tests {
         assert!(!won);
         let turn = exchange.verdict(Verdict::Granted(account()));
         assert!(matches!(turn, Turn::Denied(Denial::Credentials)));
+    }
+
+    /// What -PLUS comes to for a client that knows the password and these of the connection.
+    fn plus(server: Option<Binding>, flag: &str, client: Binding) -> Turn {
+        let mechanism = Mechanism::ScramSha256Plus;
+        let mut exchange = Exchange::new(mechanism, SERVER_NONCE.into()).bind(server);
+        let bare = "n=user,r=rOprNGfwEbeRWgbNEkqO";
+        let turn = exchange.start(Some(format!("{flag},,{bare}").as_bytes()));
+        if !matches!(turn, Turn::Ask(Ask::Keys { .. })) {
+            return turn;
+        }
+        exchange.verdict(Verdict::Keys(keys("pencil")));
+        let bound = [format!("{flag},,").as_bytes(), &client].concat();
+        let nonce = "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
+        let without_proof = format!("c={},r={nonce}", BASE64.encode(bound));
+        let signed = format!("{bare},{SERVER_FIRST},{without_proof}");
+        let salted = salted("pencil", &keys("pencil").salt);
+        let client_key = hmac::sign(&salted, b"Client Key");
+        let stored = hmac::Key::new(hmac::HMAC_SHA256, &keys("pencil").stored_key);
+        let signature = hmac::sign(&stored, signed.as_bytes());
+        let both = client_key.as_ref().iter().zip(signature.as_ref());
+        let proof: Vec<u8> = both.map(|(key, mask)| key ^ mask).collect();
+        let last = format!("{without_proof},p={}", BASE64.encode(proof));
+        exchange.respond(last.as_bytes())
+    }
+
+    #[test]
+    fn plus_holds_on_the_same_connection_alone() {
+        let here = [7; 32];
+        let turn = plus(Some(here), BINDING, here);
+        assert!(
+            matches!(turn, Turn::Ask(Ask::Proof { won: true, .. })),
+            "{turn:?}"
+        );
+        for (server, flag, client) in [
+            (Some(here), BINDING, [8; 32]),
+            (None, BINDING, here),
+            (Some(here), "n", here),
+            (Some(here), "y", here),
+            (Some(here), "p=tls-unique", here),
+            (Some(here), "p=tls-server-end-point", here),
+        ] {
+            let turn = plus(server, flag, client);
+            assert!(matches!(turn, Turn::Denied(Denial::Malformed)), "{flag}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_was_kept_from_binding_finds_out() {
+        for (binding, flag, taken) in [
+            (None, "y", true),
+            (Some([7; 32]), "y", false),
+            (Some([7; 32]), "n", true),
+            (Some([7; 32]), BINDING, false),
+        ] {
+            let mut exchange = scram().bind(binding);
+            let turn = exchange.start(Some(format!("{flag},,n=user,r=abc").as_bytes()));
+            assert_eq!(matches!(turn, Turn::Ask(_)), taken, "{flag}");
+        }
+        assert_eq!(Mechanism::names(false), "PLAIN LOGIN SCRAM-SHA-256");
+        assert!(Mechanism::names(true).ends_with(" SCRAM-SHA-256-PLUS"));
+        assert_eq!(Mechanism::find("scram-sha-256-plus", false), None);
     }
 
     #[test]

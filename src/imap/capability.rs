@@ -1,5 +1,6 @@
 //! CAPABILITY: what is offered, and when. A name stands here only if all of it works.
 
+use crate::sasl::Mechanism;
 use std::fmt::Write;
 
 /// What decides on the list.
@@ -9,6 +10,8 @@ pub struct Offer {
     pub tls: bool,
     /// Whether a password may cross this connection as it is now.
     pub login: bool,
+    /// Whether a login can be bound to the connection.
+    pub bound: bool,
     /// Largest message, bytes.
     pub append_limit: u64,
 }
@@ -29,11 +32,13 @@ pub fn list(offer: Offer) -> String {
     if !offer.tls {
         list.push_str(" STARTTLS");
     }
-    list.push_str(if offer.login {
-        " AUTH=PLAIN AUTH=LOGIN AUTH=SCRAM-SHA-256"
+    if offer.login {
+        for mechanism in Mechanism::offered(offer.bound) {
+            let _ = write!(list, " AUTH={}", mechanism.name());
+        }
     } else {
-        " LOGINDISABLED"
-    });
+        list.push_str(" LOGINDISABLED");
+    }
     list
 }
 
@@ -45,6 +50,7 @@ mod tests {
         logged_in: false,
         tls: false,
         login: false,
+        bound: false,
         append_limit: 1000,
     };
 
@@ -63,7 +69,7 @@ mod tests {
             login: true,
             ..STRANGER
         });
-        assert!(list.contains(" AUTH=SCRAM-SHA-256"));
+        assert!(list.ends_with(" AUTH=SCRAM-SHA-256"));
         assert!(!list.contains("STARTTLS"));
         assert!(!list.contains("LOGINDISABLED"));
     }

@@ -3,6 +3,7 @@
 pub mod authority;
 pub mod connect;
 pub mod dns;
+pub mod exporter;
 pub mod limit;
 pub mod listen;
 mod record;

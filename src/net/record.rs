@@ -1,6 +1,7 @@
 //! The TLS of one connection as a machine: wire bytes in, plain bytes out, and back.
 //! Touches no socket and keeps no buffer while nothing is half done.
 
+use super::exporter::{Binding, Exporter};
 use crate::wire::Input;
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
@@ -35,8 +36,13 @@ macro_rules! either {
 
 impl Records {
     pub fn server(config: Arc<ServerConfig>) -> io::Result<Records> {
-        let connection = UnbufferedServerConnection::new(config).map_err(broken)?;
-        Ok(Records::Server(End::new(connection)))
+        let exporter = Arc::new(Exporter::default());
+        let mut config = ServerConfig::clone(&config);
+        config.key_log = exporter.clone();
+        let connection = UnbufferedServerConnection::new(Arc::new(config)).map_err(broken)?;
+        let mut end = End::new(connection);
+        end.exporter = Some(exporter);
+        Ok(Records::Server(end))
     }
 
     /// What it says first is in `out`.
@@ -53,6 +59,11 @@ impl Records {
 
     pub fn is_handshaking(&self) -> bool {
         either!(self, end => end.handshaking)
+    }
+
+    /// What a login can be bound to, after the handshake; of a server, under TLS 1.3 alone.
+    pub fn binding(&self) -> Option<Binding> {
+        either!(self, end => end.binding)
     }
 
     /// Whether the peer has said goodbye: nothing more will come.
@@ -125,6 +136,9 @@ pub struct End<M> {
     partial: Vec<u8>,
     /// Plain bytes that came with the end of the handshake.
     early: Vec<u8>,
+    /// Of a server, until the handshake is over.
+    exporter: Option<Arc<Exporter>>,
+    binding: Option<Binding>,
     handshaking: bool,
     ended: bool,
     /// After an error rustls must not be asked for anything but its alert, and that once.
@@ -137,6 +151,8 @@ impl<M: Machine> End<M> {
             connection,
             partial: Vec::new(),
             early: Vec::new(),
+            exporter: None,
+            binding: None,
             handshaking: true,
             ended: false,
             failed: false,
@@ -202,6 +218,9 @@ impl<M: Machine> End<M> {
                 Ok(ConnectionState::BlockedHandshake) => done = true,
                 Ok(ConnectionState::WriteTraffic(_)) => {
                     self.handshaking = false;
+                    if let Some(exporter) = self.exporter.take() {
+                        self.binding = exporter.take();
+                    }
                     done = true;
                 }
                 Ok(_) => return Err(broken("early data was not offered")),

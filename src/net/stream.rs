@@ -1,6 +1,7 @@
 //! One connection's stream, plain or TLS, every read and write under a deadline.
 //! The only file that reads sockets.
 
+use crate::net::exporter::Binding;
 use crate::net::limit::Pass;
 use crate::net::record::{MAX_PLAIN, MAX_SEALED, MAX_WIRE, Records};
 use crate::net::tls::Tls;
@@ -154,6 +155,11 @@ impl Stream {
 
     pub fn is_tls(&self) -> bool {
         self.tls.is_some()
+    }
+
+    /// `tls-exporter` of RFC 9266: what a login can be bound to, under TLS 1.3 alone.
+    pub fn binding(&self) -> Option<Binding> {
+        self.tls.as_ref().and_then(|tls| tls.binding())
     }
 
     /// Waits for bytes and appends them to `input`, [`MAX_RECEIVE`] at most a call. `Ok(0)`

@@ -390,3 +390,33 @@ fn a_waiting_client_hears_the_goodbye() {
     blocking(client).read_to_string(&mut all).unwrap();
     assert_eq!(all, "* BYE going down\r\n");
 }
+
+#[test]
+fn both_ends_have_the_same_binding_under_tls_1_3() {
+    for (version, bound) in [
+        (&rustls::version::TLS13, true),
+        (&rustls::version::TLS12, false),
+    ] {
+        block_on(async {
+            let dir = tempfile::tempdir().unwrap();
+            let tls = Tls::local(dir.path(), "mail.example.org").unwrap();
+            let config = client_config(dir.path(), &[version]);
+            let (mut stream, client) = Stream::pair().unwrap();
+            let client = thread::spawn(move || {
+                let mut client = tls_client(blocking(client), config, "mail.example.org");
+                client.write_all(b"hello").unwrap();
+                let label = b"EXPORTER-Channel-Binding";
+                let exported = client
+                    .conn
+                    .export_keying_material([0; 32], label, Some(b""));
+                (exported.unwrap(), client)
+            });
+            stream.start_tls(&tls).await.unwrap();
+            // Under TLS 1.2 the server's last words ride with the wait.
+            let received = stream.receive(&mut Input::new(), SECOND).await;
+            assert_eq!(received.unwrap(), 5);
+            let (exported, _client) = client.join().unwrap();
+            assert_eq!(stream.binding(), bound.then_some(exported));
+        });
+    }
+}

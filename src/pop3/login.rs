@@ -1,6 +1,6 @@
 //! AUTH, USER and PASS (RFC 5034, RFC 1939), with the response codes of RFC 3206.
 
-use super::session::{Ask, Asked, Next, Phase, Session, Step, mechanism_names};
+use super::session::{Ask, Asked, Next, Phase, Session, Step};
 use super::text::Text;
 use crate::sasl::dialogue::{self, Dialogue};
 use crate::sasl::{self, Denial, Mechanism, Turn};
@@ -15,7 +15,7 @@ impl Session {
     pub(super) fn mechanisms(&mut self, out: &mut Vec<u8>) -> Next {
         self.ok(Text::Mechanisms, out);
         if self.may_log_in() {
-            for mechanism in Mechanism::ALL {
+            for mechanism in Mechanism::offered(self.binding.is_some()) {
                 out.extend_from_slice(mechanism.name().as_bytes());
                 out.extend_from_slice(b"\r\n");
             }
@@ -30,10 +30,13 @@ impl Session {
         initial: Option<&str>,
         out: &mut Vec<u8>,
     ) -> Next {
-        let Some(mechanism) = Mechanism::parse(mechanism) else {
-            return self.err_with(None, Text::MechanismsAre, &[&mechanism_names()], out);
+        let bound = self.binding.is_some();
+        let Some(mechanism) = Mechanism::find(mechanism, bound) else {
+            let names = Mechanism::names(bound);
+            return self.err_with(None, Text::MechanismsAre, &[&names], out);
         };
-        let mut dialogue = Dialogue::new(mechanism, self.nonces.fresh());
+        let dialogue = Dialogue::new(mechanism, self.nonces.fresh());
+        let mut dialogue = dialogue.bind(self.binding);
         let turn = dialogue.start(initial);
         self.login_turn(Some(dialogue), turn, out)
     }

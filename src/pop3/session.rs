@@ -85,6 +85,7 @@ pub struct Session {
     pub(super) input: Input,
     pub(super) phase: Phase,
     pub(super) nonces: Nonces,
+    pub(super) binding: Option<sasl::Binding>,
     /// What USER named.
     pub(super) user: Option<String>,
     pub(super) login_failures: u32,
@@ -145,6 +146,7 @@ impl Session {
     pub fn new(config: Config) -> Session {
         Session {
             nonces: Nonces::new(config.seed),
+            binding: None,
             config,
             input: Input::new(),
             phase: Phase::Greeting,
@@ -165,6 +167,11 @@ impl Session {
 
     pub fn account(&self) -> Option<&Account> {
         self.account.as_ref()
+    }
+
+    /// What a login can be bound to; called when TLS has begun.
+    pub fn bind(&mut self, binding: Option<sasl::Binding>) {
+        self.binding = binding;
     }
 
     /// Goes as far as it can without the world; replies are appended to `out`.
@@ -377,7 +384,7 @@ impl Session {
         self.ok(Text::Capabilities, out);
         let mut lines = vec!["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING"];
         lines.extend(["UTF8 USER", "LANG"]);
-        let sasl = format!("SASL {}", mechanism_names());
+        let sasl = format!("SASL {}", Mechanism::names(self.binding.is_some()));
         let delay = format!("LOGIN-DELAY {}", self.config.login_delay);
         let before_login = self.maildrop.is_none();
         if before_login && self.may_log_in() {
@@ -421,10 +428,6 @@ impl Session {
     pub(super) fn may_log_in(&self) -> bool {
         self.config.tls || self.config.plain_login
     }
-}
-
-pub(super) fn mechanism_names() -> String {
-    Mechanism::ALL.map(Mechanism::name).join(" ")
 }
 
 #[cfg(test)]

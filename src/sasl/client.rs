@@ -85,7 +85,8 @@ impl Client {
                     (message.into_bytes(), State::Done)
                 }
                 Mechanism::Login => (user.clone().into_bytes(), State::Named),
-                Mechanism::ScramSha256 => {
+                // -PLUS is never chosen.
+                Mechanism::ScramSha256 | Mechanism::ScramSha256Plus => {
                     let bare = format!("n={},r={nonce}", escaped(user));
                     let message = format!("{GS2_HEADER}{bare}");
                     (message.into_bytes(), State::First { nonce, bare })

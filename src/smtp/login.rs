@@ -20,11 +20,13 @@ impl Session {
         if let Err(reply) = self.may_start_login() {
             return self.say(reply, out);
         }
-        let Some(mechanism) = Mechanism::parse(mechanism) else {
-            let text = "Mechanisms are PLAIN, LOGIN and SCRAM-SHA-256";
-            return self.say(Reply::new(504, "5.5.4", text), out);
+        let bound = self.binding.is_some();
+        let Some(mechanism) = Mechanism::find(mechanism, bound) else {
+            let text = format!("The mechanisms are {}", Mechanism::names(bound));
+            return self.say(Reply::with(504, "5.5.4", text), out);
         };
-        let mut dialogue = Dialogue::new(mechanism, self.nonces.fresh());
+        let dialogue = Dialogue::new(mechanism, self.nonces.fresh());
+        let mut dialogue = dialogue.bind(self.binding);
         let turn = dialogue.start(initial.as_deref());
         self.login_turn(dialogue, turn, out)
     }

@@ -108,6 +108,7 @@ async fn drive(
         device: device.map(|(_, trusted)| trusted),
         seed: random().map_err(io::Error::other)?,
     });
+    session.bind(stream.binding());
     let mut out = Vec::new();
     let mut message: Option<Upload> = None;
     let mut refused = 0;
@@ -178,6 +179,7 @@ async fn drive(
                 stream.send_out(&mut out).await?;
                 stream.start_tls(&context.tls).await?;
                 session.tls_started();
+                session.bind(stream.binding());
             }
             Step::Close => return stream.send_out(&mut out).await,
         }

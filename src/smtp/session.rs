@@ -167,6 +167,7 @@ pub struct Session {
     pub(super) grants: Vec<Grant>,
     pub(super) login_failures: u32,
     pub(super) nonces: Nonces,
+    pub(super) binding: Option<sasl::Binding>,
     pub(super) transaction: Option<Transaction>,
     /// Refusals since the last message.
     pub(super) errors: u32,
@@ -237,6 +238,7 @@ impl Session {
             grants: Vec::new(),
             login_failures: 0,
             nonces: Nonces::new(config.seed),
+            binding: None,
             config,
             input: Input::new(),
             lent: 0,
@@ -268,6 +270,11 @@ impl Session {
     /// Who submits: a login or a device.
     pub fn author(&self) -> Option<&Author> {
         self.author.as_ref()
+    }
+
+    /// What a login can be bound to; called when TLS has begun.
+    pub fn bind(&mut self, binding: Option<sasl::Binding>) {
+        self.binding = binding;
     }
 
     /// Whom else the account may send as that is being granted the login.
@@ -533,7 +540,7 @@ impl Session {
             lines.push("DSN".into());
         }
         if self.config.role.needs_login() && self.may_log_in() {
-            let names = Mechanism::ALL.map(Mechanism::name).join(" ");
+            let names = Mechanism::names(self.binding.is_some());
             lines.push(format!("AUTH {names}"));
         }
         if !self.config.tls {

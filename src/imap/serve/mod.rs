@@ -67,12 +67,13 @@ enum Woken {
 impl Driver {
     fn new(context: Arc<Context>, stream: Stream) -> Driver {
         let settings = &context.settings;
-        let session = Session::new(Config {
+        let mut session = Session::new(Config {
             hostname: settings.hostname.clone(),
             tls: stream.is_tls(),
             plain_login: settings.plain_login_on_loopback && stream.peer().is_loopback(),
             append_limit: settings.max_message_size,
         });
+        session.bind(stream.binding());
         Driver {
             context,
             stream,
@@ -182,6 +183,7 @@ impl Driver {
         self.session.input().clear();
         self.stream.start_tls(&self.context.tls).await?;
         self.session.tls_started();
+        self.session.bind(self.stream.binding());
         Ok(())
     }
 
@@ -190,7 +192,8 @@ impl Driver {
             Ask::Exchange { mechanism } => {
                 let bytes: [u8; 18] = random().map_err(io::Error::other)?;
                 let nonce = STANDARD_NO_PAD.encode(bytes);
-                self.session.begin(Exchange::new(mechanism, nonce));
+                let exchange = Exchange::new(mechanism, nonce);
+                self.session.begin(exchange.bind(self.stream.binding()));
             }
             Ask::Login(ask) => {
                 self.flush().await?;

@@ -39,8 +39,9 @@ impl Session {
         initial: Option<Secret<Vec<u8>>>,
         out: &mut Vec<u8>,
     ) -> Option<Step> {
-        let Some(mechanism) = Mechanism::parse(mechanism) else {
-            let text = "No such mechanism: use PLAIN, LOGIN or SCRAM-SHA-256.";
+        let bound = self.binding.is_some();
+        let Some(mechanism) = Mechanism::find(mechanism, bound) else {
+            let text = "No such mechanism: CAPABILITY names those that there are.";
             self.complete(&Outcome::no(Code::Cannot, text), out);
             return None;
         };

@@ -18,6 +18,7 @@ use crate::imap::framer::{Event, Framer, LineEvent};
 use crate::imap::response::{self, Code, Status};
 use crate::imap::view::{Opened, Report, View};
 use crate::mail::{AccountId, MailboxName, Uid, UidValidity};
+use crate::sasl;
 use crate::wire::Input;
 use authenticate::Login;
 use std::io::Write;
@@ -89,6 +90,7 @@ pub struct Session {
     state: State,
     doing: Doing,
     account: Option<AccountId>,
+    binding: Option<sasl::Binding>,
     /// Of the command at work.
     tag: String,
     /// The command at work is FETCH, STORE or SEARCH by sequence number (RFC 3501, 7.4.1).
@@ -108,12 +110,18 @@ impl Session {
             state: State::Stranger,
             doing: Doing::Commands,
             account: None,
+            binding: None,
             tag: String::new(),
             by_number: false,
             condstore: false,
             bad: 0,
             refused_logins: 0,
         }
+    }
+
+    /// What a login can be bound to; called when TLS has begun.
+    pub fn bind(&mut self, binding: Option<sasl::Binding>) {
+        self.binding = binding;
     }
 
     /// The server speaks first.
@@ -171,6 +179,7 @@ impl Session {
             logged_in: self.is_logged_in(),
             tls: self.config.tls,
             login: self.may_login(),
+            bound: self.binding.is_some(),
             append_limit: self.config.append_limit,
         })
     }
