@@ -152,7 +152,10 @@ impl Committer {
 
     /// After the log was read at the start: makes a checkpoint of that; false if it fails.
     pub fn settle(&mut self) -> bool {
-        let ended = self.transact(true, &mut |_| Ok(Outcome::Keep));
+        let mut ended = self.transact(true, &mut |_| Ok(Outcome::Keep));
+        if matches!(ended, Err(Error::Full)) && self.shared.space.drop_ballast() {
+            ended = self.transact(true, &mut |_| Ok(Outcome::Keep));
+        }
         if ended.is_err() {
             self.since.last = Some(Instant::now());
             self.checkpoint_later();

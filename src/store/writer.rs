@@ -11,6 +11,8 @@ use super::queue::Job;
 use super::segment::lock;
 use super::shared::Shared;
 use super::tx::{Effects, Tx};
+use crate::mail::{MailboxId, Uid};
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -229,7 +231,8 @@ impl Writer {
             .checkpoint_due()
             .is_some_and(|due| due <= Instant::now())
         {
-            match self.shared.space.has_slack(CHECKPOINT_BYTES) {
+            let makes_room = !self.condemned.is_empty();
+            match makes_room || self.shared.space.has_slack(CHECKPOINT_BYTES) {
                 true => self.checkpoint(),
                 false => self.committer.checkpoint_later(),
             }
@@ -243,7 +246,7 @@ impl Writer {
         }
         if self.purging {
             let mut more = false;
-            self.alone(false, &mut |tx| {
+            self.alone(&mut |tx| {
                 more = mailbox::purge(tx, PURGE_BLOCKS)?;
                 Ok(())
             });
@@ -264,28 +267,21 @@ impl Writer {
         );
         drop(handle);
         if let Some(slice) = slice {
-            let applied = self.alone(false, &mut |tx| slice.apply(tx));
+            let applied = self.alone(&mut |tx| slice.apply(tx));
             self.compactor.done(slice, applied);
         }
     }
 
-    /// Makes the database durable, with the \Recent claims: the log before is needed no more.
+    /// Makes the database durable, with the \Recent claims: the log before is needed no more,
+    /// and segments without a row can go. That makes room, so it may take the ballast's.
     fn checkpoint(&mut self) {
         let claims = self.shared.take_recent();
-        let recorded = self.alone(true, &mut |tx| {
-            for (id, uid) in &claims {
-                match tx.mailbox(*id) {
-                    Ok(mut row) if row.recent < uid.get() => {
-                        row.recent = uid.get();
-                        tx.put_mailbox(*id, &row)?;
-                    }
-                    Ok(_) | Err(Error::NoMailbox) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok(())
-        });
-        if !recorded {
+        let mut made = self.try_checkpoint(&claims);
+        if made == Err(Error::Full) && self.shared.space.drop_ballast() {
+            made = self.try_checkpoint(&claims);
+        }
+        if let Err(error) = made {
+            log::warn!("a checkpoint failed: {error}");
             // Not lost: claims made since then are newer.
             let mut recent = lock(&self.shared.recent);
             for (id, uid) in claims {
@@ -295,11 +291,31 @@ impl Writer {
         }
     }
 
+    fn try_checkpoint(&mut self, claims: &HashMap<MailboxId, Uid>) -> Result<()> {
+        let ended = self.committer.transact(true, &mut |tx| {
+            for (id, uid) in claims {
+                match tx.mailbox(*id) {
+                    Ok(mut row) if row.recent < uid.get() => {
+                        row.recent = uid.get();
+                        tx.put_mailbox(*id, &row)?;
+                    }
+                    Ok(_) | Err(Error::NoMailbox) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(Outcome::Keep)
+        })?;
+        if let Ended::Committed(effects, durable) = ended {
+            self.after_commit(effects, durable);
+        }
+        Ok(())
+    }
+
     /// A transaction of the writer's own; false if it failed.
-    fn alone(&mut self, checkpoint: bool, f: &mut dyn FnMut(&mut Tx<'_>) -> Result<()>) -> bool {
+    fn alone(&mut self, f: &mut dyn FnMut(&mut Tx<'_>) -> Result<()>) -> bool {
         let ended = self
             .committer
-            .transact(checkpoint, &mut |tx| f(tx).map(|()| Outcome::Keep));
+            .transact(false, &mut |tx| f(tx).map(|()| Outcome::Keep));
         match ended {
             Ok(Ended::Committed(effects, durable)) => {
                 self.after_commit(effects, durable);
