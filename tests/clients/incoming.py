@@ -2,6 +2,7 @@
 from a double."""
 
 import concurrent.futures
+import imaplib
 import os
 import smtplib
 import socket
@@ -10,7 +11,7 @@ import unittest
 
 import harness
 from dns_double import DnsDouble
-from harness import PASSWORD, Server, binary, wait_for
+from harness import PASSWORD, Server, binary
 
 OFFICE = "office.test"
 ERIN, FRANK = f"erin@{OFFICE}", f"frank@{OFFICE}"
@@ -56,19 +57,13 @@ class Office(Server):
             "--name-server", self.dns.address, "--tarpit", str(self.tarpit), *self.options,
         ]
 
-    @property
-    def ca(self):
-        return os.path.join(self.directory, "tls", "ca.pem") if not self.announces else super().ca
-
     def smtp(self, source="127.0.0.1"):
         return smtplib.SMTP(
             "127.0.0.1", self.base + SMTP, local_hostname="mx.far.test", timeout=60, source_address=(source, 0)
         )
 
     def bodies(self, user="erin", mailbox="INBOX"):
-        """Every message of a mailbox, by POP3's elder sister without TLS on loopback."""
-        import imaplib
-
+        """Every message of a mailbox, by IMAP without TLS, as loopback may."""
         client = imaplib.IMAP4("127.0.0.1", self.base + 143, timeout=60)
         client.login(f"{user}@{OFFICE}", PASSWORD)
         status, count = client.select(mailbox, readonly=True)
@@ -254,13 +249,13 @@ RELAYS = [
 
 
 class NoOpenRelay(unittest.TestCase):
-    def check(self, *options, setup=()):
+    def check(self, *options, setup=(), ports=((SMTP, "EHLO"), (LMTP, "LHLO"), (587, "EHLO"))):
         server = Office(*options)
         for words in setup:
             subprocess.run([binary(), *words, "--dir", server.directory], check=True, capture_output=True)
         server.start()
         try:
-            for port, hello in ((SMTP, "EHLO"), (LMTP, "LHLO"), (587, "EHLO")):
+            for port, hello in ports:
                 for sender in (ERIN, ANN, "", "root@localhost", FRANK):
                     self.try_all(server, port, hello, sender)
             queue = subprocess.run(
@@ -288,6 +283,10 @@ class NoOpenRelay(unittest.TestCase):
 
     def test_with_every_option_of_port_25(self):
         self.check("--greylist", "--dmarc-junk", "--no-direct")
+
+    def test_a_device_that_may_relay_may_not_on_other_ports(self):
+        device = ["device", "add", "scanner", "127.0.0.0/16", "--no-tls", "--relay"]
+        self.check(setup=[device], ports=((SMTP, "EHLO"), (LMTP, "LHLO")))
 
     def test_with_a_route(self):
         route = ["route", "set", "default", "--host", "127.0.0.1", "--port", "1", "--tls", "none"]
