@@ -21,7 +21,7 @@ pub struct CollectorCommand {
 #[derive(FromArgs)]
 #[argh(subcommand)]
 enum Action {
-    Add(Add),
+    Add(Box<Add>),
     List(List),
     Show(Show),
     Remove(Remove),

@@ -202,7 +202,11 @@ impl<'a> Imap<'a> {
                 Event::Continue(challenge) => {
                     let answer = match initial.take() {
                         Some(initial) => initial,
-                        None => exchange.respond(&challenge)?,
+                        None => {
+                            let (on, answer) = exchange.respond(challenge).await?;
+                            exchange = on;
+                            answer
+                        }
                     };
                     self.say(&answer).await?;
                 }

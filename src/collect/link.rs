@@ -80,10 +80,7 @@ impl Link {
             io::ErrorKind::TimedOut
             | io::ErrorKind::UnexpectedEof
             | io::ErrorKind::ConnectionReset => Failure::from(error),
-            _ => {
-                let host = &self.host;
-                Failure::refused(format!("no TLS with {host}: {}", connect::plain(&error)))
-            }
+            _ => Failure::refused(format!("no TLS with {}: {}", self.host, spoken(&error))),
         })
     }
 
@@ -136,6 +133,32 @@ impl Link {
     }
 }
 
+/// What is wrong with a certificate, as its reader's owner needs to know it.
+fn spoken(error: &io::Error) -> String {
+    const KNOWN: [(&str, &str); 5] = [
+        (
+            "UnknownIssuer",
+            "its certificate is signed by no authority that is trusted here; --ca can name one more",
+        ),
+        (
+            "not valid for name",
+            "its certificate is for another name than this",
+        ),
+        (
+            "NotValidForName",
+            "its certificate is for another name than this",
+        ),
+        ("xpired", "its certificate has expired"),
+        (
+            "CaUsedAsEndEntity",
+            "its certificate is an authority's, which no server may use as its own",
+        ),
+    ];
+    let text = error.to_string();
+    let known = KNOWN.iter().find(|(word, _)| text.contains(word));
+    known.map_or_else(|| connect::plain(error), |(_, told)| told.to_string())
+}
+
 async fn resolve(host: &str, resolver: &Resolver) -> Result<Vec<IpAddr>, Failure> {
     if let Ok(address) = host.parse() {
         return Ok(vec![address]);
@@ -152,5 +175,26 @@ async fn resolve(host: &str, resolver: &Resolver) -> Result<Vec<IpAddr>, Failure
     match found.records.is_empty() {
         true => Err(Failure::passing(format!("{host} has no address"))),
         false => Ok(found.records),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::CertificateError;
+
+    #[test]
+    fn what_is_wrong_with_a_certificate_is_said_in_words() {
+        let told = |error: CertificateError| {
+            spoken(&io::Error::other(rustls::Error::InvalidCertificate(error)))
+        };
+        assert!(told(CertificateError::UnknownIssuer).contains("--ca"));
+        assert!(told(CertificateError::NotValidForName).contains("another name"));
+        assert!(told(CertificateError::Expired).contains("expired"));
+        let late = CertificateError::ExpiredContext {
+            time: rustls::pki_types::UnixTime::now(),
+            not_after: rustls::pki_types::UnixTime::now(),
+        };
+        assert!(told(late).contains("expired"));
     }
 }

@@ -55,8 +55,20 @@ impl Exchange {
         Some(Secret::new(BASE64.encode(initial.reveal())))
     }
 
-    /// The answer to a challenge, as a line.
-    pub fn respond(&mut self, challenge: &[u8]) -> Result<Secret<String>, Failure> {
+    /// The answer to a challenge, as a line. The rounds of SCRAM take their time: they are
+    /// not for the executor.
+    pub async fn respond(
+        mut self,
+        challenge: Vec<u8>,
+    ) -> Result<(Exchange, Secret<String>), Failure> {
+        smol::unblock(move || {
+            let answer = self.answer(&challenge)?;
+            Ok((self, answer))
+        })
+        .await
+    }
+
+    fn answer(&mut self, challenge: &[u8]) -> Result<Secret<String>, Failure> {
         self.challenges += 1;
         let wrong = |why: &str| Failure::refused(format!("the provider's login: {why}"));
         if self.challenges > MAX_CHALLENGES {

@@ -111,7 +111,11 @@ impl Pop<'_> {
                 Event::Continue(challenge) => {
                     let answer = match initial.take() {
                         Some(initial) => initial,
-                        None => exchange.respond(&challenge)?,
+                        None => {
+                            let (on, answer) = exchange.respond(challenge).await?;
+                            exchange = on;
+                            answer
+                        }
                     };
                     self.say(&answer).await?;
                 }
