@@ -56,7 +56,9 @@ impl Policy {
                 "version" => version = version.or(Some(value)),
                 "mode" => mode = mode.or(Some(value)),
                 "max_age" => max_age = max_age.or(Some(value)),
-                "mx" if mx.len() < MAX_PATTERNS => mx.push(value.to_ascii_lowercase()),
+                "mx" if !value.is_empty() && mx.len() < MAX_PATTERNS => {
+                    mx.push(value.to_ascii_lowercase())
+                }
                 _ => {}
             }
         }
@@ -202,6 +204,7 @@ mod tests {
             "version: STSv2\nmode: enforce\nmx: a\nmax_age: 1",
             "version: STSv1\nmode: sometimes\nmx: a\nmax_age: 1",
             "version: STSv1\nmode: enforce\nmax_age: 1",
+            "version: STSv1\nmode: enforce\nmx: \nmax_age: 1",
             "version: STSv1\nmode: enforce\nmx: a",
             "version: STSv1\nmode: enforce\nmx: a\nmax_age: -1",
         ] {

@@ -142,12 +142,12 @@ class Taken:
 
 class Peer:
     """A mail server on port 25 of a loopback address. `extensions` are EHLO's; `replies` maps a
-    verb, or a whole line, to another reply; a connection is dropped at the verb `drop`, and
-    "." is the end of the message. `garbage` is said in place of the greeting."""
+    verb, or a whole line, to another reply; a connection is dropped at the verb `drop`, or stalls
+    at the verb `stall`; "." is the end of the message. `garbage` is said in place of the greeting."""
 
-    def __init__(self, ip, extensions=(), tls=None, replies=(), drop=None, garbage=None, port=25):
+    def __init__(self, ip, extensions=(), tls=None, replies=(), drop=None, stall=None, garbage=None, port=25):
         self.extensions, self.tls, self.replies, self.drop = list(extensions), tls, dict(replies), drop
-        self.garbage = garbage
+        self.stall, self.garbage = stall, garbage
         self.taken, self.connections, self.lines = [], 0, []
         peer = self
 
@@ -184,6 +184,9 @@ class Peer:
             verb = line.split(" ")[0].upper()
             self.lines.append(line)
             if self.drop == verb:
+                return
+            if self.stall == verb:
+                time.sleep(60)
                 return
             reply = self.replies.get(line) or self.replies.get(verb)
             if reply and not (verb == "RCPT" and not line.upper().startswith("RCPT")):
@@ -223,6 +226,9 @@ class Peer:
                     body = (b"\r\n" + body)[2:-3].replace(b"\r\n..", b"\r\n.")
                     body = body[1:] if body.startswith(b"..") else body
                 if self.drop == ".":
+                    return
+                if self.stall == ".":
+                    time.sleep(60)
                     return
                 reply = self.replies.get(".")
                 if not reply:

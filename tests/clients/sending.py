@@ -293,6 +293,18 @@ class Direct(Sending):
         self.submit("bob@refused.test", text("bob", "refused"))
         self.assertIn("Status: 5.7.1", self.notice("bob@refused.test"))
 
+    def test_a_server_that_stalls_holds_up_nobody_else(self):
+        stalled = []
+        for n, verb in enumerate(("EHLO", "MAIL", "DATA", ".")):
+            stalled.append(self.peer(f"stall{n}.test", stall=verb, extensions=["PIPELINING"]))
+            self.submit(f"bob@stall{n}.test", text("bob", f"stall{n}"))
+        wait_for(lambda: all(peer.connections for peer in stalled), 20, message="not all were tried")
+        swift = self.peer("swift.test")
+        for n in range(5):
+            self.submit("bob@swift.test", text("bob", f"swift{n}"))
+        self.taken(swift, 5)
+        self.assertEqual([peer.taken for peer in stalled], [[]] * 4)
+
     def test_connections_are_used_again(self):
         for name, tls in (("again.test", None), ("again-tls.test", self.authority.context("again.test"))):
             peer = self.peer(name, extensions=["PIPELINING"], tls=tls)

@@ -3,6 +3,8 @@
 use super::{Random, fuzz};
 use pillarbox::address::Address;
 use pillarbox::mail::outgoing::{Envelope, Notify, Outcome};
+use pillarbox::queue::policy::{Policy, http_body, record_id};
+use pillarbox::queue::route::Route;
 use pillarbox::sasl::client::Login;
 use pillarbox::secret::Secret;
 use pillarbox::smtp::client::session::{Config, Session, Step, TlsUse};
@@ -141,5 +143,26 @@ fn stuffing() {
         );
         let end = out.windows(5).position(|it| it == b"\r\n.\r\n");
         assert_eq!(end, Some(out.len() - 5));
+    });
+}
+
+#[test]
+fn policies() {
+    let seeds: [&[u8]; 3] = [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\nversion: STSv1\r\nmode: enforce\r\nmx: *.a.test\r\nmax_age: 9\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nversi\r\n2;x\r\non\r\n0\r\n\r\n",
+        b"version: STSv1\nmode: none\nmax_age: 99999999999\nmx: a\nmx: b\n",
+    ];
+    fuzz("mta-sts policies", &seeds, |bytes| {
+        let body = http_body(bytes, true);
+        let text = body.unwrap_or_else(|| String::from_utf8_lossy(bytes).into_owned());
+        if let Some(policy) = Policy::parse(&text, "id") {
+            let (fetched, again) = Policy::decode(&policy.encode(5)).expect("our own");
+            assert_eq!((fetched, &again), (5, &policy));
+            assert!(!policy.allows(""));
+        }
+        let _ = Policy::decode(bytes);
+        let _ = record_id(&[bytes.to_vec()]);
+        let _ = Route::decode(bytes);
     });
 }
