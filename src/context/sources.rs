@@ -88,7 +88,7 @@ impl Sources {
             it.since + time > now
         };
         let mut known = self.lock();
-        make_room(&mut known.grey, &lasts);
+        make_room(&mut known.grey, lasts);
         let key = (masked(peer, 24), sender.to_owned(), recipient.to_owned());
         let first = Grey {
             since: now,

@@ -67,7 +67,7 @@ async fn run(context: &Context, stream: &mut Stream, role: Role, implicit_tls: b
 
 /// A message on its way into the store.
 enum Upload {
-    Staging(Staging),
+    Staging(Box<Staging>),
     Arrival(Box<Arrival>),
 }
 
@@ -232,7 +232,7 @@ async fn answer(
                     incoming::take(context, stream, *arrival, *commit).await
                 }
                 Some(Upload::Staging(staging)) => {
-                    deliver(context, staging, sender.account, *commit).await
+                    deliver(context, *staging, sender.account, *commit).await
                 }
                 None => Err(Trouble::Later),
             };
@@ -275,7 +275,7 @@ async fn begin(
     let staging = staging.map_err(|error| trouble(&error))?;
     Ok(match role {
         Role::Incoming => Upload::Arrival(Box::new(Arrival::new(context, staging))),
-        Role::Submission | Role::Lmtp => Upload::Staging(staging),
+        Role::Submission | Role::Lmtp => Upload::Staging(Box::new(staging)),
     })
 }
 
