@@ -8,6 +8,7 @@
 //! [`Stream::authenticated`]: crate::net::stream::Stream::authenticated
 
 pub mod maildrops;
+pub mod rates;
 pub mod sources;
 
 use crate::login::Login;
@@ -16,6 +17,7 @@ use crate::net::tls::Tls;
 use crate::settings::Settings;
 use crate::store::Store;
 use maildrops::Maildrops;
+use rates::Rates;
 use sources::Sources;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,6 +33,8 @@ pub struct Context {
     pub maildrops: Maildrops,
     /// Who sends mail in; `Sources::default()` at start.
     pub sources: Sources,
+    /// How much accounts send; `Rates::default()` at start.
+    pub rates: Rates,
     /// The data directory: what is too large for memory waits there.
     pub dir: PathBuf,
 }

@@ -72,6 +72,7 @@ impl Server {
             tls: tls.clone(),
             resolver,
             maildrops: Maildrops::default(),
+            rates: Default::default(),
             sources: Sources::default(),
             dir: std::path::absolute(dir)?,
         });

@@ -59,6 +59,12 @@ pub struct Serve {
     /// seconds from one POP3 login of an account to the next (default 0: no limit)
     #[argh(option, default = "0")]
     pop3_login_delay: u32,
+    /// messages that one account may submit in an hour (default 0: no limit)
+    #[argh(option, default = "0")]
+    max_messages_per_hour: u32,
+    /// recipients to which one account may submit in a day (default 0: no limit)
+    #[argh(option, default = "0")]
+    max_recipients_per_day: u32,
     /// certificate authorities to trust when sending mail, beside the system's, PEM
     #[argh(option)]
     tls_authorities: Option<PathBuf>,
@@ -89,6 +95,8 @@ impl Serve {
             give_up_after: self.give_up_after,
             tls_certificate: self.tls_certificate,
             tls_key: self.tls_key,
+            max_messages_per_hour: self.max_messages_per_hour,
+            max_recipients_per_day: self.max_recipients_per_day,
             pop3_login_delay: Duration::from_secs(u64::from(self.pop3_login_delay)),
             tls_authorities: self.tls_authorities,
             greylist: self.greylist,

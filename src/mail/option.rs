@@ -7,6 +7,8 @@ use std::fmt::Write;
 pub struct AccountOptions {
     pub pop3_delete: Deletion,
     pub pop3_order: Order,
+    /// Whether submitted mail is filed in Sent.
+    pub sent_copy: bool,
 }
 
 /// What POP3's DELE comes to at QUIT.
@@ -41,12 +43,15 @@ const ORDERS: [(Order, &str); 2] = [
     (Order::Descending, "descending"),
 ];
 
+const SWITCH: [(bool, &str); 2] = [(false, "off"), (true, "on")];
+
 impl AccountOptions {
     /// Sets one by name. The error is a sentence for the owner.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         match name {
             "pop3-delete" => self.pop3_delete = find(&DELETIONS, name, value)?,
             "pop3-order" => self.pop3_order = find(&ORDERS, name, value)?,
+            "sent-copy" => self.sent_copy = find(&SWITCH, name, value)?,
             _ => {
                 let names: Vec<&str> = self.rows().iter().map(|(name, _)| *name).collect();
                 let names = names.join(", ");
@@ -61,6 +66,7 @@ impl AccountOptions {
         vec![
             ("pop3-delete", name(&DELETIONS, self.pop3_delete)),
             ("pop3-order", name(&ORDERS, self.pop3_order)),
+            ("sent-copy", name(&SWITCH, self.sent_copy)),
         ]
     }
 
@@ -105,7 +111,11 @@ mod tests {
     fn options_are_read_as_they_were_written() {
         let mut options = AccountOptions::default();
         assert_eq!(AccountOptions::decode(&options.encode()), options);
-        for (name, value) in [("pop3-delete", "trash"), ("pop3-order", "descending")] {
+        for (name, value) in [
+            ("pop3-delete", "trash"),
+            ("pop3-order", "descending"),
+            ("sent-copy", "on"),
+        ] {
             options.set(name, value).unwrap();
         }
         assert_eq!(options.pop3_delete, Deletion::Trash);

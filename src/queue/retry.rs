@@ -49,7 +49,9 @@ impl Policy {
     ) -> (Status, Option<Event>) {
         match outcome {
             Outcome::Delivered { reply, notifies } => {
-                let tell = recipient.notify.success && !notifies;
+                // RFC 2852, 4: with a trace each relaying is told, whoever else tells of it.
+                let trace = attempt.envelope.deliver_by.is_some_and(|by| by.trace);
+                let tell = trace || (recipient.notify.success && !notifies);
                 (Status::Delivered(reply), tell.then_some(Event::Relayed))
             }
             Outcome::Failed(reply) => failed(recipient, reply),
@@ -291,6 +293,18 @@ mod tests {
         ] {
             assert_eq!(POLICY.settle(&attempt, who, outcome).1, expected);
         }
+        let by = DeliverBy {
+            until: 500_000,
+            returns: true,
+            trace: true,
+        };
+        let traced = Envelope {
+            deliver_by: Some(by),
+            ..Envelope::default()
+        };
+        let attempt = self::attempt(&traced, 432_000);
+        let told = POLICY.settle(&attempt, &quiet, delivered(true)).1;
+        assert_eq!(told, Some(Event::Relayed));
     }
 
     #[test]

@@ -167,6 +167,10 @@ pub struct Settings {
     /// Shortest time from one POP3 login of an account to the next (LOGIN-DELAY of RFC 2449,
     /// 6.5); whole seconds, 0 for none.
     pub pop3_login_delay: Duration,
+    /// Messages that one account may submit in an hour; 0 for no limit.
+    pub max_messages_per_hour: u32,
+    /// Recipients to which one account may submit in a day; 0 for no limit.
+    pub max_recipients_per_day: u32,
     /// SMTP between commands; RFC 5321, 4.5.3.2.7 asks for 5 min at least.
     pub smtp_timeout: Duration,
     /// How long one chunk of output may wait for a client that does not read.
@@ -207,6 +211,8 @@ impl Default for Settings {
             imap_timeout: Duration::from_secs(30 * 60),
             pop3_timeout: Duration::from_secs(10 * 60),
             pop3_login_delay: Duration::ZERO,
+            max_messages_per_hour: 0,
+            max_recipients_per_day: 0,
             smtp_timeout: Duration::from_secs(5 * 60),
             write_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(10),

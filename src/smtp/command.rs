@@ -3,7 +3,7 @@
 
 use super::reply::Reply;
 use crate::address::Address;
-use crate::mail::outgoing::{Body, Envelope, Notify, Ret};
+use crate::mail::outgoing::{Body, DeliverBy, Envelope, Notify, Ret};
 
 /// Longest name of a client in EHLO, bytes.
 const MAX_CLIENT_NAME: usize = 255;
@@ -46,6 +46,8 @@ pub struct Mail {
     /// `None` is the null path `<>`.
     pub sender: Option<Path>,
     pub size: Option<u64>,
+    /// BY: seconds from now, and what then; `until` of it is still to come.
+    pub deliver_by: Option<DeliverBy>,
     /// All that the next server is told.
     pub envelope: Envelope,
 }
@@ -167,7 +169,11 @@ fn mail(argument: &str) -> Result<Mail, Reply> {
             ("ENVID", Some(value)) if is_xtext(value) && value.len() <= MAX_ENVID => {
                 mail.envelope.envelope_id = Some(decoded(value));
             }
+            ("REQUIRETLS", None) => mail.envelope.require_tls = true,
+            ("MT-PRIORITY", Some(value)) => mail.envelope.priority = priority(value)?,
+            ("BY", Some(value)) => mail.deliver_by = Some(deliver_by(value)?),
             ("SIZE" | "BODY" | "SMTPUTF8" | "AUTH" | "RET" | "ENVID", _) => return Err(SYNTAX),
+            ("REQUIRETLS" | "MT-PRIORITY" | "BY", _) => return Err(SYNTAX),
             _ => return Err(unknown_parameter(&keyword)),
         }
     }
@@ -195,6 +201,39 @@ fn body(value: &str) -> Result<Body, Reply> {
         // RFC 3030, 3: BINARYMIME is not offered.
         _ => Err(Reply::new(504, "5.5.4", "BODY is 7BIT or 8BITMIME")),
     }
+}
+
+/// `-9` to `9` (RFC 6710, 4.1).
+fn priority(value: &str) -> Result<i8, Reply> {
+    let digits = value.strip_prefix('-').unwrap_or(value);
+    match value.parse() {
+        Ok(priority @ -9..=9) if digits.len() == 1 => Ok(priority),
+        _ => Err(SYNTAX),
+    }
+}
+
+/// `by-time ";" by-mode [by-trace]` (RFC 2852, 4). A message that is to come back must have
+/// some time.
+fn deliver_by(value: &str) -> Result<DeliverBy, Reply> {
+    let (time, mode) = value.split_once(';').ok_or(SYNTAX)?;
+    let digits = time.strip_prefix(['-', '+']).unwrap_or(time);
+    let fits = (1..=9).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+    let until: i64 = time.parse().ok().filter(|_| fits).ok_or(SYNTAX)?;
+    let (returns, trace) = match mode.to_ascii_uppercase().as_str() {
+        "N" => (false, false),
+        "NT" => (false, true),
+        "R" => (true, false),
+        "RT" => (true, true),
+        _ => return Err(SYNTAX),
+    };
+    if returns && until <= 0 {
+        return Err(SYNTAX);
+    }
+    Ok(DeliverBy {
+        until,
+        returns,
+        trace,
+    })
 }
 
 fn ret(value: &str) -> Result<Ret, Reply> {
@@ -225,7 +264,7 @@ fn recipient(argument: &str) -> Result<(Recipient, Wishes), Reply> {
     Ok((recipient, wishes))
 }
 
-fn unknown_parameter(keyword: &str) -> Reply {
+pub fn unknown_parameter(keyword: &str) -> Reply {
     Reply::with(
         555,
         "5.5.4",
@@ -458,6 +497,39 @@ mod tests {
             quoted.map(|path| path.address.local().into()),
             Some("a>\"b".to_string())
         );
+    }
+
+    #[test]
+    fn mail_says_when_how_and_how_urgently() {
+        let mail = mail_of("MAIL FROM:<a@b.de> REQUIRETLS MT-PRIORITY=-3 BY=+120;rt");
+        let by = DeliverBy {
+            until: 120,
+            returns: true,
+            trace: true,
+        };
+        assert_eq!(mail.deliver_by, Some(by));
+        assert_eq!(
+            (mail.envelope.priority, mail.envelope.require_tls),
+            (-3, true)
+        );
+        let late = mail_of("MAIL FROM:<a@b.de> BY=-120;N").deliver_by;
+        assert_eq!(late.map(|by| (by.until, by.returns)), Some((-120, false)));
+        for wrong in [
+            "REQUIRETLS=1",
+            "MT-PRIORITY",
+            "MT-PRIORITY=10",
+            "MT-PRIORITY=+1",
+            "MT-PRIORITY=-",
+            "BY=0;R",
+            "BY=-1;R",
+            "BY=1234567890;R",
+            "BY=10",
+            "BY=10;X",
+            "BY=;N",
+            "BY=--1;N",
+        ] {
+            assert_eq!(code(&format!("MAIL FROM:<a@b.de> {wrong}")), 501, "{wrong}");
+        }
     }
 
     #[test]

@@ -15,19 +15,20 @@ use crate::address::Address;
 use crate::context::Context;
 use crate::mail::addressing::Device;
 use crate::mail::outgoing::ROUTES;
-use crate::mail::{AccountId, DateTime, FlagNames, MailboxName};
+use crate::mail::{AccountId, DateTime, FlagNames, Flags, MailboxName, SpecialUse};
 use crate::message::notice::{self, Delivered};
 use crate::net::stream::Stream;
 use crate::recipient::{self, Resolved};
 use crate::sasl::Verdict;
 use crate::secret::random;
 use crate::settings::Settings;
-use crate::store::{self, Delivery, NewItem, Staging};
+use crate::store::{self, Delivery, NewItem, Snapshot, Staging};
 use arrival::Arrival;
 use async_io::Timer;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Replies to a pipelined group are collected to this much, bytes.
 const MAX_OUTPUT: usize = 16 * 1024;
@@ -213,10 +214,13 @@ async fn answer(
             Answer::Recipient(
                 match is_stranger(context, stream, sender, &found, &address) {
                     true => Err(NoRecipient::Trouble(Trouble::Wait(STRANGER))),
-                    false => found,
+                    false => found.and_then(|found| within_rate(context, sender, found)),
                 },
             )
         }
+        Ask::Begin { .. } if !may_begin(context, sender) => Answer::Begun(Err(Trouble::Wait(
+            "This account has sent as many messages as it may in an hour; try later",
+        ))),
         Ask::Begin { size } => {
             Answer::Begun(match begin(context, stream, sender.role, size).await {
                 Ok(upload) => {
@@ -395,7 +399,7 @@ async fn deliver(
         envelope: commit.envelope,
         recipients: commit.remote,
     });
-    let deliveries = commit
+    let mut deliveries: Vec<Delivery> = commit
         .local
         .into_iter()
         .map(|(account, mailbox)| Delivery {
@@ -404,12 +408,61 @@ async fn deliver(
             flags: FlagNames::default(),
         })
         .collect();
+    if let Some(account) = account {
+        let copy = context.store.look(|snapshot| sent_copy(snapshot, account));
+        deliveries.extend(copy.map_err(|error| trouble(&error))?);
+    }
     let delivered = async {
         let staged = staging.finish().await?;
         let delivered = context.store.deliver(staged, now(), deliveries, queued);
         delivered.await.map(|_| ())
     };
     delivered.await.map_err(|error| trouble(&error))
+}
+
+/// The copy for the sender's own Sent, if the account has that option.
+fn sent_copy(snapshot: &Snapshot, account: AccountId) -> store::Result<Option<Delivery>> {
+    if !snapshot.account_options(account)?.sent_copy {
+        return Ok(None);
+    }
+    let mailboxes = snapshot.mailboxes(account)?;
+    let sent = mailboxes
+        .into_iter()
+        .find(|it| it.special_use == Some(SpecialUse::Sent));
+    let mailbox = match sent {
+        Some(sent) => sent.name,
+        None => MailboxName::parse("Sent").map_err(|_| store::Error::NoMailbox)?,
+    };
+    Ok(Some(Delivery {
+        account,
+        mailbox,
+        flags: FlagNames {
+            system: Flags::SEEN,
+            keywords: Vec::new(),
+        },
+    }))
+}
+
+/// Whether the account may send one more message in this hour.
+fn may_begin(context: &Context, sender: &Sender) -> bool {
+    let limit = context.settings.max_messages_per_hour;
+    sender
+        .account
+        .is_none_or(|account| context.rates.message(account, Instant::now(), limit))
+}
+
+/// Refuses one recipient more than the account may have in this day.
+fn within_rate(context: &Context, sender: &Sender, found: Found) -> Result<Found, NoRecipient> {
+    let limit = context.settings.max_recipients_per_day;
+    let within = sender
+        .account
+        .is_none_or(|account| context.rates.recipient(account, Instant::now(), limit));
+    match within {
+        true => Ok(found),
+        false => Err(NoRecipient::Trouble(Trouble::Wait(
+            "This account has sent to as many recipients as it may in a day; try later",
+        ))),
+    }
 }
 
 /// Puts the notice of a delivery into the sender's own INBOX: who submits has one here.

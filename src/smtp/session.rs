@@ -539,6 +539,13 @@ impl Session {
         if self.config.role.offers_dsn() {
             lines.push("DSN".into());
         }
+        lines.push(format!("LIMITS RCPTMAX={}", self.config.max_recipients));
+        if self.config.role == Role::Submission {
+            lines.extend(["MT-PRIORITY".into(), "DELIVERBY".into()]);
+            if self.config.tls {
+                lines.push("REQUIRETLS".into());
+            }
+        }
         if self.config.role.needs_login() && self.may_log_in() {
             let names = Mechanism::names(self.binding.is_some());
             lines.push(format!("AUTH {names}"));

@@ -1,6 +1,6 @@
 //! MAIL, RCPT and the end of a message: the envelope of one transaction.
 
-use super::command::{Mail, Path, Recipient, Wishes, needs_smtputf8};
+use super::command::{Mail, Path, Recipient, Wishes, needs_smtputf8, unknown_parameter};
 use super::incoming::{Incoming, too_large};
 use super::reply::Reply;
 use super::role::Role;
@@ -8,7 +8,7 @@ use super::session::{
     Arrived, Ask, Asked, Commit, Found, Next, NoRecipient, Phase, Session, Trouble, sequence,
 };
 use crate::address::{Address, Domain};
-use crate::mail::outgoing::{self, Body, Status};
+use crate::mail::outgoing::{self, Body, DeliverBy, Status};
 use crate::mail::{AccountId, MailboxName};
 use crate::message::notice::{self, Delivered};
 use std::collections::BTreeSet;
@@ -74,6 +74,20 @@ impl Session {
         }
         if self.transaction.is_some() {
             return Err(sequence("One MAIL at a time; RSET ends this one"));
+        }
+        let submits = self.config.role == Role::Submission;
+        for (keyword, given, offered) in [
+            (
+                "REQUIRETLS",
+                mail.envelope.require_tls,
+                submits && self.config.tls,
+            ),
+            ("MT-PRIORITY", mail.envelope.priority != 0, submits),
+            ("BY", mail.deliver_by.is_some(), submits),
+        ] {
+            if given && !offered {
+                return Err(unknown_parameter(keyword));
+            }
         }
         let limit = self.config.max_message_size;
         if mail.size.is_some_and(|size| size > limit) {
@@ -286,6 +300,10 @@ impl Transaction {
         if self.incoming.as_ref().is_some_and(Incoming::is_eight_bit) {
             envelope.body = envelope.body.max(Body::EightBitMime);
         }
+        envelope.deliver_by = self.mail.deliver_by.map(|by| DeliverBy {
+            until: self.begun.saturating_add(by.until),
+            ..by
+        });
         let next = envelope
             .hold_until
             .map_or(self.begun, |it| it.max(self.begun));

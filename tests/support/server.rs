@@ -55,6 +55,7 @@ impl Server {
             tls: tls(),
             resolver: Resolver::new(ResolverConfig::servers([])),
             maildrops: Maildrops::default(),
+            rates: Default::default(),
             sources: Sources::default(),
             dir: dir.path().to_path_buf(),
         });

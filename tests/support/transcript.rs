@@ -17,7 +17,8 @@
 //! - `!count USER MAILBOX N`; `!flags USER MAILBOX N FLAG...`; `!stored USER MAILBOX N`
 //!   followed by `M: ` lines, the whole message or, where `M...` ends them, its beginning.
 //! - `!control WORD...` is a request as the CLI makes it; `!queued ADDRESS...`: who the
-//!   newest message in the queue is for; `!queued` alone: there is none.
+//!   newest message in the queue is for; `!queued` alone: there is none; `!promised [tls]
+//!   priority=N [by=SECONDS [returns] [trace]]`: what MAIL said of it.
 //! - `!anywhere`: the file also holds on a server with mail in it, such as `pillarbox demo`:
 //!   with PILLARBOX_PORT_BASE set, these files run over TCP against that server (whose
 //!   accounts need [`PASSWORD`]), and the others are passed over.
@@ -319,6 +320,26 @@ impl Run {
                     false => Err(format!("  got:  {}", got.join(" "))),
                 }
             }
+            ["promised", expected @ ..] => {
+                let read =
+                    |snapshot: &pillarbox::store::Snapshot| snapshot.queue_items(QueueId(0), 1000);
+                let items = self.server().context.store.look(read).map_err(text)?;
+                let newest = items.iter().max_by_key(|item| item.id);
+                let newest = newest.ok_or("  got:  an empty queue")?;
+                let envelope = &newest.envelope;
+                let mut got = Vec::new();
+                got.extend(envelope.require_tls.then(|| "tls".to_string()));
+                got.push(format!("priority={}", envelope.priority));
+                if let Some(by) = envelope.deliver_by {
+                    got.push(format!("by={}", by.until - newest.submitted));
+                    got.extend(by.returns.then(|| "returns".to_string()));
+                    got.extend(by.trace.then(|| "trace".to_string()));
+                }
+                match got == *expected {
+                    true => Ok(()),
+                    false => Err(format!("  got:  {}", got.join(" "))),
+                }
+            }
             ["stored", user, mailbox, n] => self.stored(user, mailbox, n, block),
             _ => Err("there is no such directive".into()),
         }
@@ -368,6 +389,8 @@ impl Run {
             "demo" => settings.demo = value == "true",
             "plain_login_on_loopback" => settings.plain_login_on_loopback = value == "true",
             "login_timeout" => settings.login_timeout = wait()?,
+            "max_messages_per_hour" => settings.max_messages_per_hour = number(value)? as u32,
+            "max_recipients_per_day" => settings.max_recipients_per_day = number(value)? as u32,
             "pop3_login_delay" => settings.pop3_login_delay = wait()?,
             "imap_timeout" => settings.imap_timeout = wait()?,
             "pop3_timeout" => settings.pop3_timeout = wait()?,
