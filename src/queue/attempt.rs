@@ -108,7 +108,7 @@ impl<C: Carrier> Attempter<C> {
         }
         let sent = self.send(item, job, places.clone()).await;
         let unreached = sent.iter().map(|(_, outcome)| match outcome {
-            Outcome::Deferred(reply) if reply.code == 0 => Some(reply),
+            Outcome::Deferred(reply) if is_unreached(reply) => Some(reply),
             _ => None,
         });
         let unreached = unreached.collect::<Option<Vec<_>>>();
@@ -207,6 +207,12 @@ fn attempt_of(item: &QueueItem, place: usize, now: i64) -> Attempt<'_> {
             .wrapping_mul(0x9e37_79b9_7f4a_7c15)
             >> 16,
     }
+}
+
+/// Nobody answered, or could be found. A connection that is lost (4.4.2) says less: it may be
+/// for the message's own sake.
+fn is_unreached(reply: &Reply) -> bool {
+    reply.code == 0 && reply.enhanced.starts_with("4.4.") && reply.enhanced != "4.4.2"
 }
 
 fn no_outcome() -> Outcome {

@@ -86,6 +86,7 @@ impl<C: Carrier> Runner<C> {
     async fn run(&self) {
         let (report, ends) = async_channel::unbounded();
         let mut work = Work {
+            down: DOWN.min(self.attempter.policy.first_pause),
             ready: Ready::default(),
             stuck: HashMap::new(),
             after: None,
@@ -146,6 +147,8 @@ fn key(job: &Job) -> (QueueId, Domain) {
 
 /// What the runner knows.
 struct Work {
+    /// How long a destination counts as down.
+    down: i64,
     ready: Ready,
     /// Messages that rest, and until when.
     stuck: HashMap<QueueId, i64>,
@@ -211,7 +214,7 @@ impl Work {
 
     fn end(&mut self, store: &Store, job: &Job, ended: Ended, now: i64) {
         let down = match ended {
-            Ended::Done { down } => down.map(|reply| (now + DOWN, reply)),
+            Ended::Done { down } => down.map(|reply| (now.saturating_add(self.down), reply)),
             Ended::Stuck => {
                 self.stuck.insert(job.id, now + STUCK);
                 None

@@ -1,0 +1,354 @@
+"""Outgoing mail: the queue against a peer that misbehaves in each way there is, notices, the
+owner's commands, and a run with kill -9 in between against Debian's Postfix.
+
+PILLARBOX_QUEUE (300 unless given) is how many messages that run queues, PILLARBOX_QUEUE_KILLS
+(4) how often it kills. The full size is 10000 and 20."""
+
+import imaplib
+import os
+import random
+import re
+import smtplib
+import subprocess
+import threading
+import time
+import unittest
+
+import harness
+from harness import DOMAIN, PASSWORD, Server, wait_for
+from faulty import Faulty, Postfix
+
+MESSAGES = int(os.environ.get("PILLARBOX_QUEUE", "300"))
+KILLS = int(os.environ.get("PILLARBOX_QUEUE_KILLS", "4"))
+# Connections to one server at once: as many messages may be cut off by one kill.
+CONNECTIONS = 4
+LARGE = 50 << 20
+MEMORY = 32 << 20
+
+
+class Serving(Server):
+    """`pillarbox serve` with accounts at two domains, which have routes of their own."""
+
+    announces = None
+
+    def __init__(self, *options):
+        super().__init__()
+        self.options = options
+        for address in (f"alice@{DOMAIN}", "bob@other.test"):
+            self.admin("account", "add", address, "--password-stdin", said=PASSWORD)
+
+    def command(self):
+        return [
+            harness.binary(), "--log", "info", "serve", "--dir", self.directory,
+            "--port-base", str(self.base), "--address", "127.0.0.1",
+            "--hostname", f"mail.{DOMAIN}", "--no-direct", *self.options,
+        ]
+
+    def imap(self, user):
+        client = imaplib.IMAP4("127.0.0.1", self.port("imap"), timeout=60)
+        client.login(user, PASSWORD)
+        return client
+
+    def admin(self, *words, said=None):
+        done = subprocess.run(
+            [harness.binary(), *words, "--dir", self.directory],
+            input=said, capture_output=True, text=True, timeout=120,
+        )
+        if done.returncode != 0:
+            raise AssertionError((words, done.stdout, done.stderr))
+        return done.stdout
+
+    def route(self, domain, port):
+        self.admin("route", "set", domain, "--host", "127.0.0.1", "--port", str(port), "--tls", "none")
+
+    def submit(self, sender, recipients, label, body="hello\r\n", mail=(), rcpt=()):
+        client = smtplib.SMTP("127.0.0.1", self.port("submission"), timeout=60)
+        try:
+            client.ehlo()
+            client.login(sender, PASSWORD)
+            client.sendmail(sender, recipients, text(sender, label, body), list(mail), list(rcpt))
+        finally:
+            client.close()
+
+    def waits(self):
+        """Rows of the queue's list, as words."""
+        lines = self.admin("queue", "list").splitlines()
+        return [] if lines == ["Nothing waits."] else [line.split() for line in lines[1:]]
+
+    def empty_queue(self, seconds=60):
+        wait_for(lambda: not self.waits(), seconds, 0.2, "the queue does not empty")
+
+
+def text(sender, label, body="hello\r\n"):
+    return (
+        f"From: {sender}\r\nTo: somebody@remote.test\r\nSubject: {label}\r\n"
+        f"Date: Mon, 2 Feb 2026 10:00:00 +0000\r\nMessage-ID: <{label}@{DOMAIN}>\r\n\r\n{body}"
+    )
+
+
+class Faults(unittest.TestCase):
+    """Alice's mail goes by a peer that misbehaves, Bob's by a sound one."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Serving(
+            "--retry-after", "1s", "--retry-every", "2s", "--tell-delay-after", "3s",
+            "--give-up-after", "9s",
+        )
+        cls.server.start()
+        cls.faulty, cls.sound = Faulty(), Faulty(extensions=("PIPELINING", "DSN", "SIZE 100000000"))
+        cls.server.route(DOMAIN, cls.faulty.port)
+        cls.server.route("other.test", cls.sound.port)
+
+    @classmethod
+    def tearDownClass(cls):
+        try:
+            cls.server.stop()
+        finally:
+            cls.server.remove()
+            cls.faulty.stop()
+            cls.sound.stop()
+
+    def setUp(self):
+        self.faulty.fault = None
+        self.faulty.taken.clear()
+        self.faulty.tries.clear()
+        self.server.admin("queue", "drop", "--all")
+        self.server.empty(f"alice@{DOMAIN}")
+
+    def taken(self, peer, label):
+        found = [it for it in peer.taken if f"Subject: {label}\r\n".encode() in it[2]]
+        return found
+
+    def notices(self, user=f"alice@{DOMAIN}"):
+        return [it.decode(errors="replace") for it in self.server.bodies(user)]
+
+    def test_what_was_submitted_arrives_byte_for_byte(self):
+        body = "..dots\r\n.\r\n.x\r\n" + "grüße " * 20 + "\r\n" + "x" * 900 + "\r\n"
+        message = text(f"alice@{DOMAIN}", "bytes", body).encode()
+        client = smtplib.SMTP("127.0.0.1", self.server.port("submission"), timeout=60)
+        client.login(f"alice@{DOMAIN}", PASSWORD)
+        client.sendmail(f"alice@{DOMAIN}", ["x@remote.test"], message, ["BODY=8BITMIME"])
+        client.quit()
+        wait_for(lambda: self.taken(self.faulty, "bytes"), message="nothing came")
+        (_, _, wire), = self.taken(self.faulty, "bytes")
+        came = b"\r\n".join(line[1:] if line.startswith(b"..") else line for line in wire.split(b"\r\n"))
+        self.assertTrue(came.endswith(message), came)
+        trace = came[: -len(message)]
+        self.assertRegex(trace, rb"^Received: [^\r]*\r\n(\t[^\r]*\r\n)*$")
+
+    def test_each_recipient_fares_as_its_server_says(self):
+        to = ["ok@remote.test", "no@remote.test", "twice@remote.test"]
+        self.server.submit(f"alice@{DOMAIN}", to, "mixed", mail=["ENVID=QQ", "RET=FULL"])
+        wait_for(lambda: len(self.taken(self.faulty, "mixed")) == 2, 20, message="two deliveries")
+        self.server.empty_queue()
+        told = wait_for(self.notices, message="no notice")
+        self.assertEqual(len(told), 1, told)
+        for expected in ("no@remote.test", "550 5.1.1 there is no such user", "Action: failed",
+                         "Original-Envelope-Id: QQ", "Subject: mixed", "\r\nhello\r\n"):
+            self.assertIn(expected, told[0])
+        for other in ("ok@remote.test", "twice@remote.test"):
+            self.assertNotIn(other, told[0])
+        names = [sorted(re.findall("<(.*?)@", line)[0] for line in it[1]) for it in self.taken(self.faulty, "mixed")]
+        self.assertEqual(names, [["ok"], ["twice"]])
+
+    def test_a_delay_is_told_once_and_then_the_failure(self):
+        self.server.submit(f"alice@{DOMAIN}", ["busy@remote.test"], "slow")
+        wait_for(lambda: len(self.notices()) == 2, 30, 0.3, "two notices")
+        delay, failure = self.notices()
+        self.assertIn("Action: delayed", delay)
+        self.assertIn("450 4.2.1 the mailbox is busy", delay)
+        self.assertIn("Action: failed", failure)
+        self.assertIn("Status: 5.4.7", failure)
+        self.assertEqual(self.server.waits(), [])
+        self.assertGreater(self.faulty.tries["busy"], 3)
+
+    def test_who_asks_for_nothing_or_for_success_is_told_that(self):
+        self.server.submit(f"alice@{DOMAIN}", ["no@remote.test"], "never", rcpt=["NOTIFY=NEVER"])
+        self.server.submit(f"alice@{DOMAIN}", ["ok@remote.test"], "please", rcpt=["NOTIFY=SUCCESS"])
+        told = wait_for(self.notices, message="no notice")
+        self.assertIn("Action: relayed", told[0])
+        # Where the next server knows DSN, it is told, and nobody else.
+        self.server.submit("bob@other.test", ["ok@remote.test"], "pass",
+                           mail=["RET=HDRS", "ENVID=E1"], rcpt=["NOTIFY=SUCCESS", "ORCPT=rfc822;x@y.test"])
+        wait_for(lambda: self.taken(self.sound, "pass"), message="nothing came")
+        sender, recipients, _ = self.taken(self.sound, "pass")[0]
+        self.assertIn("RET=HDRS", sender)
+        self.assertIn("ENVID=E1", sender)
+        self.assertIn("NOTIFY=SUCCESS", recipients[0])
+        self.assertIn("ORCPT=rfc822;x@y.test", recipients[0])
+        self.server.empty_queue()
+        self.assertEqual(len(self.notices()), 1)
+        self.assertEqual(self.notices("bob@other.test"), [])
+
+    def test_lost_after_the_dot_it_comes_again(self):
+        self.server.submit(f"alice@{DOMAIN}", ["lost@remote.test"], "dot")
+        wait_for(lambda: len(self.taken(self.faulty, "dot")) == 2, 20, message="no second time")
+        self.server.empty_queue()
+        time.sleep(3)
+        self.assertEqual(len(self.taken(self.faulty, "dot")), 2)
+        self.assertEqual(self.notices(), [])
+
+    def test_garbage_and_lost_connections_cost_an_attempt_and_no_mail(self):
+        for kind in ("garbage", "close"):
+            for verb in ("CONNECT", "EHLO", "MAIL", "RCPT", "DATA"):
+                with self.subTest(kind=kind, verb=verb):
+                    label = f"{kind}-{verb}"
+                    self.faulty.fault = (kind, verb)
+                    before = self.faulty.connections
+                    self.server.submit(f"alice@{DOMAIN}", ["a@remote.test"], label)
+                    # An idle connection that was kept is not tried from its start.
+                    wait_for(lambda: self.faulty.connections > before or self.taken(self.faulty, label), 20)
+                    self.faulty.fault = None
+                    if not self.taken(self.faulty, label):
+                        self.server.admin("queue", "retry", "--all")
+                    wait_for(lambda: self.taken(self.faulty, label), 75, 0.1, f"{label} is lost")
+                    self.server.empty_queue()
+                    self.assertEqual(len(self.taken(self.faulty, label)), 1)
+        self.assertEqual(self.notices(), [])
+
+    def test_the_owner_sees_and_steers(self):
+        self.server.submit(f"alice@{DOMAIN}", ["busy@remote.test"], "seen")
+        rows = wait_for(lambda: [it for it in self.server.waits() if "450" in it], message="no row")
+        number = rows[0][0]
+        self.assertIn("busy@remote.test", rows[0])
+        self.server.admin("queue", "hold", number)
+        self.assertEqual(self.server.waits()[0][1], "held")
+        shown = self.server.admin("queue", "show", number)
+        self.assertIn("127.0.0.1 said: 450 4.2.1 the mailbox is busy", shown)
+        tries = self.faulty.tries["busy"]
+        time.sleep(3)
+        self.assertEqual(self.faulty.tries["busy"], tries)
+        self.assertEqual(self.server.admin("queue", "release", "--all"), "1 message released.\n")
+        wait_for(lambda: self.faulty.tries["busy"] > tries, message="not released")
+        self.assertEqual(self.server.admin("queue", "drop", number), "1 message dropped.\n")
+        self.assertEqual(self.server.waits(), [])
+        self.assertEqual(self.notices(), [])
+
+
+class Stalls(unittest.TestCase):
+    """A peer that says nothing any more, at each command."""
+
+    def test_they_hold_up_nobody_else(self):
+        self.server = Serving()
+        faulty, sound = Faulty(), Faulty()
+        try:
+            self.server.start()
+            self.server.route(DOMAIN, faulty.port)
+            self.server.route("other.test", sound.port)
+            for verb in ("EHLO", "MAIL", "RCPT", "DATA"):
+                faulty.fault = ("stall", verb)
+                before = faulty.connections
+                self.server.submit(f"alice@{DOMAIN}", [f"a@{verb}.test"], verb)
+                wait_for(lambda: faulty.connections > before, message="no connection")
+                self.server.submit("bob@other.test", ["a@quick.test"], f"other-{verb}")
+                wait_for(lambda: any(f"other-{verb}".encode() in it[2] for it in sound.taken), 5,
+                         message="held up")
+            # What is on its way is not called back, and does not keep the server from ending.
+            self.assertEqual(len(self.server.waits()), 4)
+            self.server.stop()
+        finally:
+            self.server.kill()
+            self.server.remove()
+            faulty.stop()
+            sound.stop()
+
+
+class Kills(unittest.TestCase):
+    """MESSAGES in the queue, then Postfix comes, and the server is killed KILLS times."""
+
+    def test_all_arrive_and_none_twice_but_those_that_were_cut(self):
+        self.server = Serving("--retry-after", "10min", "--retry-every", "10min")
+        server = self.server
+        postfix = Postfix()
+        try:
+            server.start()
+            server.route("default", postfix.port)
+            labels = self.fill(server)
+            self.assertGreaterEqual(len({row[0] for row in server.waits()}), min(MESSAGES, 1000))
+            postfix.start()
+            large = self.large(server)
+            server.admin("queue", "retry", "--all")
+            self.in_transit(server)
+            self.cut(server, postfix, len(labels))
+            server.empty_queue(60 + MESSAGES)
+            self.judge(postfix, labels + large)
+            server.stop()
+        finally:
+            server.kill()
+            server.remove()
+            postfix.stop()
+
+    def fill(self, server):
+        labels = [f"m{n}" for n in range(MESSAGES)]
+        shares = [labels[n::4] for n in range(4)]
+        errors = []
+
+        def submit(share):
+            try:
+                client = smtplib.SMTP("127.0.0.1", server.port("submission"), timeout=60)
+                client.login(f"alice@{DOMAIN}", PASSWORD)
+                for label in share:
+                    to = [f"{label}@remote.test"]
+                    client.sendmail(f"alice@{DOMAIN}", to, text(f"alice@{DOMAIN}", label, "x" * 50 + "\r\n" * 3))
+                client.quit()
+            except (OSError, smtplib.SMTPException) as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=submit, args=(share,)) for share in shares]
+        [it.start() for it in threads]
+        [it.join() for it in threads]
+        self.assertEqual(errors, [])
+        return labels
+
+    def large(self, server):
+        """Four messages of 50 MB, submitted while the others wait."""
+        labels = [f"large{n}" for n in range(4)]
+        line = "0123456789abcdef" * 4 + "\r\n"
+        body = line * (LARGE // len(line))
+        server.admin("queue", "hold", "--all")
+        for label in labels:
+            server.submit(f"alice@{DOMAIN}", [f"{label}@remote.test"], label, body)
+        server.admin("queue", "release", "--all")
+        return labels
+
+    def in_transit(self, server):
+        server.reset_memory_peak()
+        time.sleep(3)
+        peak = server.memory_peak()
+        print(f"    peak memory with {MESSAGES} queued and 4 of 50 MB: {peak / 2**20:.1f} MB", flush=True)
+        self.assertLess(peak, MEMORY)
+
+    def cut(self, server, postfix, count):
+        rng = random.Random(7)
+        self.killed = 0
+        for n in range(KILLS):
+            # Spread over the run: each kill waits for its share of the messages.
+            share = count * (n + 1) // (KILLS + 2)
+            wait_for(lambda: len(postfix.paths()) >= share or not server.waits(), 300, 0.05)
+            time.sleep(rng.random() / 5)
+            server.kill()
+            self.killed += 1
+            server.start()
+
+    def judge(self, postfix, labels):
+        def counts():
+            found = {}
+            for head in postfix.heads():
+                label = re.search(rb"(?m)^Subject: (\S+)\r?$", head)
+                if label:
+                    name = label.group(1).decode()
+                    found[name] = found.get(name, 0) + 1
+            return found
+
+        wait_for(lambda: set(counts()) >= set(labels), 120, 1, "not all arrived")
+        time.sleep(2)
+        found = counts()
+        twice = sum(count - 1 for count in found.values())
+        print(f"    {len(labels)} arrived, {self.killed} kills, {twice} came twice", flush=True)
+        self.assertEqual(set(found), set(labels))
+        self.assertLessEqual(twice, self.killed * CONNECTIONS)
+
+
+if __name__ == "__main__":
+    harness.main()
