@@ -255,11 +255,15 @@ impl<'a> Replay<'a> {
     }
 
     /// Makes durable what was read: after a kill, not a power cut, it may not be so yet.
-    pub fn sync(&self) -> Result<()> {
+    pub fn sync(&self, mark: Mark) -> Result<()> {
         for &segment in &self.read {
             self.segments.open(segment)?.sync()?;
         }
-        self.segments.sync_directory()
+        // Names of segments that were begun after the mark.
+        match mark.offset > 0 && self.read.iter().all(|it| *it == mark.segment) {
+            true => Ok(()),
+            false => self.segments.sync_directory(),
+        }
     }
 
     /// The batches of that number: here, or at the start of another segment. Of several, all

@@ -166,12 +166,16 @@ impl Store {
             counters.clone(),
             handle.clone(),
         ));
-        let mut committer = Committer::new(shared.clone(), handle, full, key, position);
-        if replayed.clean || committer.settle() {
-            committer.sweep(&names)?;
-        }
+        let committer = Committer::new(shared.clone(), handle, full, key, position);
+        let unswept = match replayed.clean {
+            true => {
+                committer.sweep(&names)?;
+                None
+            }
+            false => Some(names),
+        };
         shared.space.restore_ballast();
-        let writer = Writer::new(shared.clone(), committer);
+        let writer = Writer::new(shared.clone(), committer, unswept);
         std::thread::Builder::new()
             .name("store-writer".into())
             .spawn(move || writer.run())?;

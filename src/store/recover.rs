@@ -122,7 +122,7 @@ pub(super) fn replay(
     if replay.is_empty() {
         txn.abort()?;
     } else {
-        replay.sync()?;
+        replay.sync(mark)?;
         txn.commit()?;
     }
     Ok(Replayed { end, clean: false })

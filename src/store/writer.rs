@@ -38,6 +38,8 @@ const CLOSE_WAIT: Duration = Duration::from_secs(5);
 pub(super) struct Writer {
     shared: Arc<Shared>,
     committer: Committer,
+    /// The segment files found at the start, to be swept once what the log had is durable.
+    unswept: Option<Vec<String>>,
     gather: Gather,
     compactor: Compactor,
     /// Deleted mailboxes may have messages left.
@@ -62,10 +64,11 @@ impl Drop for EndNotice {
 }
 
 impl Writer {
-    pub fn new(shared: Arc<Shared>, committer: Committer) -> Writer {
+    pub fn new(shared: Arc<Shared>, committer: Committer, unswept: Option<Vec<String>>) -> Writer {
         Writer {
             shared,
             committer,
+            unswept,
             gather: Gather::default(),
             compactor: Compactor::new(),
             purging: true,
@@ -79,7 +82,11 @@ impl Writer {
     pub fn run(mut self) {
         let _notice = EndNotice(self.shared.clone());
         loop {
-            match catch_unwind(AssertUnwindSafe(|| self.turn())) {
+            let turn = AssertUnwindSafe(|| {
+                self.after_crash();
+                self.turn()
+            });
+            match catch_unwind(turn) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(_) => {
@@ -90,6 +97,17 @@ impl Writer {
             }
         }
         self.end();
+    }
+
+    /// Makes durable what was read from the log, while readers are served already. Before any
+    /// write: what has no row now is in no snapshot either.
+    fn after_crash(&mut self) {
+        if let Some(names) = self.unswept.take()
+            && self.committer.settle()
+            && let Err(error) = self.committer.sweep(&names)
+        {
+            log::warn!("segments without a row stay until the next start: {error}");
+        }
     }
 
     /// Serves a batch, or does what the clock asks for; false at the end.

@@ -277,6 +277,12 @@ fn a_transaction_too_large_for_the_log_is_made_at_once() {
     });
 }
 
+/// Waits until the writer thread has tried to make durable what it found.
+async fn settled(store: &Store) {
+    let inbox = MailboxName::inbox();
+    store.subscribe(ALICE, inbox, true).await.ok();
+}
+
 #[test]
 fn a_full_disk_keeps_nothing_of_the_log_back() {
     for room in [0, 1, 8, 20, 40, 100] {
@@ -284,6 +290,7 @@ fn a_full_disk_keeps_nothing_of_the_log_back() {
         disk.set_capacity(Some(disk.used() + room * 512));
         smol::block_on(async {
             let store = open(&disk).unwrap();
+            settled(&store).await;
             assert_eq!(seeds(&store).await, [0, 1, 2, 3, 4, 5], "{room}");
             let mut taken = 6;
             while deliver(&store, ALICE, &text(taken, 3000)).await.is_ok() {
@@ -295,6 +302,7 @@ fn a_full_disk_keeps_nothing_of_the_log_back() {
                 store.close().await;
                 open(&again).unwrap()
             };
+            settled(&store).await;
             assert_eq!(seeds(&store).await.len() as u64, taken, "{room}, again");
             again.set_capacity(None);
             deliver(&store, ALICE, &text(1, 3000)).await.unwrap();
