@@ -187,7 +187,8 @@ mod tests {
             let it = survey.finish();
             (it.eight_bit, it.eight_bit_header, it.lone, it.nul)
         };
-        let cases: [(&[u8], (bool, bool, bool, bool)); 9] = [
+        type Found = (bool, bool, bool, bool);
+        let cases: [(&[u8], Found); 9] = [
             (b"A: b\r\n\r\nbody\r\n", (false, false, false, false)),
             (b"A: b\r\n\r\nb\xc3\xbc\r\n", (true, false, false, false)),
             (b"A: \xc3\xbc\r\n\r\nbody", (true, true, false, false)),
