@@ -240,8 +240,8 @@ fn span(seconds: i64) -> String {
     const DAY: i64 = 24 * HOUR;
     match seconds {
         ..MINUTE => format!("{seconds} s"),
-        ..HOUR => format!("{} min", seconds / MINUTE),
-        ..DAY => format!("{} h {} min", seconds / HOUR, seconds % HOUR / MINUTE),
+        MINUTE..HOUR => format!("{} min", seconds / MINUTE),
+        HOUR..DAY => format!("{} h {} min", seconds / HOUR, seconds % HOUR / MINUTE),
         _ => format!("{} d {} h", seconds / DAY, seconds % DAY / HOUR),
     }
 }
