@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::job::{Job, now};
 use super::link::Link;
 use super::login::Exchange;
-use super::memory::{MAX_RANGES, Uids};
+use super::memory::{MAX_RANGES, Uids, Unique};
 use super::take::{self, Incoming, Trace};
 use crate::imap::client::{Body, Client, Command, Event, Fetch, Outcome, Step, command};
 use crate::mail::{Flags, Uid, UidSet};
@@ -20,6 +20,8 @@ use zeroize::Zeroize;
 const MAX_LISTED: usize = 100_000;
 /// Messages that are taken before they are deleted or moved over there.
 const BATCH: u64 = 50;
+/// Messages that a provider may refuse to give in one look; then something else is wrong.
+const MAX_REFUSED: u32 = 20;
 /// Longest IDLE (RFC 2177 asks for under 29 minutes).
 const MAX_IDLE: Duration = Duration::from_secs(28 * 60);
 
@@ -39,6 +41,8 @@ pub struct Imap<'a> {
     memory: Uids,
     /// Something has been said of new messages since the last listing began.
     news: bool,
+    /// Messages that were listed and then not given.
+    refused: u32,
 }
 
 impl<'a> Imap<'a> {
@@ -52,6 +56,7 @@ impl<'a> Imap<'a> {
             trace,
             memory: Uids::load(&job.store, job.number)?,
             news: false,
+            refused: 0,
         };
         imap.greet().await?;
         imap.select().await?;
@@ -63,8 +68,9 @@ impl<'a> Imap<'a> {
         self.client.has("IDLE")
     }
 
-    /// Takes all that is new; gives how many are too large and stay.
+    /// Takes all that is new; gives how many could not be taken and stay.
     pub async fn collect(&mut self) -> Result<u64, Failure> {
+        self.refused = 0;
         self.finish_pending().await?;
         loop {
             self.news = false;
@@ -259,8 +265,16 @@ impl<'a> Imap<'a> {
         for left in command::chunks(&self.memory.left) {
             self.list_by(&Command::ListOf(&left), &mut listed).await?;
         }
+        // Those that are gone need no memory.
+        let there: UidSet = listed.iter().map(|it: &Listed| it.uid).collect();
+        let still = self.memory.left.iter().filter(|uid| there.contains(*uid));
+        self.memory.left = still.collect();
         let left = &self.memory.left;
-        listed.retain(|it: &Listed| left.contains(it.uid) && it.size <= self.job.max_size);
+        listed.retain(|it| {
+            left.contains(it.uid)
+                && it.size <= self.job.max_size
+                && !self.job.is_too_large(self.unique(it.uid))
+        });
         let Some(from) = self.memory.highest.checked_add(1).and_then(Uid::new) else {
             return Ok(listed);
         };
@@ -301,7 +315,11 @@ impl<'a> Imap<'a> {
         }
     }
 
-    /// Whether it was taken: it may be too large, or gone meanwhile.
+    fn unique(&self, uid: Uid) -> Unique {
+        Unique::new(&format!("{} {uid}", self.memory.validity))
+    }
+
+    /// Whether it was taken: it may be too large, or gone, or not be given.
     async fn take(&mut self, message: Listed) -> Result<bool, Failure> {
         let uid = message.uid;
         if message.size > self.job.max_size {
@@ -309,7 +327,7 @@ impl<'a> Imap<'a> {
             return Ok(false);
         }
         let Some((incoming, fetch)) = self.fetch(uid).await? else {
-            self.memory.pass(uid);
+            self.leave(uid).await?;
             return Ok(false);
         };
         let mut next = self.memory.clone();
@@ -334,15 +352,18 @@ impl<'a> Imap<'a> {
         Ok(true)
     }
 
-    /// Remembers a message that is too large, and passes over it.
+    /// Remembers a message that can't be taken now, and passes over it.
     async fn leave(&mut self, uid: Uid) -> Result<(), Failure> {
         let mut next = self.memory.clone();
         next.pass(uid);
         next.left.insert(uid);
         if next.left.ranges().len() > MAX_RANGES {
             return Err(Failure::refused(
-                "too many messages are too large to be taken",
+                "too many messages are too large, or are not given",
             ));
+        }
+        if next == self.memory {
+            return Ok(());
         }
         let note = next.note(self.job.number);
         self.job.store.note(vec![note]).await?;
@@ -350,7 +371,7 @@ impl<'a> Imap<'a> {
         Ok(())
     }
 
-    /// The message with what was said of it; `None` if it is gone.
+    /// The message with what was said of it; `None` if it is gone, or not given.
     async fn fetch(&mut self, uid: Uid) -> Result<Option<(Incoming, Fetch)>, Failure> {
         self.trace.now = now();
         self.give(&Command::Fetch(uid)).await?;
@@ -399,8 +420,11 @@ impl<'a> Imap<'a> {
                     found = Some(*fetch);
                 }
                 Event::Done(outcome) if !outcome.ok => {
-                    let what = format!("give message {uid}");
-                    return Err(Failure::said_no(&what, &outcome.text));
+                    self.refused += 1;
+                    if self.refused > MAX_REFUSED {
+                        return Err(Failure::said_no("give its messages", &outcome.text));
+                    }
+                    return Ok(None);
                 }
                 Event::Done(_) => {
                     return match (incoming, found) {
@@ -420,6 +444,7 @@ impl<'a> Imap<'a> {
     /// the connection is begun anew instead, and goes on behind it.
     async fn too_large<T>(&mut self, uid: Uid) -> Result<T, Failure> {
         self.leave(uid).await?;
+        self.job.note_too_large(self.unique(uid));
         Err(Failure::passing(format!(
             "message {uid} is larger than the provider said; it stays there"
         )))

@@ -31,7 +31,7 @@ pub struct Job {
     hostname: String,
     address: Address,
     status: Mutex<Status>,
-    /// POP3: larger than listed.
+    /// Larger than listed.
     too_large: Mutex<BTreeSet<Unique>>,
 }
 

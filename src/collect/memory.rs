@@ -26,7 +26,7 @@ pub struct Uids {
     pub validity: u32,
     /// The highest UID taken or left, or 0.
     pub highest: u32,
-    /// Those up to it that were too large.
+    /// Those up to it that were too large, or were not given.
     pub left: UidSet,
     /// Taken, and still to be deleted or moved over there.
     pub pending: UidSet,
@@ -54,7 +54,7 @@ impl Uids {
         self.left = without(&self.left, uid);
     }
 
-    /// Whether it was taken, or was gone before it could be.
+    /// Whether it was taken.
     pub fn has(&self, uid: Uid) -> bool {
         uid.get() <= self.highest && !self.left.contains(uid)
     }

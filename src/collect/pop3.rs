@@ -20,6 +20,8 @@ use zeroize::Zeroize;
 const MAX_LISTED: usize = 200_000;
 /// Messages that one connection takes: only its end deletes them.
 const MAX_TAKEN: usize = 500;
+/// Messages that a provider may refuse to give in one look; then something else is wrong.
+const MAX_REFUSED: u32 = 20;
 /// Longest line with an initial response (RFC 5034, 4).
 const MAX_INITIAL: usize = 200;
 const DAY: i64 = 24 * 3600;
@@ -28,7 +30,7 @@ const DAY: i64 = 24 * 3600;
 pub struct Looked {
     /// Some were put off to the next connection, which may be at once.
     pub more: bool,
-    /// How many are too large, or can't be told apart, and stay.
+    /// How many are too large, can't be told apart or are not given, and stay.
     pub left: u64,
 }
 
@@ -140,7 +142,7 @@ impl Pop<'_> {
             .filter_map(|(number, size)| Some((number, size.parse().ok()?)))
             .collect();
         let twice = self.remember(&rows).await?;
-        let (mut taken, mut left) = (0, 0);
+        let (mut taken, mut left, mut refused) = (0, 0, 0);
         for (number, unique) in rows {
             // Two messages by one name can't be told apart: neither is touched.
             if twice.binary_search(&unique).is_ok() {
@@ -156,7 +158,13 @@ impl Pop<'_> {
                 if taken == MAX_TAKEN {
                     return Ok(Looked { more: true, left });
                 }
-                self.take(number, unique, size).await?;
+                if let Err(text) = self.take(number, unique, size).await? {
+                    (left, refused) = (left + 1, refused + 1);
+                    if refused > MAX_REFUSED {
+                        return Err(Failure::said_no("give its messages", &text));
+                    }
+                    continue;
+                }
                 taken += 1;
             }
             if self.job.collector.after == After::Delete {
@@ -198,7 +206,13 @@ impl Pop<'_> {
         }
     }
 
-    async fn take(&mut self, number: u32, unique: Unique, size: u64) -> Result<(), Failure> {
+    /// The inner error is the provider's reason not to give it.
+    async fn take(
+        &mut self,
+        number: u32,
+        unique: Unique,
+        size: u64,
+    ) -> Result<Result<(), String>, Failure> {
         self.trace.now = now();
         self.give(&Command::Retr(number)).await?;
         self.link.allow(self.job.max_size.min(size.max(1 << 20)));
@@ -224,10 +238,7 @@ impl Pop<'_> {
             };
             match event {
                 Event::Done(outcome) if outcome.ok => break,
-                Event::Done(outcome) => {
-                    let what = format!("give message {number}");
-                    return Err(Failure::said_no(&what, &outcome.text));
-                }
+                Event::Done(outcome) => return Ok(Err(outcome.text)),
                 _ => {}
             }
         }
@@ -241,7 +252,7 @@ impl Pop<'_> {
         let flags = FlagNames::default();
         take::deliver(store, target, &staged, flags, self.trace.now, notes).await?;
         self.job.set_status(status);
-        Ok(())
+        Ok(Ok(()))
     }
 
     // Talking.

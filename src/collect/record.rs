@@ -33,7 +33,7 @@ pub struct Status {
     pub failing_since: i64,
     /// Why, in a sentence; empty if it does not fail.
     pub error: String,
-    /// Messages that are too large to be taken and stay at the provider.
+    /// Messages that are too large, or were not given, and stay at the provider.
     pub left: u64,
 }
 

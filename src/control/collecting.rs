@@ -256,7 +256,7 @@ fn show(
         ("after", collector.after.to_string()),
         ("every", format!("{} seconds", collector.every)),
         ("taken", status.taken.to_string()),
-        ("too large", status.left.to_string()),
+        ("left there", status.left.to_string()),
         ("last success", moment(status.success)),
         ("state", state(collector, &status)),
     ];

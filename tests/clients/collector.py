@@ -517,5 +517,75 @@ class FromNobody(Collecting):
         wait_for(lambda: "can't reach" in self.state(number), SOON, 0.1, "nothing was said")
 
 
+    def served(self, answer):
+        """A server of lines that says what `answer` makes of each; gives its port."""
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listener.close)
+
+        def talk(client):
+            with client, client.makefile("rb") as lines:
+                client.sendall(answer(None))
+                for line in lines:
+                    client.sendall(answer(line.decode().strip()))
+
+        def serve():
+            while True:
+                try:
+                    client, _ = listener.accept()
+                except OSError:
+                    return
+                threading.Thread(target=talk, args=(client,), daemon=True).start()
+
+        threading.Thread(target=serve, daemon=True).start()
+        return listener.getsockname()[1]
+
+    def test_a_message_that_imap_does_not_give_holds_up_no_other(self):
+        gives = {1: b"{209715200}\r\nx", 2: None, 3: b'"Subject: three"', 4: b"{4}\r\n\r\n4\n"}
+
+        def answer(line):
+            if line is None:
+                return b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hi\r\n"
+            tag, command = line.encode().split(b" ", 1)
+            done = tag + b" OK done\r\n"
+            if command.startswith(b"SELECT"):
+                return b"* 4 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n" + done
+            if b"RFC822.SIZE" in command:
+                return b"".join(b"* %d FETCH (UID %d RFC822.SIZE 9)\r\n" % (n, n) for n in gives) + done
+            if b"BODY.PEEK" in command:
+                n = int(command.split()[2])
+                if gives[n] is None:
+                    return tag + b" NO can't read it\r\n"
+                return b"* %d FETCH (UID %d BODY[] %s)\r\n" % (n, n, gives[n]) + done
+            return done
+
+        number = self.add("imap", tls="none", ca=False, port=self.served(answer))
+        wait_for(lambda: "larger than the provider said" in self.state(number), SOON, 0.1, "nothing was said")
+        self.cli("run", number)
+        self.arrive(2)
+        wait_for(lambda: self.state(number) == "well", SOON, 0.1, "not well")
+        self.assertEqual(self.row(number, "left there"), "2")
+        self.assertEqual(self.here(), [b"Subject: three", b"\r\n4\r\n"])
+
+    def test_a_message_that_pop3_does_not_give_holds_up_no_other(self):
+        def answer(line):
+            if line == "UIDL":
+                return b"+OK\r\n1 a\r\n2 b\r\n3 c\r\n4 d\r\n5 d\r\n.\r\n"
+            if line == "LIST":
+                return b"+OK\r\n1 9\r\n2 9\r\n3 999999999\r\n4 9\r\n5 9\r\n.\r\n"
+            if line == "RETR 1":
+                return b"-ERR can't read it\r\n"
+            if line == "RETR 2":
+                return b"+OK\r\nSubject: two\r\n\r\n..\r\n.\r\n"
+            # CAPA is not known; DELE may be said for 2 alone.
+            known = line is None or line.split()[0] in ("USER", "PASS", "QUIT") or line == "DELE 2"
+            return b"+OK\r\n" if known else b"-ERR\r\n"
+
+        number = self.add("pop3", "--after", "delete", tls="none", ca=False, port=self.served(answer))
+        self.arrive(1)
+        wait_for(lambda: self.state(number) == "well", SOON, 0.1, "not well")
+        self.assertEqual(self.row(number, "left there"), "4")
+        self.assertEqual(self.here(), [b"Subject: two\r\n\r\n.\r\n"])
+
+
 if __name__ == "__main__":
     harness.main()
