@@ -123,7 +123,7 @@ fn write_addresses(entries: &[ListEntry], out: &mut Vec<u8>) {
 fn encode(text: &str, out: &mut Vec<u8>) {
     let mut rest = text;
     loop {
-        let (word, more) = rest.split_at(rest.floor_char_boundary(MAX_WORD));
+        let (word, more) = rest.split_at(word_end(rest));
         out.extend_from_slice(format!("=?utf-8?B?{}?=", BASE64.encode(word)).as_bytes());
         if more.is_empty() {
             return;
@@ -131,6 +131,13 @@ fn encode(text: &str, out: &mut Vec<u8>) {
         out.extend_from_slice(b"\r\n ");
         rest = more;
     }
+}
+
+/// Where the first word of the text ends: no character is cut.
+fn word_end(text: &str) -> usize {
+    let ends = (1..=MAX_WORD.min(text.len())).rev();
+    let mut whole = ends.filter(|end| text.is_char_boundary(*end));
+    whole.next().unwrap_or(text.len())
 }
 
 #[cfg(test)]
