@@ -204,3 +204,56 @@ fn of(store: &Store, domain: &Domain) -> Result<Vec<Key>, String> {
     let found = store.look(|snapshot| list(snapshot, Some(&name)));
     found.map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(selector: &str) -> Key {
+        Key {
+            domain: "b.test".into(),
+            selector: selector.into(),
+            algorithm: Algorithm::Rsa,
+            state: State::Waiting,
+            private: Secret::new(b"private".to_vec()),
+        }
+    }
+
+    #[test]
+    fn a_key_is_read_as_it_was_written() {
+        let written = key("r1");
+        let read = Key::read(&written.name(), &written.value()).unwrap();
+        assert_eq!(
+            (read.domain.as_str(), read.selector.as_str()),
+            ("b.test", "r1")
+        );
+        assert_eq!(
+            (read.algorithm, read.state),
+            (Algorithm::Rsa, State::Waiting)
+        );
+        assert_eq!(read.private.reveal(), b"private");
+        assert!(!format!("{read:?}").contains("private\""));
+        for (name, value) in [
+            ("b.test", "signing rsa-sha256 AAAA"),
+            ("b.test s", "signing rsa-sha1 AAAA"),
+            ("b.test s", "other rsa-sha256 AAAA"),
+            ("b.test s", "signing rsa-sha256 ="),
+            ("b.test s", ""),
+        ] {
+            assert!(
+                Key::read(name, value.as_bytes()).is_none(),
+                "{name} {value}"
+            );
+        }
+    }
+
+    #[test]
+    fn selectors_of_one_day_differ() {
+        let known = [key("r20260102"), key("r20260102b")];
+        assert_eq!(selector(&known, Algorithm::Rsa, "20260102"), "r20260102bb");
+        assert_eq!(
+            selector(&known, Algorithm::Ed25519, "20260102"),
+            "e20260102"
+        );
+    }
+}

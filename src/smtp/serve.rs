@@ -328,9 +328,13 @@ fn device_at(context: &Context, peer: IpAddr) -> Option<(Device, Trusted)> {
 /// Who has logged in, or a device that may, sends to other servers too; a group's members
 /// may be there whoever sends.
 fn find(context: &Context, sender: &Sender, address: &Address) -> Result<Found, NoRecipient> {
-    let resolved = context
-        .store
-        .look(|snapshot| recipient::resolve(snapshot, address));
+    let resolved = context.store.look(|snapshot| {
+        let resolved = recipient::resolve(snapshot, address)?;
+        match incoming::is_postmaster(&context.settings.hostname, address) {
+            true if resolved == Resolved::Elsewhere => incoming::postmaster(snapshot),
+            _ => Ok(resolved),
+        }
+    });
     let found = match resolved {
         Ok(Resolved::Here(targets)) => Found {
             local: targets.local.into_iter().collect(),

@@ -11,7 +11,8 @@ import unittest
 
 import harness
 from dns_double import DnsDouble
-from harness import PASSWORD, Server, binary
+from harness import PASSWORD, Server, binary, wait_for
+from peers import Postfix
 
 OFFICE = "office.test"
 ERIN, FRANK = f"erin@{OFFICE}", f"frank@{OFFICE}"
@@ -227,6 +228,20 @@ class Lmtp(OfficeCase):
 
     def test_python_on_a_unix_socket(self):
         self.deliver(os.path.join(self.server.directory, "lmtp.sock"), 0, "unix")
+
+    def test_postfix(self):
+        """Postfix takes the mail of the internet and hands it over."""
+        transport = f"lmtp:inet:127.0.0.1:{self.server.base + LMTP}"
+        postfix = Postfix("127.0.0.25", OFFICE, settings={"virtual_transport": transport})
+        try:
+            with smtplib.SMTP("127.0.0.25", 25, timeout=30) as smtp:
+                smtp.sendmail(ANN, [ERIN, FRANK], mail(subject="postfix"))
+            for user in ("erin", "frank"):
+                wait_for(lambda: self.found("postfix", user), 30, message="Postfix hands nothing over")
+                (message,) = self.found("postfix", user)
+                self.assertTrue(message.startswith(b"Return-Path: <ann@far.test>\r\nReceived: from postfix.office.test"))
+        finally:
+            postfix.stop()
 
     def test_swaks(self):
         done = subprocess.run(

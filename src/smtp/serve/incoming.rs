@@ -10,10 +10,11 @@ use crate::mail::outgoing::{Envelope, Recipient, Status};
 use crate::mail::{AccountId, FlagNames, MailboxName, SpecialUse};
 use crate::message::notice::{self, Delivered};
 use crate::net::stream::Stream;
+use crate::recipient::{self, Resolved};
 use crate::smtp::policy::{Judgement, judge};
 use crate::smtp::role::Role;
 use crate::smtp::session::{Commit, Trouble};
-use crate::store::{self, Delivery, NewItem};
+use crate::store::{self, Delivery, NewItem, Snapshot};
 use std::collections::BTreeSet;
 
 /// Where Junk goes if an account has no mailbox for that use.
@@ -122,6 +123,25 @@ fn queued(commit: Commit) -> Option<NewItem> {
         envelope: commit.envelope,
         recipients: commit.remote,
     })
+}
+
+/// Whether it is the postmaster of this server itself, who is to be reached without a domain
+/// too (RFC 5321, 4.5.1), though its name need not be a domain with accounts.
+pub fn is_postmaster(hostname: &str, address: &Address) -> bool {
+    address.local().eq_ignore_ascii_case("postmaster")
+        && address.domain().as_str().eq_ignore_ascii_case(hostname)
+}
+
+/// The postmaster of the first of our domains that has one.
+pub fn postmaster(snapshot: &Snapshot) -> store::Result<Resolved> {
+    for domain in snapshot.local_domains()? {
+        if let Ok(address) = Address::parse(&format!("postmaster@{domain}"))
+            && let found @ Resolved::Here(_) = recipient::resolve(snapshot, &address)?
+        {
+            return Ok(found);
+        }
+    }
+    Ok(Resolved::Unknown)
 }
 
 /// Sends the notice of a delivery: from the null path, by the queue where the sender is not
