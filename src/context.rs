@@ -7,6 +7,7 @@
 //!
 //! [`Stream::authenticated`]: crate::net::stream::Stream::authenticated
 
+pub mod homes;
 pub mod maildrops;
 pub mod rates;
 pub mod sources;
@@ -16,6 +17,7 @@ use crate::net::dns::Resolver;
 use crate::net::tls::Tls;
 use crate::settings::Settings;
 use crate::store::Store;
+use homes::Homes;
 use maildrops::Maildrops;
 use rates::Rates;
 use sources::Sources;
@@ -35,6 +37,8 @@ pub struct Context {
     pub sources: Sources,
     /// How much accounts send; `Rates::default()` at start.
     pub rates: Rates,
+    /// Where mailboxes are that are not here.
+    pub homes: Homes,
     /// The data directory: what is too large for memory waits there.
     pub dir: PathBuf,
 }

@@ -63,6 +63,10 @@ enum Place {
 impl Expansion<'_> {
     fn visit(&mut self, address: &Address, depth: usize) -> Result<Place> {
         let snapshot = self.snapshot;
+        // Who has the mailbox elsewhere would never see what is kept here.
+        if snapshot.home_of_address(address)?.is_some() {
+            return Ok(Place::Elsewhere);
+        }
         if let Some(account) = snapshot.account_by_address(address)? {
             return self.take(account.id, MailboxName::inbox());
         }
@@ -70,6 +74,9 @@ impl Expansion<'_> {
             return self.enter(address.key(), &members, depth);
         }
         if let (Some(base), Some(tag)) = (address.without_tag(), address.tag()) {
+            if snapshot.home_of_address(&base)?.is_some() {
+                return Ok(Place::Elsewhere);
+            }
             if let Some(account) = snapshot.account_by_address(&base)? {
                 let mailbox = mailbox_of(snapshot, account.id, tag)?;
                 return self.take(account.id, mailbox);

@@ -2,6 +2,7 @@
 
 use crate::collect;
 use crate::context::Context;
+use crate::context::homes::Homes;
 use crate::context::maildrops::Maildrops;
 use crate::context::sources::Sources;
 use crate::control;
@@ -68,6 +69,7 @@ impl Server {
         let context = Arc::new(Context {
             login: Login::new(store.clone())?,
             store: store.clone(),
+            homes: Homes::new(&settings.listen),
             settings: Arc::new(settings),
             tls: tls.clone(),
             resolver,

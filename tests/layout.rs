@@ -41,7 +41,18 @@ const RULES: &[(&str, &[&str])] = &[
     ("net", &["wire"]),
     (
         "context",
-        &["store", "login", "settings", "net::dns", "net::tls", "mail"],
+        &[
+            "store",
+            "login",
+            "settings",
+            "net::connect",
+            "net::dns",
+            "net::stream",
+            "net::tls",
+            "net::trust",
+            "mail",
+            "sasl",
+        ],
     ),
     (
         "control",
@@ -114,6 +125,7 @@ const DRIVER: &[&str] = &[
     "context",
     "login",
     "net::dns",
+    "net::relay",
     "net::stream",
     "net::tls",
     "recipient",

@@ -17,6 +17,7 @@ pub const TOPICS: &[Topic] = topics! {
     "demo": "try it on your own machine first";
     "accounts": "accounts, passwords and aliases";
     "addresses": "groups, catch-alls, grants, devices, plus-addressing";
+    "home": "accounts whose mailbox is on another server";
     "pop3": "what POP3 does, deletion and order of an account";
     "collectors": "mail fetched from a provider's mailbox, by IMAP or POP3";
     "incoming": "mail from other servers: what is checked, limits, LMTP";

@@ -19,6 +19,7 @@ pub mod domain;
 pub mod grant;
 pub mod group;
 pub mod help;
+pub mod home;
 pub mod logger;
 pub mod process;
 pub mod queue;
@@ -72,6 +73,7 @@ pub enum Command {
     Queue(queue::QueueCommand),
     Route(route::RouteCommand),
     Collector(collector::CollectorCommand),
+    Home(home::HomeCommand),
 }
 
 fn say(text: fmt::Arguments<'_>) {
@@ -127,6 +129,7 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
         Some(Command::Queue(queue)) => queue.run(),
         Some(Command::Route(route)) => route.run(),
         Some(Command::Collector(collector)) => collector.run(),
+        Some(Command::Home(home)) => home.run(),
         None => help::show(None),
     }
 }

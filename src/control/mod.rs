@@ -4,6 +4,7 @@
 
 mod addressing;
 mod collecting;
+mod homes;
 mod keys;
 mod perform;
 mod queue;
@@ -12,6 +13,7 @@ mod routing;
 
 pub use addressing::Addressing;
 pub use collecting::Collecting;
+pub use homes::Homes;
 pub use keys::Keys;
 pub use perform::perform;
 pub use queue::{Queue, What, Which};

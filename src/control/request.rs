@@ -1,7 +1,7 @@
 //! What is said over the control socket: one line a request, words between spaces, every
 //! byte of a word that is no printable ASCII escaped as `%XX`. Pure but for the reader.
 
-use super::{Addressing, Collecting, Keys, Queue, Routing};
+use super::{Addressing, Collecting, Homes, Keys, Queue, Routing};
 use crate::address::Address;
 use crate::secret::Secret;
 use std::io::{self, BufRead, Read};
@@ -42,6 +42,7 @@ pub enum Request {
     Routing(Routing),
     Collecting(Collecting),
     Keys(Keys),
+    Homes(Homes),
     AddAlias {
         alias: Address,
         account: Address,
@@ -75,6 +76,7 @@ impl Request {
             Request::Routing(request) => request.describe(),
             Request::Collecting(request) => request.describe(),
             Request::Keys(request) => request.words().join(" "),
+            Request::Homes(request) => request.describe(),
             Request::AddAlias { alias, account } => format!("alias add {alias} {account}"),
             Request::RemoveAlias { alias } => format!("alias remove {alias}"),
             Request::ListAliases => "alias list".to_string(),
@@ -127,6 +129,7 @@ impl Request {
                 put(&words.iter().map(String::as_str).collect::<Vec<_>>());
             }
             Request::Keys(request) => {
+            Request::Homes(request) => {
                 let words = request.words();
                 put(&words.iter().map(String::as_str).collect::<Vec<_>>());
             }
@@ -181,6 +184,7 @@ impl Request {
                 .or_else(|| Some(Keys::read(words)?.map(Request::Keys)))
                 .or_else(|| Some(Queue::read(words)?.map(Request::Queue)))
                 .or_else(|| Some(Collecting::read(words)?.map(Request::Collecting)))
+                .or_else(|| Some(Homes::read(words)?.map(Request::Homes)))
             {
                 Some(request) => request?,
                 None => return Err("the server does not know this request".to_string()),

@@ -175,6 +175,11 @@ impl Client {
         !self.capabilities.is_empty()
     }
 
+    /// What the server has named, in upper case.
+    pub fn capabilities(&self) -> &[String] {
+        &self.capabilities
+    }
+
     /// What the last SELECT told.
     pub fn selected(&self) -> Selected {
         self.selected

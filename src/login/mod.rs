@@ -8,7 +8,7 @@ use crate::mail::Account;
 use crate::net::source::Source;
 use crate::sasl::{Ask, Denial, Verdict};
 use crate::secret::{Credential, PasswordError, ScramKeys, Secret, random};
-use crate::store::{self, Store};
+use crate::store::{self, Home, Store};
 use async_lock::Semaphore;
 use backoff::Backoff;
 use cache::Cache;
@@ -139,8 +139,34 @@ impl Login {
         }
     }
 
+    /// Where the mailbox is of who logs in, if on another server: the login is checked there.
+    pub fn home(&self, ask: &Ask) -> Result<Option<Home>, Denial> {
+        let (Ask::Password { login, .. } | Ask::Keys { login } | Ask::Proof { login, .. }) = ask;
+        let found = self.store.look(|snapshot| snapshot.home_of_login(login));
+        found.map_err(unavailable)
+    }
+
+    /// Waits as long as back-off says, before a home server is asked.
+    pub async fn hold_elsewhere(&self, source: IpAddr, login: &str) -> Result<(), Denial> {
+        self.hold(Source::new(source), login).await
+    }
+
+    /// Counts what a home server has said of a login.
+    pub fn counted_elsewhere(&self, source: IpAddr, login: &str, right: bool) {
+        let (now, source, name) = (Instant::now(), Source::new(source), self.name(login));
+        let mut backoff = lock(&self.backoff);
+        match right {
+            true => backoff.succeeded(now, source, name),
+            false => backoff.failed(now, source, name),
+        }
+    }
+
+    /// Nobody whose mailbox is on another server can log in by what is known here.
     fn find(&self, login: &str) -> Result<Option<(Account, Credential)>, Denial> {
         let found = self.store.look(|snapshot| {
+            if snapshot.home_of_login(login)?.is_some() {
+                return Ok(None);
+            }
             let Some(account) = snapshot.account_by_login(login)? else {
                 return Ok(None);
             };

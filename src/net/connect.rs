@@ -10,7 +10,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,6 +128,20 @@ pub async fn start_tls(stream: &mut Stream, name: &str, trust: Trust) -> io::Res
     let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
     let config = trust.config().map_err(io::Error::other)?;
     stream.start_client_tls(Arc::new(config), name).await
+}
+
+/// Whether a connection there would come to one of `own`, where this server listens.
+pub fn is_own(own: &[SocketAddr], address: IpAddr, port: u16) -> bool {
+    let address = address.to_canonical();
+    own.iter().filter(|it| it.port() == port).any(|own| {
+        let ip = own.ip().to_canonical();
+        ip == address || (ip.is_unspecified() && is_here(address))
+    })
+}
+
+/// Whether the address is one of this machine's: only such can be bound.
+fn is_here(address: IpAddr) -> bool {
+    UdpSocket::bind(SocketAddr::new(address, 0)).is_ok()
 }
 
 /// An error without the number that the system gives it.

@@ -7,6 +7,7 @@ pub mod exporter;
 pub mod limit;
 pub mod listen;
 mod record;
+pub mod relay;
 pub mod source;
 pub mod stream;
 pub mod tls;

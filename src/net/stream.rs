@@ -174,6 +174,87 @@ impl Stream {
         }
     }
 
+    /// As [`Stream::receive`] without waiting: `None` if nothing is there.
+    pub(super) fn take_now(&mut self, input: &mut Input) -> io::Result<Option<usize>> {
+        loop {
+            match self.receive_now(input) {
+                Ok(None) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => {
+                    // It may be a TLS alert that tells the peer why.
+                    let _ = self.flush_now();
+                    return Err(error);
+                }
+                received => return received,
+            }
+        }
+    }
+
+    /// Sends of `input` what the socket takes without waiting; whether it took anything.
+    pub(super) fn give_now(&mut self, input: &mut Input) -> io::Result<bool> {
+        let mut moved = false;
+        loop {
+            let before = self.unsent.len();
+            self.flush_now()?;
+            moved |= self.unsent.len() < before;
+            if !self.unsent.is_empty() || input.is_empty() {
+                return Ok(moved);
+            }
+            let most = MAX_PLAIN.min(input.len());
+            let chunk = input.bytes().get(..most).unwrap_or_default();
+            let given = match &mut self.tls {
+                Some(tls) => {
+                    seal(&mut self.socket, tls, &mut self.unsent, chunk)?;
+                    most
+                }
+                None => match self.socket.write(chunk) {
+                    Ok(given) => given,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(moved),
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+                    Err(error) => return Err(error),
+                },
+            };
+            input.consume(given);
+            moved |= given > 0;
+        }
+    }
+
+    /// Whether the socket has not taken all that was given.
+    pub(super) fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    /// Until it can be read or written, as far as either is asked for; for ever if neither is.
+    /// An error shows when it is read or written.
+    pub(super) async fn ready(&self, read: bool, write: bool) {
+        let until = async |wanted: bool, direction: Direction| match wanted {
+            true => {
+                let _ = self.socket.ready(direction, None).await;
+            }
+            false => future::pending().await,
+        };
+        future::or(until(read, Direction::Read), until(write, Direction::Write)).await;
+    }
+
+    /// The peer is told that no more comes; it may go on itself.
+    pub(super) fn finish(&mut self) -> io::Result<()> {
+        if let Some(tls) = &mut self.tls {
+            tls.close_notify(&mut self.unsent);
+        }
+        self.flush_now()?;
+        self.socket.shutdown()
+    }
+
+    pub(super) fn write_timeout(&self) -> Duration {
+        self.deadlines.write
+    }
+
+    /// The connection waits for its client: shutdown may end it at once.
+    pub(super) fn is_waiting(&self) {
+        self.set_waiting(true);
+    }
+
     /// Writes all of it and flushes; `TimedOut` if any 64 KiB of it takes longer than the
     /// write timeout given at accept.
     pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {

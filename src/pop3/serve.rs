@@ -1,5 +1,7 @@
 //! Drives a POP3 session: flush, match the step, await the store or the stream, answer.
 
+mod home;
+
 use super::maildrop::{Maildrop, Update};
 use super::session::{Answer, Ask, Config, Session, Step, Unopened};
 use crate::context::Context;
@@ -83,6 +85,16 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
             }
             Step::Flush => stream.send_out(&mut out).await?,
             Step::Ask(ask) => {
+                if let Ask::Authenticate(login) = &ask
+                    && let Ok(Some(home)) = context.login.home(login)
+                {
+                    let through =
+                        home::go_home(context, stream, &mut session, login, home, &mut out);
+                    match Box::pin(through).await? {
+                        true => return Ok(()),
+                        false => continue,
+                    }
+                }
                 let known = session.account().is_some();
                 answer(context, stream, &mut open, ask, &mut session, &mut out).await;
                 if !known && session.account().is_some() {

@@ -228,6 +228,16 @@ impl Session {
         }
     }
 
+    /// In place of a verdict, where the login can't be decided: says why not, in a line of ASCII.
+    pub fn put_off(&mut self, code: &str, text: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(format!("-ERR [{code}] {text}\r\n").as_bytes());
+        self.phase = Phase::Commands;
+        self.errors += 1;
+        if self.errors > MAX_ERRORS {
+            self.close(Text::TooManyErrors, out);
+        }
+    }
+
     fn advance(&mut self, out: &mut Vec<u8>) -> Next {
         match std::mem::replace(&mut self.phase, Phase::Commands) {
             Phase::Greeting => self.ok(Text::Ready, out),

@@ -154,7 +154,7 @@ impl Maker {
         };
         let others: Vec<IpAddr> = found
             .into_iter()
-            .filter(|it| !self.is_own(*it, hop.port))
+            .filter(|it| !connect::is_own(&self.own, *it, hop.port))
             .collect();
         match others.is_empty() {
             true => Err(Refused::Loop),
@@ -165,19 +165,6 @@ impl Maker {
             false => Ok(others),
         }
     }
-
-    fn is_own(&self, address: IpAddr, port: u16) -> bool {
-        let address = address.to_canonical();
-        self.own.iter().filter(|it| it.port() == port).any(|own| {
-            let ip = own.ip().to_canonical();
-            ip == address || (ip.is_unspecified() && is_here(address))
-        })
-    }
-}
-
-/// Whether the address is one of this machine's: only such can be bound.
-fn is_here(address: IpAddr) -> bool {
-    std::net::UdpSocket::bind(SocketAddr::new(address, 0)).is_ok()
 }
 
 impl Connection {

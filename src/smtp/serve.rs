@@ -1,6 +1,7 @@
 //! Drives a session: flush, match the step, await the store or the stream, answer.
 
 mod arrival;
+mod home;
 mod incoming;
 mod spool;
 
@@ -150,6 +151,16 @@ async fn drive(
                 }
             }
             Step::Ask(ask) => {
+                if let Ask::Authenticate(login) = &ask
+                    && let Ok(Some(home)) = context.login.home(login)
+                {
+                    let through =
+                        home::go_home(context, stream, &mut session, login, home, &mut out);
+                    match Box::pin(through).await? {
+                        true => return Ok(()),
+                        false => continue,
+                    }
+                }
                 let notice = match &ask {
                     Ask::Commit(commit) => commit.delivered.clone(),
                     _ => None,

@@ -368,6 +368,12 @@ impl Session {
         }
     }
 
+    /// In place of a verdict, where the login can't be decided: says why not.
+    pub fn put_off(&mut self, reply: Reply, out: &mut Vec<u8>) {
+        self.phase = Phase::Commands;
+        self.say(reply, out);
+    }
+
     fn advance(&mut self, out: &mut Vec<u8>) -> Next {
         match std::mem::replace(&mut self.phase, Phase::Commands) {
             Phase::Greeting => {

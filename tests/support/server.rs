@@ -4,6 +4,7 @@
 use super::client::Client;
 use pillarbox::address::Address;
 use pillarbox::context::Context;
+use pillarbox::context::homes::Homes;
 use pillarbox::context::maildrops::Maildrops;
 use pillarbox::context::sources::Sources;
 use pillarbox::login::Login;
@@ -57,6 +58,7 @@ impl Server {
             maildrops: Maildrops::default(),
             rates: Default::default(),
             sources: Sources::default(),
+            homes: Homes::default(),
             dir: dir.path().to_path_buf(),
         });
         Server { context, _dir: dir }

@@ -23,6 +23,8 @@ pub enum Command<'a> {
     },
     /// Who this is (RFC 2971).
     Id,
+    /// As [`Command::Id`], with more fields; all of them [`can_be_quoted`].
+    IdWith(&'a [(&'a str, &'a str)]),
     Select(&'a str),
     /// UID and size of every message from this UID on.
     List(Uid),
@@ -74,6 +76,20 @@ impl Command<'_> {
                 env!("CARGO_PKG_VERSION"),
                 "\")"
             )),
+            Command::IdWith(fields) => {
+                put(concat!(
+                    "ID (\"name\" \"pillarbox\" \"version\" \"",
+                    env!("CARGO_PKG_VERSION"),
+                    "\""
+                ));
+                for (name, value) in *fields {
+                    for word in [name, value] {
+                        out.push(b' ');
+                        quote(word, out);
+                    }
+                }
+                out.push(b')');
+            }
             Command::Select(mailbox) => {
                 put("SELECT ");
                 name(mailbox, out);

@@ -6,6 +6,7 @@ mod binary;
 mod body;
 mod change;
 mod fetch;
+mod home;
 mod mailbox;
 mod read;
 mod refusal;
@@ -197,7 +198,11 @@ impl Driver {
             }
             Ask::Login(ask) => {
                 self.flush().await?;
-                let verdict = self.context.login.answer(self.stream.peer(), ask).await;
+                let verdict = match self.context.login.home(&ask) {
+                    Ok(Some(home)) => return Box::pin(self.go_home(ask, home)).await,
+                    // What can't be read now, the login service says too.
+                    Ok(None) | Err(_) => self.context.login.answer(self.stream.peer(), ask).await,
+                };
                 self.session.verdict(verdict, &mut self.out);
             }
             Ask::Select { name, read_only } => self.select(name, read_only).await,

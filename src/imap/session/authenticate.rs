@@ -155,6 +155,11 @@ impl Session {
         self.complete(&outcome, out);
     }
 
+    /// In place of a verdict, where the login can't be decided: says why not.
+    pub fn put_off(&mut self, text: String, out: &mut Vec<u8>) {
+        self.refused(&Outcome::no(Code::Unavailable, text), out);
+    }
+
     fn denied(&mut self, denial: Denial, out: &mut Vec<u8>) {
         let outcome = match denial {
             Denial::Credentials => Outcome::no(
@@ -172,7 +177,11 @@ impl Session {
             Denial::Malformed => Outcome::bad("That is no answer to this mechanism."),
             Denial::Cancelled => Outcome::bad("The login was given up."),
         };
-        self.complete(&outcome, out);
+        self.refused(&outcome, out);
+    }
+
+    fn refused(&mut self, outcome: &Outcome, out: &mut Vec<u8>) {
+        self.complete(outcome, out);
         self.refused_logins += 1;
         if self.refused_logins >= MAX_LOGINS {
             self.bye("Too many logins failed: connect again later.", out);

@@ -37,7 +37,13 @@ impl Session {
                 self.state = State::Closed;
                 Ok(None)
             }
-            Command::Id(_) => {
+            Command::Id(fields) => {
+                let ttl = fields
+                    .iter()
+                    .find(|it| it.0.eq_ignore_ascii_case("x-proxy-ttl"));
+                if let Some(ttl) = ttl.and_then(|it| it.1.as_ref()?.parse().ok()) {
+                    self.hops_left = self.hops_left.min(ttl);
+                }
                 let version = env!("CARGO_PKG_VERSION");
                 response::id(out, &[("name", "pillarbox"), ("version", version)]);
                 Err(Outcome::ok("That is who we are."))

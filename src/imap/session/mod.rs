@@ -17,6 +17,7 @@ use crate::imap::flags::write_flag_lists;
 use crate::imap::framer::{Event, Framer, LineEvent};
 use crate::imap::response::{self, Code, Status};
 use crate::imap::view::{Opened, Report, View};
+use crate::mail::home::MAX_HOPS;
 use crate::mail::{AccountId, MailboxName, Uid, UidValidity};
 use crate::sasl;
 use crate::wire::Input;
@@ -99,6 +100,8 @@ pub struct Session {
     condstore: bool,
     bad: u32,
     refused_logins: u32,
+    /// How many servers more may pass the connection on.
+    hops_left: u8,
 }
 
 impl Session {
@@ -116,6 +119,7 @@ impl Session {
             condstore: false,
             bad: 0,
             refused_logins: 0,
+            hops_left: MAX_HOPS,
         }
     }
 
@@ -141,6 +145,16 @@ impl Session {
 
     pub fn account(&self) -> Option<AccountId> {
         self.account
+    }
+
+    /// As the ID of a server before us said, or all of them (`x-proxy-ttl`, as Dovecot has it).
+    pub fn hops_left(&self) -> u8 {
+        self.hops_left
+    }
+
+    /// The connection is over; everything has been said.
+    pub fn end(&mut self) {
+        self.state = State::Closed;
     }
 
     pub fn is_closed(&self) -> bool {

@@ -2,6 +2,9 @@
 
 use crate::sasl::Mechanism;
 
+/// Of XCLIENT; more are passed over.
+const MAX_ATTRIBUTES: usize = 16;
+
 /// Unknown keywords are passed over.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
@@ -26,6 +29,8 @@ pub struct Capabilities {
     pub priority: bool,
     /// RFC 2852; the least number of seconds, 0 where it doesn't say.
     pub deliver_by: Option<i64>,
+    /// Attributes of Postfix's XCLIENT that it takes from us, in upper case.
+    pub xclient: Vec<String>,
     /// RCPTMAX of LIMITS (RFC 9422).
     pub max_recipients: Option<usize>,
 }
@@ -56,6 +61,10 @@ impl Capabilities {
                     found.deliver_by = Some(least.unwrap_or(0));
                 }
                 "LIMITS" => found.limits(words),
+                "XCLIENT" => {
+                    let words = words.take(MAX_ATTRIBUTES).map(str::to_ascii_uppercase);
+                    found.xclient = words.collect();
+                }
                 "AUTH" => found.mechanisms(words),
                 // Servers from before RFC 2554 wrote it so, and some still do both.
                 other => {

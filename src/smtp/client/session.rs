@@ -12,6 +12,7 @@ use crate::wire::Input;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use std::collections::VecDeque;
+use std::net::IpAddr;
 
 /// Commands sent ahead of their replies, with PIPELINING (RFC 2920): few enough for their
 /// replies to fit any socket's buffer.
@@ -72,6 +73,7 @@ enum State {
     Helo,
     StartTls,
     Handshake,
+    Xclient,
     Auth,
     Ready,
     Envelope,
@@ -111,6 +113,8 @@ pub struct Session {
     reader: Reader,
     capabilities: Capabilities,
     tls: bool,
+    /// Whose connection we pass on, until the server has been told.
+    origin: Option<IpAddr>,
     auth: Option<Client>,
     challenges: usize,
     current: Option<Current>,
@@ -129,12 +133,20 @@ impl Session {
             reader: Reader::default(),
             capabilities: Capabilities::default(),
             tls,
+            origin: None,
             auth: None,
             challenges: 0,
             current: None,
             done: None,
             cut: false,
         }
+    }
+
+    /// For a connection that is passed on: the server is told this client's address, if it
+    /// lets us (XCLIENT, as Postfix has it).
+    pub fn passing_on(mut self, origin: Option<IpAddr>) -> Session {
+        self.origin = origin;
+        self
     }
 
     pub fn capabilities(&self) -> &Capabilities {
@@ -315,6 +327,9 @@ impl Session {
             State::Helo if said.code == 250 => self.greeted(out),
             State::StartTls if said.code == 220 => self.state = State::Handshake,
             State::StartTls if self.config.tls != TlsUse::Required => self.log_in(out),
+            // It begins anew, as for that client; or it doesn't and goes on as before.
+            State::Xclient if said.code < 300 => self.ehlo(out),
+            State::Xclient => self.log_in(out),
             State::Auth => self.challenged(&said, reply, out),
             State::Envelope => self.answered(&said, reply, out),
             State::Final => self.finished(&said, reply),
@@ -331,9 +346,24 @@ impl Session {
             self.state = State::StartTls;
         } else if wanted && self.config.tls == TlsUse::Required {
             self.close(NO_TLS.0, NO_TLS.1);
+        } else if let Some(line) = self.xclient() {
+            out.extend_from_slice(line.as_bytes());
+            self.state = State::Xclient;
         } else {
             self.log_in(out);
         }
+    }
+
+    fn xclient(&mut self) -> Option<String> {
+        let takes = |name: &str| self.capabilities.xclient.iter().any(|it| it == name);
+        let (address, name) = (takes("ADDR"), takes("NAME"));
+        let origin = self.origin.take().filter(|_| address)?;
+        // What the real name is, nobody has asked.
+        let name = if name { " NAME=[UNAVAILABLE]" } else { "" };
+        Some(match origin.to_canonical() {
+            IpAddr::V4(four) => format!("XCLIENT ADDR={four}{name}\r\n"),
+            IpAddr::V6(six) => format!("XCLIENT ADDR=IPV6:{six}{name}\r\n"),
+        })
     }
 
     fn log_in(&mut self, out: &mut Vec<u8>) {
