@@ -146,7 +146,11 @@ impl Homes {
                 found.records
             }
         };
-        if !addresses.is_empty() && addresses.iter().all(|it| connect::is_own(&self.own, *it, port)) {
+        if !addresses.is_empty()
+            && addresses
+                .iter()
+                .all(|it| connect::is_own(&self.own, *it, port))
+        {
             return Err(Refused::Loop);
         }
         let stream = connect::connect(&addresses, port).await;

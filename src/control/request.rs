@@ -129,6 +129,9 @@ impl Request {
                 put(&words.iter().map(String::as_str).collect::<Vec<_>>());
             }
             Request::Keys(request) => {
+                let words = request.words();
+                put(&words.iter().map(String::as_str).collect::<Vec<_>>());
+            }
             Request::Homes(request) => {
                 let words = request.words();
                 put(&words.iter().map(String::as_str).collect::<Vec<_>>());

@@ -7,6 +7,7 @@ use super::reply::{Reader, Said};
 use super::text::Stuffer;
 use super::transaction::{Form, Transaction, refusal};
 use crate::mail::outgoing::{Outcome, Reply};
+use crate::sasl::Mechanism;
 use crate::sasl::client::{Client, Login};
 use crate::wire::Input;
 use base64::Engine;
@@ -113,7 +114,9 @@ pub struct Session {
     reader: Reader,
     capabilities: Capabilities,
     tls: bool,
-    /// Whose connection we pass on, until the server has been told.
+    /// The login is another's, whose connection we pass on.
+    passes_on: bool,
+    /// Where that one is, until the server has been told.
     origin: Option<IpAddr>,
     auth: Option<Client>,
     challenges: usize,
@@ -133,6 +136,7 @@ impl Session {
             reader: Reader::default(),
             capabilities: Capabilities::default(),
             tls,
+            passes_on: false,
             origin: None,
             auth: None,
             challenges: 0,
@@ -143,8 +147,10 @@ impl Session {
     }
 
     /// For a connection that is passed on: the server is told this client's address, if it
-    /// lets us (XCLIENT, as Postfix has it).
+    /// lets us (XCLIENT, as Postfix has it). It may pass it on itself, so that the password
+    /// must be shown: no SCRAM.
     pub fn passing_on(mut self, origin: Option<IpAddr>) -> Session {
+        self.passes_on = true;
         self.origin = origin;
         self
     }
@@ -371,7 +377,11 @@ impl Session {
         let Some(login) = &self.config.login else {
             return;
         };
-        let Some(mechanism) = Client::choose(&self.capabilities.auth) else {
+        let mut offered = self.capabilities.auth.clone();
+        if self.passes_on {
+            offered.retain(|it| matches!(it, Mechanism::Plain | Mechanism::Login));
+        }
+        let Some(mechanism) = Client::choose(&offered) else {
             self.close(
                 "4.7.0",
                 "the server offers no way to log in that is known here",
