@@ -212,7 +212,9 @@ fn take_reply(row: &mut Reader<'_>) -> Result<Reply> {
 
 /// The start of `text`, `most` bytes at most.
 fn cut(text: &str, most: usize) -> &str {
-    text.get(..text.floor_char_boundary(most)).unwrap_or(text)
+    let mut ends = (0..=most.min(text.len())).rev();
+    let end = ends.find(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or(0)).unwrap_or_default()
 }
 
 fn put_text(out: &mut Vec<u8>, text: Option<String>) {
