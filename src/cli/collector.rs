@@ -20,7 +20,6 @@ pub struct CollectorCommand {
 
 #[derive(FromArgs)]
 #[argh(subcommand)]
-#[expect(clippy::large_enum_variant, reason = "one is read per run")]
 enum Action {
     Add(Box<Add>),
     List(List),
