@@ -217,14 +217,12 @@ class Peer:
                     body = read.read(int(line.split(" ")[1]))
                 else:
                     say("354 go")
-                    body = b""
-                    while not body.endswith(b"\r\n.\r\n") and body != b".\r\n":
-                        part = read.readline()
+                    lines = []
+                    while (part := read.readline()) != b".\r\n":
                         if not part:
                             return
-                        body += part
-                    body = (b"\r\n" + body)[2:-3].replace(b"\r\n..", b"\r\n.")
-                    body = body[1:] if body.startswith(b"..") else body
+                        lines.append(part[1:] if part.startswith(b".") else part)
+                    body = b"".join(lines)
                 if self.drop == ".":
                     return
                 if self.stall == ".":

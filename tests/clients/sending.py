@@ -314,6 +314,18 @@ class Direct(Sending):
             self.assertLess(peer.connections, 4, name)
 
 
+    def test_require_tls(self):
+        sure = self.peer("require.test", tls=self.authority.context("mx.require.test"), extensions=["REQUIRETLS"])
+        self.zone.signed.update(["require.test", "mx.require.test"])
+        self.submit("bob@require.test", text("bob", "require"), ["REQUIRETLS"])
+        taken = self.taken(sure)[0]
+        self.assertTrue(taken.tls and "REQUIRETLS" in taken.mail)
+        unsure = self.peer("unsure.test", tls=self.authority.context("mx.unsure.test"), extensions=["REQUIRETLS"])
+        self.submit("bob@unsure.test", text("bob", "unsure"), ["REQUIRETLS"])
+        self.assertIn("Status: 5.7.30", self.notice("bob@unsure.test"))
+        self.assertEqual(unsure.taken, [])
+
+
 class WithPostfix(Sending):
     def test_postfix_as_mx(self):
         for name, certificate in (("postfix-tls.test", "mx.postfix-tls.test"), ("postfix-bare.test", None)):
