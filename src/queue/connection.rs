@@ -217,8 +217,14 @@ impl Connection {
     }
 
     async fn body(&mut self, letter: &mut Letter, form: Form) -> Result<(), Unsent> {
-        let signatures = letter.signatures(form, super::sts::now()).await?;
-        self.session.body(&signatures, &mut self.out);
+        let now = super::sts::now();
+        match form {
+            Form::Converted => {
+                let signatures = letter.signatures(form, now).await?;
+                self.session.body(&signatures, &mut self.out);
+            }
+            _ => self.session.body(letter.seal(now).await?, &mut self.out),
+        }
         letter.rewind(form);
         while let Some(chunk) = letter.next().await? {
             self.session.body(chunk, &mut self.out);

@@ -23,6 +23,8 @@ pub struct Letter {
     pub size: u32,
     /// Bytes at the front that stay here: Return-Path.
     kept: u32,
+    /// The signatures of its stored form, once made.
+    sealed: Option<Vec<u8>>,
     pub survey: Survey,
     /// Made when a server first needs it.
     pieces: Option<Vec<Piece>>,
@@ -59,6 +61,7 @@ impl Letter {
             email,
             size: blob.size(),
             kept,
+            sealed: None,
             blob: Some(blob),
             survey,
             pieces: None,
@@ -99,6 +102,21 @@ impl Letter {
             signing.push(chunk);
         }
         Ok(signing.finish())
+    }
+
+    /// As `signatures`, for its stored form, made once.
+    pub async fn seal(&mut self, now: i64) -> std::result::Result<&[u8], Unsent> {
+        if self.sealed.is_none() {
+            self.sealed = Some(self.signatures(Form::Data, now).await?);
+        }
+        Ok(self.sealed.as_deref().unwrap_or_default())
+    }
+
+    /// Bytes that go out as they are stored, signatures included: BDAT has to know.
+    pub async fn length(&mut self, now: i64) -> u64 {
+        let stored = u64::from(self.size.saturating_sub(self.kept));
+        // What can't be read is told when it is sent.
+        stored + self.seal(now).await.map_or(0, <[u8]>::len) as u64
     }
 
     /// From the beginning, in that form.

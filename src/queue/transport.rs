@@ -201,6 +201,7 @@ impl Transport {
         connection: &Connection,
         letter: &mut Letter,
     ) -> Transaction {
+        let size = letter.length(sts::now()).await;
         let server = connection.capabilities();
         let narrow = (letter.survey.eight_bit && !server.eight_bit)
             || ((letter.survey.lone || letter.survey.nul) && !server.binary);
@@ -216,7 +217,7 @@ impl Transport {
                     original: it.original.clone(),
                 })
                 .collect(),
-            size: u64::from(letter.size),
+            size,
             survey: letter.survey,
             convertible: narrow && letter.is_convertible().await,
             now: sts::now(),
