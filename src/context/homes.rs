@@ -298,7 +298,7 @@ mod tests {
     fn this_server_is_not_its_own_home() {
         let listen = Listen::all("::".parse().unwrap(), 20_000).unwrap();
         let homes = Homes::new(&listen);
-        let resolver = Resolver::new(ResolverConfig::servers(&[]));
+        let resolver = Resolver::new(ResolverConfig::servers([]));
         let mut home = HomeServer::new("localhost", Tls::Implicit).unwrap();
         home.imap = 20_993;
         let connected = homes.connect(&resolver, &home, Protocol::Imap);
