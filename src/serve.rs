@@ -9,7 +9,7 @@ use crate::control;
 use crate::imap::serve as imap;
 use crate::login::Login;
 use crate::net::dns::{Resolver, ResolverConfig};
-use crate::net::limit::Limits;
+use crate::net::limit::{Gate, Limits};
 use crate::net::listen::{self, Handler, Listeners};
 use crate::net::stream::{Deadlines, Stream};
 use crate::net::tls::Tls;
@@ -47,6 +47,7 @@ pub struct Server {
     /// LMTP's own.
     lmtp: Option<Async<UnixListener>>,
     listeners: Arc<Listeners>,
+    gates: Gates,
     /// What is on its way to other servers.
     queue: Running,
     /// Control socket, certificate check, collectors.
@@ -64,7 +65,8 @@ impl Server {
         let sockets = bind_all(&settings)?;
         let store = open_store(dir, &settings).await?;
         let tls = certificate(dir, &settings)?;
-        let listeners = Listeners::new(limits(&settings, room), deadlines(&settings));
+        let listeners = Listeners::new(deadlines(&settings));
+        let gates = Gates::new(&settings, room);
         let resolver = resolver(&settings);
         let context = Arc::new(Context {
             login: Login::new(store.clone())?,
@@ -95,6 +97,7 @@ impl Server {
                 .inspect_err(|error| log::warn!("no LMTP socket: {error}"))
                 .ok(),
             listeners,
+            gates,
             queue,
             others,
             signals,
@@ -108,13 +111,13 @@ impl Server {
             .extract_if(.., |(service, _)| services.contains(service));
         for (service, socket) in chosen {
             self.listeners
-                .serve(socket, handler(service, &self.context));
+                .serve(socket, handler(service, &self.context, &self.gates));
         }
         if services.contains(&Service::Lmtp)
             && let Some(socket) = self.lmtp.take()
         {
             self.listeners
-                .serve_unix(socket, handler(Service::Lmtp, &self.context));
+                .serve_unix(socket, handler(Service::Lmtp, &self.context, &self.gates));
         }
     }
 
@@ -260,11 +263,28 @@ fn reload(tls: &Tls) {
     }
 }
 
-fn limits(settings: &Settings, room: usize) -> Limits {
-    Limits {
-        total: settings.max_connections.min(room),
-        unauthenticated: settings.max_unauthenticated,
-        per_source: settings.max_unauthenticated_per_source,
+/// What counts the connections: a crowd of servers keeps no user out, nor the other way round.
+struct Gates {
+    users: Arc<Gate>,
+    servers: Arc<Gate>,
+}
+
+impl Gates {
+    /// `room` is how many connections the system allows.
+    fn new(settings: &Settings, room: usize) -> Gates {
+        let incoming = settings.max_incoming.min(room / 4);
+        Gates {
+            users: Gate::new(Limits {
+                total: settings.max_connections.min(room - incoming),
+                unauthenticated: settings.max_unauthenticated,
+                per_source: settings.max_unauthenticated_per_source,
+            }),
+            servers: Gate::new(Limits {
+                total: incoming,
+                unauthenticated: incoming,
+                per_source: settings.max_incoming_per_source,
+            }),
+        }
     }
 }
 
@@ -276,8 +296,12 @@ fn deadlines(settings: &Settings) -> Deadlines {
 }
 
 /// Which driver serves it, and what it says when it can't serve or goes down.
-fn handler(service: Service, context: &Arc<Context>) -> Handler {
+fn handler(service: Service, context: &Arc<Context>, gates: &Gates) -> Handler {
     let context = context.clone();
+    let gate = match service {
+        Service::Smtp | Service::Lmtp => &gates.servers,
+        _ => &gates.users,
+    };
     let tls = service.implicit_tls();
     let drive = move |stream: Stream| -> listen::Driving {
         let context = context.clone();
@@ -308,6 +332,7 @@ fn handler(service: Service, context: &Arc<Context>) -> Handler {
     };
     Handler {
         name: service.name(),
+        gate: gate.clone(),
         refusal: if tls { "" } else { refusal },
         goodbye,
         drive: Arc::new(drive),

@@ -1,10 +1,10 @@
-//! Who sends us mail, by address: how many connections, how many messages, and whether a
-//! sender has been here before (greylisting). In memory alone: after a restart all are strangers.
+//! Who sends us mail, by address: how many messages, and whether a sender has been here
+//! before (greylisting). In memory alone: after a restart all are strangers.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Sources, and greylisted senders, that are remembered at once.
 const MAX_KNOWN: usize = 20_000;
@@ -17,12 +17,11 @@ const GREY_PATIENCE: i64 = 2 * 24 * 3600;
 /// Who has come back is known for so long, in seconds.
 const GREY_MEMORY: i64 = 35 * 24 * 3600;
 
-#[derive(Clone, Default)]
-pub struct Sources(Arc<Mutex<Known>>);
+#[derive(Default)]
+pub struct Sources(Mutex<Known>);
 
 #[derive(Default)]
 struct Known {
-    connections: HashMap<IpAddr, usize>,
     /// Begin of the window, messages in it.
     messages: HashMap<IpAddr, (i64, u32)>,
     grey: HashMap<(IpAddr, String, String), Grey>,
@@ -35,40 +34,7 @@ struct Grey {
     known: bool,
 }
 
-/// One connection of a source; it ends with this value.
-pub struct Visit {
-    sources: Sources,
-    source: IpAddr,
-}
-
-impl Drop for Visit {
-    fn drop(&mut self) {
-        let mut known = self.sources.lock();
-        if let Some(count) = known.connections.get_mut(&self.source) {
-            *count -= 1;
-            if *count == 0 {
-                known.connections.remove(&self.source);
-            }
-        }
-    }
-}
-
 impl Sources {
-    /// `None` if the source has `limit` connections already.
-    pub fn enter(&self, peer: IpAddr, limit: usize) -> Option<Visit> {
-        let source = masked(peer, 32);
-        let mut known = self.lock();
-        let count = known.connections.entry(source).or_default();
-        if *count >= limit {
-            return None;
-        }
-        *count += 1;
-        Some(Visit {
-            sources: self.clone(),
-            source,
-        })
-    }
-
     /// Counts a message; false if the source has sent `limit` in a minute. `now` in seconds.
     pub fn may_send(&self, peer: IpAddr, limit: u32, now: i64) -> bool {
         let mut known = self.lock();
@@ -140,17 +106,6 @@ mod tests {
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
-    }
-
-    #[test]
-    fn connections_are_counted_and_given_back() {
-        let sources = Sources::default();
-        let one = sources.enter(ip("2001:db8::1"), 2).unwrap();
-        let _two = sources.enter(ip("2001:db8::2"), 2).unwrap();
-        assert!(sources.enter(ip("2001:db8::3"), 2).is_none());
-        assert!(sources.enter(ip("2001:db8:0:1::1"), 2).is_some());
-        drop(one);
-        assert!(sources.enter(ip("2001:db8::3"), 2).is_some());
     }
 
     #[test]

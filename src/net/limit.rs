@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The limits on connections that are open at once.
+/// The limits of one gate on connections that are open at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// All of them.
@@ -43,7 +43,7 @@ struct Counts {
     sources: HashMap<Source, usize>,
 }
 
-/// Counts connections of all listeners together.
+/// Counts the connections of the listeners that share it.
 pub struct Gate {
     limits: Limits,
     counts: Mutex<Counts>,

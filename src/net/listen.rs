@@ -1,6 +1,6 @@
 //! Listeners: accept, count, hand over to a driver, and end what runs at shutdown.
 
-use crate::net::limit::{Gate, Limits, Pass, Refusal};
+use crate::net::limit::{Gate, Pass, Refusal};
 use crate::net::stream::{Deadlines, Stream};
 use async_io::{Async, Timer};
 use futures_lite::FutureExt;
@@ -37,6 +37,8 @@ pub type Driving = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub struct Handler {
     /// For logs: `imaps`.
     pub name: &'static str,
+    /// What counts its connections.
+    pub gate: Arc<Gate>,
     /// Said in clear to a connection over a limit; empty where TLS comes first: that port
     /// just closes, for a handshake costs more than what the limit is to save.
     pub refusal: &'static str,
@@ -58,7 +60,6 @@ struct Connection {
 
 /// All listeners and their connections.
 pub struct Listeners {
-    gate: Arc<Gate>,
     deadlines: Deadlines,
     accepting: Mutex<Vec<Task<()>>>,
     connections: Mutex<HashMap<u64, Connection>>,
@@ -67,9 +68,8 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    pub fn new(limits: Limits, deadlines: Deadlines) -> Arc<Listeners> {
+    pub fn new(deadlines: Deadlines) -> Arc<Listeners> {
         Arc::new(Listeners {
-            gate: Gate::new(limits),
             deadlines,
             accepting: Mutex::default(),
             connections: Mutex::default(),
@@ -83,11 +83,6 @@ impl Listeners {
         let all = self.clone();
         let task = smol::spawn(async move { all.accept(listener, handler).await });
         lock(&self.accepting).push(task);
-    }
-
-    /// Connections open now.
-    pub fn open(&self) -> usize {
-        self.gate.open()
     }
 
     /// As [`Listeners::serve`], on a Unix socket.
@@ -126,7 +121,7 @@ impl Listeners {
     }
 
     fn admit(self: &Arc<Self>, socket: Accepted, peer: IpAddr, handler: &Handler) {
-        match self.gate.admit(peer) {
+        match handler.gate.admit(peer) {
             Ok(pass) => self.start(socket, peer, pass, handler.clone()),
             Err(limit) => {
                 // The socket is new, so its buffer takes the line; else it just closes.

@@ -1,13 +1,15 @@
 use super::*;
+use crate::net::limit::Limits;
 use crate::wire::Input;
 use std::io::{BufRead, BufReader, Read};
 
 const GREETING: &[u8] = b"* OK ready\r\n";
 
 /// Greets, then echoes; the line `bug` panics, `login` logs in, `work` takes a while.
-fn echo() -> Handler {
+fn echo(gate: Arc<Gate>) -> Handler {
     Handler {
         name: "echo",
+        gate,
         refusal: "* BYE too many\r\n",
         goodbye: "* BYE going down\r\n",
         drive: Arc::new(|mut stream| {
@@ -36,6 +38,7 @@ fn echo() -> Handler {
 
 struct Server {
     all: Arc<Listeners>,
+    gate: Arc<Gate>,
     address: SocketAddr,
 }
 
@@ -45,11 +48,12 @@ fn server(limits: Limits) -> Server {
         handshake: second,
         write: second,
     };
-    let all = Listeners::new(limits, deadlines);
+    let all = Listeners::new(deadlines);
+    let gate = Gate::new(limits);
     let listener = bind(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)).unwrap();
     let address = listener.get_ref().local_addr().unwrap();
-    all.serve(listener, echo());
-    Server { all, address }
+    all.serve(listener, echo(gate.clone()));
+    Server { all, gate, address }
 }
 
 struct Client(BufReader<TcpStream>);
@@ -86,7 +90,7 @@ fn a_bug_ends_its_own_connection_alone() {
     second.say("still here\n");
     assert_eq!(second.line(), "still here\n");
     assert_eq!(Client::connect(&server).line(), "* OK ready\r\n");
-    while server.all.open() > 1 {
+    while server.gate.open() > 1 {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -123,7 +127,7 @@ fn shutdown_lets_a_command_end_and_says_goodbye_to_the_rest() {
     smol::block_on(server.all.drain(Duration::from_secs(5)));
     assert!(start.elapsed() >= Duration::from_millis(200));
     assert!(start.elapsed() < Duration::from_secs(4));
-    assert_eq!(server.all.open(), 0);
+    assert_eq!(server.gate.open(), 0);
     assert_eq!(idle.line(), "* BYE going down\r\n");
     assert_eq!(busy.line(), "work\n");
     assert_eq!(busy.line(), "* BYE going down\r\n");

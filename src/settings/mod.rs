@@ -115,7 +115,7 @@ pub struct Settings {
     pub tls_certificate: Option<PathBuf>,
     /// The key of `tls_certificate`, PEM.
     pub tls_key: Option<PathBuf>,
-    /// Connections at once, of all services; fewer where the system allows fewer files.
+    /// Connections of users at once, of all services; fewer where the system allows fewer files.
     pub max_connections: usize,
     /// Connections at once that have not logged in.
     pub max_unauthenticated: usize,
@@ -127,7 +127,10 @@ pub struct Settings {
     pub max_recipients: usize,
     /// Whether mail to other servers may go to them directly, where no relay is set for it.
     pub direct: bool,
-    /// Connections at once to the port for other servers, from one address (IPv6: one /64).
+    /// Connections at once of other mail servers (SMTP and LMTP), counted apart from those of
+    /// users: neither keeps the other out.
+    pub max_incoming: usize,
+    /// Of these, from one address (IPv6: one /64).
     pub max_incoming_per_source: usize,
     /// Messages a minute that one address (IPv6: one /64) may bring to that port.
     pub max_messages_per_source: u32,
@@ -192,6 +195,7 @@ impl Default for Settings {
             max_message_size: 100 << 20,
             max_recipients: 200,
             direct: true,
+            max_incoming: 256,
             max_incoming_per_source: 50,
             max_messages_per_source: 600,
             tarpit: Duration::from_secs(5),

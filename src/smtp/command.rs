@@ -122,7 +122,9 @@ fn client_name(name: &str) -> Result<String, Reply> {
             "Give your host name: EHLO client.example.org",
         ));
     }
-    Ok(name.into())
+    // A letter beyond ASCII can't stand in the Received of a message without SMTPUTF8.
+    let ascii = |c: char| if c.is_ascii() { c } else { '-' };
+    Ok(name.chars().map(ascii).collect())
 }
 
 /// `AUTH mechanism [initial-response]` (RFC 4954, 4); `=` is an empty response.
@@ -454,6 +456,10 @@ mod tests {
         assert_eq!(
             parse(b"EHLO [192.0.2.1]"),
             Ok(Command::Ehlo("[192.0.2.1]".into()))
+        );
+        assert_eq!(
+            parse("EHLO bücher".as_bytes()),
+            Ok(Command::Ehlo("b-cher".into()))
         );
         for line in [
             "EHLO",

@@ -42,15 +42,6 @@ pub async fn serve(context: Arc<Context>, mut stream: Stream, implicit_tls: bool
 
 /// As [`serve`], for what other servers bring.
 pub async fn serve_incoming(context: Arc<Context>, mut stream: Stream, implicit_tls: bool) {
-    let limit = context.settings.max_incoming_per_source;
-    let Some(_visit) = context.sources.enter(stream.peer(), limit) else {
-        let text = "Too many connections from your address, try again later";
-        let mut out = Vec::new();
-        Reply::new(421, "4.7.0", text).write(&mut out);
-        // It is going either way.
-        let _ = stream.send_out(&mut out).await;
-        return stream.close().await;
-    };
     run(&context, &mut stream, Role::Incoming, implicit_tls).await;
 }
 
