@@ -191,7 +191,12 @@ impl Found {
 
 impl<'a> Replay<'a> {
     /// `names` are the files in the segments' directory.
-    pub fn new(segments: &'a Segments, key: u64, mark: Mark, names: &[String]) -> Replay<'a> {
+    pub fn new(
+        segments: &'a Segments,
+        key: u64,
+        mark: Mark,
+        names: &[String],
+    ) -> Result<Replay<'a>> {
         let mut replay = Replay {
             segments,
             key,
@@ -200,16 +205,16 @@ impl<'a> Replay<'a> {
         };
         let numbers = names.iter().filter_map(|name| segment::number(name));
         for number in numbers.filter(|&number| number > mark.segment) {
-            if let Some(header) = replay.header(number, 0) {
+            if let Some(header) = replay.header(number, 0)? {
                 replay.starts.insert((header.sequence, number));
             }
         }
-        replay
+        Ok(replay)
     }
 
     /// Whether a batch begins there, whole or not.
-    pub fn has(&self, mark: Mark) -> bool {
-        !self.find(mark).is_empty()
+    pub fn has(&self, mark: Mark) -> Result<bool> {
+        Ok(!self.find(mark)?.is_empty())
     }
 
     /// Whether any batch was applied.
@@ -220,7 +225,7 @@ impl<'a> Replay<'a> {
     /// Applies what follows `mark`, below the number `limit`; says where the log ends.
     pub fn run(&mut self, tables: &mut Tables<'_>, mut mark: Mark, limit: u64) -> Result<Mark> {
         while mark.sequence < limit {
-            let Some((batch, redo)) = self.next(mark) else {
+            let Some((batch, redo)) = self.next(mark)? else {
                 break;
             };
             match redo {
@@ -243,15 +248,19 @@ impl<'a> Replay<'a> {
 
     /// The next batch that counts, and its redo unless that is damaged. It counts if it is
     /// whole, or if another follows, for that was begun when this one was durable.
-    fn next(&self, mark: Mark) -> Option<(Found, Option<Vec<u8>>)> {
-        let found = self.find(mark);
-        let followed = |batch: &Found| found.len() == 1 && self.has(batch.after());
-        let good = found.iter().find_map(|batch| {
-            let redo = self.redo(batch)?;
-            (followed(batch) || self.is_whole(batch)).then_some((*batch, Some(redo)))
-        });
-        let damaged = || found.iter().find(|it| followed(it)).map(|it| (*it, None));
-        good.or_else(damaged)
+    fn next(&self, mark: Mark) -> Result<Option<(Found, Option<Vec<u8>>)>> {
+        let found = self.find(mark)?;
+        for batch in &found {
+            let followed = found.len() == 1 && self.has(batch.after())?;
+            match self.redo(batch)? {
+                Some(redo) if followed || self.is_whole(batch)? => {
+                    return Ok(Some((*batch, Some(redo))));
+                }
+                None if followed => return Ok(Some((*batch, None))),
+                _ => {}
+            }
+        }
+        Ok(None)
     }
 
     /// Makes durable what was read: after a kill, not a power cut, it may not be so yet.
@@ -268,57 +277,61 @@ impl<'a> Replay<'a> {
 
     /// The batches of that number: here, or at the start of another segment. Of several, all
     /// but one are remains of attempts that failed.
-    fn find(&self, mark: Mark) -> Vec<Found> {
+    fn find(&self, mark: Mark) -> Result<Vec<Found>> {
         let others = self
             .starts
             .range((mark.sequence, 0)..=(mark.sequence, u32::MAX));
         let here = (mark.segment, mark.offset);
         let places = std::iter::once(here).chain(others.map(|&(_, segment)| (segment, 0)));
-        let found = places.filter_map(|(segment, start)| {
-            let header = self.header(segment, start)?;
-            let end = header.end(start)?;
-            (header.sequence == mark.sequence).then_some(Found {
-                segment,
-                start,
-                end,
-                header,
-            })
-        });
-        found.collect()
-    }
-
-    fn header(&self, segment: u32, start: u64) -> Option<Header> {
-        let mut bytes = [0; HEADER];
-        let file = self.segments.open(segment).ok()?;
-        file.read_at(start, &mut bytes).ok()?;
-        Header::decode(&bytes, self.key)
-    }
-
-    fn redo(&self, batch: &Found) -> Option<Vec<u8>> {
-        let mut redo = vec![0; (batch.header.redo as usize).min(MAX_REDO)];
-        let file = self.segments.open(batch.segment).ok()?;
-        let start = batch.header.redo_start(batch.start)?;
-        file.read_at(start, &mut redo).ok()?;
-        (crc32fast::hash(&redo) == batch.header.redo_crc).then_some(redo)
-    }
-
-    fn is_whole(&self, batch: &Found) -> bool {
-        let read = || -> Result<u32> {
-            let file = self.segments.open(batch.segment)?;
-            let mut crc = crc32fast::Hasher::new();
-            let mut piece = vec![0; WRITE.min(batch.header.payload as usize)];
-            let mut at = batch.start + HEADER as u64;
-            let mut left = batch.header.payload;
-            while left > 0 {
-                let length = left.min(piece.len() as u64);
-                let piece = &mut piece[..length as usize];
-                file.read_at(at, piece)?;
-                crc.update(piece);
-                at += length;
-                left -= length;
+        let mut found = Vec::new();
+        for (segment, start) in places {
+            if let Some(header) = self.header(segment, start)?
+                && let Some(end) = header.end(start)
+                && header.sequence == mark.sequence
+            {
+                found.push(Found {
+                    segment,
+                    start,
+                    end,
+                    header,
+                });
             }
-            Ok(crc.finalize())
+        }
+        Ok(found)
+    }
+
+    fn header(&self, segment: u32, start: u64) -> Result<Option<Header>> {
+        let mut bytes = [0; HEADER];
+        let there = self.segments.read_if_there(segment, start, &mut bytes)?;
+        Ok(Header::decode(&bytes, self.key).filter(|_| there))
+    }
+
+    fn redo(&self, batch: &Found) -> Result<Option<Vec<u8>>> {
+        let mut redo = vec![0; (batch.header.redo as usize).min(MAX_REDO)];
+        let Some(start) = batch.header.redo_start(batch.start) else {
+            return Ok(None);
         };
-        read().is_ok_and(|crc| crc == batch.header.payload_crc)
+        let there = self
+            .segments
+            .read_if_there(batch.segment, start, &mut redo)?;
+        Ok((there && crc32fast::hash(&redo) == batch.header.redo_crc).then_some(redo))
+    }
+
+    fn is_whole(&self, batch: &Found) -> Result<bool> {
+        let mut crc = crc32fast::Hasher::new();
+        let mut piece = vec![0; WRITE.min(batch.header.payload as usize)];
+        let mut at = batch.start + HEADER as u64;
+        let mut left = batch.header.payload;
+        while left > 0 {
+            let length = left.min(piece.len() as u64);
+            let piece = &mut piece[..length as usize];
+            if !self.segments.read_if_there(batch.segment, at, piece)? {
+                return Ok(false);
+            }
+            crc.update(piece);
+            at += length;
+            left -= length;
+        }
+        Ok(crc.finalize() == batch.header.payload_crc)
     }
 }

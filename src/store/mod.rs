@@ -159,7 +159,7 @@ impl Store {
         let (key, mark) = recover::read_mark(&db)?;
         let segments = Segments::new(disk.clone(), recover::next_segment(&names, mark));
         let replayed = recover::replay(&db, &segments, &names, u64::MAX).map_err(no_room)?;
-        let position = recover::read_rows(&db)?.position(&segments, replayed.end);
+        let position = recover::read_rows(&db)?.position(&segments, replayed.end)?;
         let handle = Arc::new(Handle { db });
         let shared = Arc::new(Shared::new(
             disk.clone(),

@@ -106,8 +106,8 @@ pub(super) fn replay(
     limit: u64,
 ) -> Result<Replayed> {
     let (key, mark) = read_mark(db)?;
-    let mut replay = Replay::new(segments, key, mark, names);
-    if !replay.has(mark) {
+    let mut replay = Replay::new(segments, key, mark, names)?;
+    if !replay.has(mark)? {
         return Ok(Replayed {
             end: mark,
             clean: true,
@@ -161,18 +161,18 @@ pub(super) fn next_segment(names: &[String], mark: Mark) -> u32 {
 
 impl Recovered {
     /// The writer goes on where the log ends, if that segment's file is sound.
-    pub fn position(&self, segments: &Segments, mut log: Mark) -> Position {
+    pub fn position(&self, segments: &Segments, mut log: Mark) -> Result<Position> {
         // Numbers of files that are missing are not given out again.
         segments.skip_to(self.rows.keys().next_back().map_or(0, |last| last + 1));
-        if log.offset > 0 && length_of(segments, log.segment) < Some(log.offset) {
+        if log.offset > 0 && segments.length_if_there(log.segment)? < Some(log.offset) {
             log.segment = segments.reserve();
             log.offset = 0;
         }
-        Position {
+        Ok(Position {
             email: self.email,
             email_reserved: self.email,
             log,
-        }
+        })
     }
 
     /// Removes files that no row names, cuts off what a crash left behind the recorded ends,
@@ -185,7 +185,14 @@ impl Recovered {
             }
         }
         for (number, row) in &self.rows {
-            match length_of(segments, *number) {
+            let length = match segments.length_if_there(*number) {
+                Ok(length) => length,
+                Err(error) => {
+                    log::error!("segment {number} can't be looked at: {error}");
+                    continue;
+                }
+            };
+            match length {
                 Some(length) if length > row.length => {
                     let cut = segments
                         .open(*number)
@@ -202,8 +209,4 @@ impl Recovered {
             }
         }
     }
-}
-
-fn length_of(segments: &Segments, number: u32) -> Option<u64> {
-    segments.open(number).ok()?.length().ok()
 }

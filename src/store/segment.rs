@@ -8,6 +8,7 @@
 use super::disk::{Disk, File};
 use super::error::Result;
 use std::collections::VecDeque;
+use std::io;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -83,6 +84,26 @@ impl Segments {
     }
 
     pub fn open(&self, segment: u32) -> Result<Arc<dyn File>> {
+        Ok(self.try_open(segment)?)
+    }
+
+    /// Fills `out`; false if there is no such file, or it ends before. A disk that fails says
+    /// nothing about what is there, so that is an error.
+    pub fn read_if_there(&self, segment: u32, at: u64, out: &mut [u8]) -> Result<bool> {
+        let read = self
+            .try_open(segment)
+            .and_then(|file| file.read_at(at, out));
+        Ok(if_there(read)?.is_some())
+    }
+
+    /// The length of the file, if there is one.
+    pub fn length_if_there(&self, segment: u32) -> Result<Option<u64>> {
+        Ok(if_there(
+            self.try_open(segment).and_then(|file| file.length()),
+        )?)
+    }
+
+    fn try_open(&self, segment: u32) -> io::Result<Arc<dyn File>> {
         let mut open = lock(&self.open);
         if let Some(at) = open.iter().position(|(number, _)| *number == segment) {
             // Not the strict order of use: moving within the last few would buy nothing.
@@ -150,6 +171,14 @@ impl Segments {
                 self.remove(segment);
             }
         }
+    }
+}
+
+fn if_there<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    use io::ErrorKind::{NotFound, UnexpectedEof};
+    match result {
+        Err(error) if matches!(error.kind(), NotFound | UnexpectedEof) => Ok(None),
+        other => other.map(Some),
     }
 }
 

@@ -21,9 +21,11 @@ struct State {
     durable_names: BTreeMap<String, usize>,
     files: Vec<Content>,
     syncs: u64,
+    reads: u64,
     writes: u64,
     cut_at: Option<u64>,
     failing: std::ops::Range<u64>,
+    failing_reads: std::ops::Range<u64>,
     off: bool,
     /// Bytes that all files together may take.
     capacity: Option<u64>,
@@ -88,6 +90,16 @@ impl SimDisk {
     /// The syncs of these numbers (from 0) fail, and make nothing durable.
     pub fn fail_syncs(&self, numbers: std::ops::Range<u64>) {
         self.state().failing = numbers;
+    }
+
+    /// The reads of these numbers (from 0) fail.
+    pub fn fail_reads(&self, numbers: std::ops::Range<u64>) {
+        self.state().failing_reads = numbers;
+    }
+
+    /// Reads so far.
+    pub fn reads(&self) -> u64 {
+        self.state().reads
     }
 
     pub fn is_off(&self) -> bool {
@@ -329,8 +341,12 @@ struct SimFile {
 
 impl File for SimFile {
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        let state = self.disk.state();
+        let mut state = self.disk.state();
         state.check_power()?;
+        state.reads += 1;
+        if state.failing_reads.contains(&(state.reads - 1)) {
+            return Err(io::Error::other("the disk failed"));
+        }
         let start = offset as usize;
         match state.files[self.file].bytes.get(start..start + out.len()) {
             Some(bytes) => {

@@ -311,3 +311,36 @@ fn a_full_disk_keeps_nothing_of_the_log_back() {
         });
     }
 }
+
+#[test]
+fn a_read_that_fails_at_the_start_costs_nothing() {
+    let killed = killed(4);
+    let reads = {
+        let disk = killed.after_kill();
+        let _store = open(&disk).unwrap();
+        disk.reads()
+    };
+    let mut refused = 0;
+    for number in 0..reads {
+        let disk = killed.after_kill();
+        disk.fail_reads(number..number + 1);
+        smol::block_on(async {
+            match open(&disk) {
+                Ok(store) => {
+                    settled(&store).await;
+                    store.close().await;
+                }
+                Err(error) => {
+                    assert!(matches!(error, Error::Storage(_)), "{number}: {error:?}");
+                    refused += 1;
+                }
+            }
+            let store = open(&disk).unwrap();
+            assert_eq!(seeds(&store).await, [0, 1, 2, 3], "read {number} failed");
+            expect_sound(&store).await;
+            store.close().await;
+        });
+    }
+    // The headers, the redo and the bytes of the batches at least.
+    assert!(refused >= 12, "{refused} of {reads} starts were refused");
+}
