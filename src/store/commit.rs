@@ -150,8 +150,8 @@ impl Committer {
         self.since.not_before = Some(Instant::now() + CHECKPOINT_PAUSE);
     }
 
-    /// After the log was read at the start: makes a checkpoint of that; false if it fails.
-    pub fn settle(&mut self) -> bool {
+    /// After the log was read at the start: makes a checkpoint of that.
+    pub fn settle(&mut self) -> Result<()> {
         let mut ended = self.transact(true, &mut |_| Ok(Outcome::Keep));
         if matches!(ended, Err(Error::Full)) && self.shared.space.drop_ballast() {
             ended = self.transact(true, &mut |_| Ok(Outcome::Keep));
@@ -160,7 +160,7 @@ impl Committer {
             self.since.last = Some(Instant::now());
             self.checkpoint_later();
         }
-        ended.is_ok()
+        ended.map(|_| ())
     }
 
     /// Brings the files of the segments into line with the rows, which have to be durable.

@@ -165,6 +165,8 @@ pub(super) struct Replay<'a> {
     key: u64,
     /// What the segments after the mark's begin with: sequence number and segment.
     starts: BTreeSet<(u64, u32)>,
+    /// Those segments.
+    newer: Vec<u32>,
     /// Segments that batches were read from.
     read: Vec<u32>,
 }
@@ -201,10 +203,12 @@ impl<'a> Replay<'a> {
             segments,
             key,
             starts: BTreeSet::new(),
+            newer: Vec::new(),
             read: Vec::new(),
         };
         let numbers = names.iter().filter_map(|name| segment::number(name));
         for number in numbers.filter(|&number| number > mark.segment) {
+            replay.newer.push(number);
             if let Some(header) = replay.header(number, 0)? {
                 replay.starts.insert((header.sequence, number));
             }
@@ -244,6 +248,48 @@ impl<'a> Replay<'a> {
             mark = batch.after();
         }
         Ok(mark)
+    }
+
+    /// Whether more of the log lies behind `end`, where it seems to end: then what is between
+    /// was durable once and can't be read. A crash leaves no batch but the one under way, which
+    /// would be the next.
+    pub fn goes_on(&self, end: Mark) -> Result<bool> {
+        if self.scan(end.segment, end.offset, end)? {
+            return Ok(true);
+        }
+        for &segment in &self.newer {
+            let unread = segment != end.segment && !self.read.contains(&segment);
+            if unread && self.scan(segment, 0, end)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether a batch after `end` begins in that segment at `at` or behind.
+    fn scan(&self, segment: u32, mut at: u64, end: Mark) -> Result<bool> {
+        let key = self.key.to_le_bytes();
+        let length = self.segments.length_if_there(segment)?.unwrap_or(0);
+        let mut piece = vec![0; WRITE];
+        while at + HEADER as u64 <= length {
+            let bytes = (length - at).min(WRITE as u64);
+            let piece = &mut piece[..bytes as usize];
+            if !self.segments.read_if_there(segment, at, piece)? {
+                break;
+            }
+            for (offset, word) in piece.windows(key.len()).enumerate() {
+                if word == key
+                    && let Some(header) = self.header(segment, at + offset as u64)?
+                    && header.sequence >> 32 == end.sequence >> 32
+                    && header.sequence > end.sequence
+                {
+                    return Ok(true);
+                }
+            }
+            // The pieces overlap: a key may lie across their border.
+            at += bytes - key.len() as u64 + 1;
+        }
+        Ok(false)
     }
 
     /// The next batch that counts, and its redo unless that is damaged. It counts if it is

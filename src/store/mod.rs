@@ -159,7 +159,11 @@ impl Store {
         let (key, mark) = recover::read_mark(&db)?;
         let segments = Segments::new(disk.clone(), recover::next_segment(&names, mark));
         let replayed = recover::replay(&db, &segments, &names, u64::MAX).map_err(no_room)?;
-        let position = recover::read_rows(&db)?.position(&segments, replayed.end)?;
+        let rows = recover::read_rows(&db)?;
+        let position = match replayed.hole {
+            true => rows.position_beyond(&segments, replayed.end)?,
+            false => rows.position(&segments, replayed.end)?,
+        };
         let handle = Arc::new(Handle { db });
         let shared = Arc::new(Shared::new(
             disk.clone(),
@@ -168,8 +172,14 @@ impl Store {
             counters.clone(),
             handle.clone(),
         ));
-        let committer = Committer::new(shared.clone(), handle, full, key, position);
+        let mut committer = Committer::new(shared.clone(), handle, full, key, position);
+        if replayed.hole {
+            recover::report_hole(&**disk, replayed.end);
+            // Before any write: numbers behind the hole would be given out again.
+            committer.settle()?;
+        }
         let unswept = match replayed.clean {
+            _ if replayed.hole => None,
             true => {
                 committer.sweep(&names)?;
                 None

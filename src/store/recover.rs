@@ -6,7 +6,7 @@ use super::error::{Error, Result};
 use super::log::{Mark, Replay};
 use super::redo::Redo;
 use super::schema::*;
-use super::segment::{self, Segments};
+use super::segment::{self, DIRECTORY, Segments};
 use super::tx::{Position, Tables};
 use crate::secret::random;
 use redb::{Database, ReadableTable};
@@ -15,6 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 const META: &str = "meta.redb";
+/// While the segments' directory has a file of this name, starts remove and cut nothing there.
+pub(super) const KEEP: &str = "keep";
 
 /// Opens `meta.redb`, which repairs itself after a crash. `full` is set when a write of it
 /// fails for want of space.
@@ -96,6 +98,8 @@ pub(super) struct Replayed {
     pub end: Mark,
     /// Nothing followed the mark, not even the remains of a batch.
     pub clean: bool,
+    /// More of the log lies behind a part of it that can't be read.
+    pub hole: bool,
 }
 
 /// Brings the database up to date with the log below the number `limit`, not durably.
@@ -107,10 +111,13 @@ pub(super) fn replay(
 ) -> Result<Replayed> {
     let (key, mark) = read_mark(db)?;
     let mut replay = Replay::new(segments, key, mark, names)?;
+    // With a limit, it is known where the log ends.
+    let all = limit == u64::MAX;
     if !replay.has(mark)? {
         return Ok(Replayed {
             end: mark,
             clean: true,
+            hole: all && replay.goes_on(mark)?,
         });
     }
     let mut txn = db.begin_write()?;
@@ -119,13 +126,35 @@ pub(super) fn replay(
     let mut tables = Tables::open(&txn, &Redo::default())?;
     let end = replay.run(&mut tables, mark, limit)?;
     drop(tables);
+    let hole = all && replay.goes_on(end)?;
     if replay.is_empty() {
         txn.abort()?;
     } else {
         replay.sync(mark)?;
         txn.commit()?;
     }
-    Ok(Replayed { end, clean: false })
+    Ok(Replayed {
+        end,
+        clean: false,
+        hole,
+    })
+}
+
+/// Says what a hole in the log means, and has this and later starts keep what lies behind it.
+pub(super) fn report_hole(disk: &dyn Disk, end: Mark) {
+    log::error!(
+        "the log can't be read after byte {} of segment {}, though more follows: mail and changes \
+         accepted after that, up to the last stop, are lost; the files in {DIRECTORY}/ are kept \
+         as they are until {DIRECTORY}/{KEEP} is removed",
+        end.offset,
+        end.segment
+    );
+    let kept = disk
+        .open(&format!("{DIRECTORY}/{KEEP}"), true)
+        .and_then(|_| disk.sync_directory(DIRECTORY));
+    if let Err(error) = kept {
+        log::error!("{DIRECTORY}/{KEEP} can't be made: {error}");
+    }
 }
 
 /// What the rows say of the segments, and where the writer goes on.
@@ -175,10 +204,24 @@ impl Recovered {
         })
     }
 
+    /// As `position`, but in a segment of its own: what lies behind the log's end stays.
+    pub fn position_beyond(&self, segments: &Segments, log: Mark) -> Result<Position> {
+        let mut position = self.position(segments, log)?;
+        position.log.segment = segments.reserve();
+        position.log.offset = 0;
+        Ok(position)
+    }
+
     /// Removes files that no row names, cuts off what a crash left behind the recorded ends,
     /// and reports what is missing. A full or failing disk doesn't keep the store from opening.
     /// Only when the rows are durable: what the log needs has no row, or a shorter one.
     pub fn sweep(&self, names: &[String], segments: &Segments, active: u32) {
+        if names.iter().any(|name| name == KEEP) {
+            log::warn!(
+                "part of the log was lost earlier: no old files are removed until {DIRECTORY}/{KEEP} is"
+            );
+            return;
+        }
         for number in names.iter().filter_map(|name| segment::number(name)) {
             if !self.rows.contains_key(&number) && number != active {
                 segments.remove(number);

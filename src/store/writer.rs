@@ -103,7 +103,7 @@ impl Writer {
     /// write: what has no row now is in no snapshot either.
     fn after_crash(&mut self) {
         if let Some(names) = self.unswept.take()
-            && self.committer.settle()
+            && self.committer.settle().is_ok()
             && let Err(error) = self.committer.sweep(&names)
         {
             log::warn!("segments without a row stay until the next start: {error}");

@@ -344,3 +344,82 @@ fn a_read_that_fails_at_the_start_costs_nothing() {
     // The headers, the redo and the bytes of the batches at least.
     assert!(refused >= 12, "{refused} of {reads} starts were refused");
 }
+
+/// The bytes of every segment.
+fn contents(disk: &SimDisk) -> Vec<(String, Vec<u8>)> {
+    let names = disk.names().into_iter();
+    let read = |name: String| {
+        let mut bytes = vec![0; disk.length(&name).unwrap()];
+        let file = disk.open(&name, false).unwrap();
+        file.read_at(0, &mut bytes).unwrap();
+        (name, bytes)
+    };
+    names.filter(|it| it.ends_with(".seg")).map(read).collect()
+}
+
+fn expect_kept(disk: &SimDisk, before: &[(String, Vec<u8>)]) {
+    let now = contents(disk);
+    for (name, bytes) in before {
+        let kept = now.iter().find(|it| it.0 == *name);
+        assert!(kept.is_some_and(|it| it.1 == *bytes), "{name}");
+    }
+}
+
+#[test]
+fn what_lies_behind_a_hole_in_the_log_is_kept() {
+    // The header of the first batch after the mark, and of one in the middle.
+    for lost in [0, 2] {
+        let mut disk = killed(5);
+        let batches = batches(&disk);
+        let number = batches.len() - 5;
+        disk.damage(SEGMENT, batches[number + lost].0 as usize + 12);
+        let before = contents(&disk);
+        smol::block_on(async {
+            let mut there: Vec<u64> = (0..lost as u64).collect();
+            for new in 10..13 {
+                let store = open(&disk).unwrap();
+                assert_eq!(seeds(&store).await, there);
+                deliver(&store, ALICE, &text(new, 3000)).await.unwrap();
+                there.push(new);
+                expect_sound(&store).await;
+                let killed = disk.after_kill();
+                store.close().await;
+                expect_kept(&disk, &before);
+                disk = if new == 10 { killed } else { disk };
+            }
+        });
+    }
+}
+
+#[test]
+fn a_segment_missing_in_the_middle_costs_nothing_behind_it() {
+    smol::block_on(async {
+        let disk = SimDisk::new();
+        // So that segments are small.
+        disk.set_capacity(Some(24 << 20));
+        let store = open(&disk).unwrap();
+        account(&store, "alice@demo.test").await;
+        for n in 0..50 {
+            deliver(&store, ALICE, &text(n, 100_000)).await.unwrap();
+        }
+        let checkpoints = store.counters().checkpoints.load(Relaxed);
+        let disk = {
+            let killed = disk.after_kill();
+            store.close().await;
+            killed
+        };
+        assert_eq!(checkpoints, 0, "nothing but the log has it");
+        let mut before = contents(&disk);
+        assert!(before.len() >= 3, "{} segments", before.len());
+        let (missing, _) = before.remove(1);
+        disk.remove(&missing).unwrap();
+        for round in 0..2 {
+            let store = open(&disk).unwrap();
+            let found = messages(&store, inbox(&store, ALICE).await.id).await.len();
+            assert!((5..45).contains(&found), "{found}, {round}");
+            deliver(&store, ALICE, &text(1, 3000)).await.unwrap();
+            store.close().await;
+            expect_kept(&disk, &before);
+        }
+    });
+}

@@ -83,6 +83,7 @@ fn items_fall_due_in_order_and_go_with_their_last_recipient() {
     smol::block_on(async {
         let disk = SimDisk::new();
         let store = open(&disk).unwrap();
+        expect_whole_log(&disk);
         new_accounts(&store).await;
         let a = new_item(&[("a@x.example", 50), ("b@y.example", 20)]);
         let a = queue(&store, 1, 900_000, a).await.unwrap();
@@ -115,6 +116,7 @@ fn items_fall_due_in_order_and_go_with_their_last_recipient() {
 
         store.close().await;
         let store = open(&disk).unwrap();
+        expect_whole_log(&disk);
         assert_eq!(order(&store), [(5, a), (5, b)]);
         assert_eq!(
             bytes_of(&store, items(&store)[0].email).await.unwrap(),
@@ -144,6 +146,7 @@ fn notices_are_part_of_the_change_or_nothing() {
     smol::block_on(async {
         let disk = SimDisk::new();
         let store = open(&disk).unwrap();
+        expect_whole_log(&disk);
         new_accounts(&store).await;
         let item = new_item(&[("a@x.example", 1)]);
         let id = queue(&store, 1, 500, item).await.unwrap();
@@ -250,6 +253,7 @@ fn a_power_cut_at_any_sync_loses_no_item_and_repeats_no_recipient() {
         let disk = disk.after_power_cut(cut);
         smol::block_on(async {
             let store = open(&disk).unwrap();
+            expect_whole_log(&disk);
             expect_sound(&store).await;
             let here = inbox(&store, AccountId(2)).await.messages as usize;
             let notices = inbox(&store, AccountId(1)).await.messages as usize;

@@ -38,6 +38,7 @@ fn prepared(seed: u64) -> SimDisk {
     let disk = SimDisk::new();
     smol::block_on(async {
         let store = open(&disk).unwrap();
+        expect_whole_log(&disk);
         new_accounts(&store).await;
         store.close().await;
     });
@@ -67,6 +68,7 @@ fn a_power_cut_at_any_sync_loses_nothing_acknowledged() {
             let disk = disk.after_power_cut(seed * 2000 + cut);
             smol::block_on(async {
                 let store = open(&disk).unwrap();
+                expect_whole_log(&disk);
                 let found = World::of(&store).await;
                 let mut after = world.clone();
                 if let Some(op) = &in_flight {
@@ -96,6 +98,7 @@ fn a_power_cut_under_load_from_many_loses_nothing_acknowledged() {
         // Each client delivers its own messages to both accounts and notes what was taken.
         let acknowledged = smol::block_on(async {
             let store = open(&disk).unwrap();
+            expect_whole_log(&disk);
             let clients = (0..6).map(|client| {
                 let store = store.clone();
                 smol::spawn(async move {
@@ -121,6 +124,7 @@ fn a_power_cut_under_load_from_many_loses_nothing_acknowledged() {
         let disk = disk.after_power_cut(seed);
         smol::block_on(async {
             let store = open(&disk).unwrap();
+            expect_whole_log(&disk);
             expect_sound(&store).await;
             let alice = numbers(&store, AccountId(1)).await;
             let bob = numbers(&store, AccountId(2)).await;
@@ -177,6 +181,7 @@ fn a_full_disk_refuses_keeps_and_goes_on() {
         let disk = prepared(seed);
         smol::block_on(async {
             let store = open(&disk).unwrap();
+            expect_whole_log(&disk);
             let mut random = Seeded::new(seed);
             let mut world = World::new();
             for round in 0..60 {
@@ -203,6 +208,7 @@ fn a_full_disk_refuses_keeps_and_goes_on() {
             expect_sound(&store).await;
             store.close().await;
             let store = open(&disk).unwrap();
+            expect_whole_log(&disk);
             assert_eq!(World::of(&store).await, world, "{seed} reopened");
             expect_sound(&store).await;
             store.close().await;
@@ -231,6 +237,7 @@ fn a_disk_that_fails_now_and_then_loses_nothing_acknowledged() {
             };
             smol::block_on(async {
                 let store = open(&disk).unwrap();
+                expect_whole_log(&disk);
                 let found = World::of(&store).await;
                 let last = worlds.pop();
                 assert!(

@@ -65,6 +65,7 @@ fn a_segment_half_dead_is_compacted_while_its_messages_are_read() {
         deliver(&store, alice, b"more").await.unwrap();
         store.close().await;
         let store = open(&disk).unwrap();
+        expect_whole_log(&disk);
         assert_eq!(inbox(&store, alice).await.messages, 21);
         expect_sound(&store).await;
         store.close().await;
@@ -76,6 +77,7 @@ fn a_snapshot_keeps_a_dead_segment_until_it_ends() {
     smol::block_on(async {
         let disk = SimDisk::new();
         let store = open(&disk).unwrap();
+        expect_whole_log(&disk);
         let alice = account(&store, "alice@demo.test").await;
         deliver(&store, alice, &text(1, 900_000)).await.unwrap();
         let id = inbox(&store, alice).await.id;
@@ -139,6 +141,7 @@ fn power_cuts_during_compaction_and_purge_leave_a_sound_store() {
         let disk = disk.after_power_cut(cut);
         smol::block_on(async {
             let store = open(&disk).unwrap();
+            expect_whole_log(&disk);
             expect_sound(&store).await;
             let left = inbox(&store, AccountId(1)).await;
             assert!([40, 8].contains(&left.messages), "{}", left.messages);
@@ -239,6 +242,7 @@ fn on_a_small_disk_segments_are_small_and_go_one_by_one() {
         }
         store.close().await;
         let store = open(&disk).unwrap();
+        expect_whole_log(&disk);
         deliver(&store, alice, &text(1, 2000)).await.unwrap();
         expect_sound(&store).await;
         store.close().await;

@@ -127,3 +127,8 @@ pub async fn bytes_of(store: &Store, email: EmailId) -> Result<Vec<u8>> {
 pub fn uids(ranges: &[(u32, u32)]) -> UidSet {
     UidSet::from_ranges(ranges.to_vec())
 }
+
+/// That no start missed a part of the log.
+pub fn expect_whole_log(disk: &SimDisk) {
+    assert!(!disk.names().contains(&"mail/keep".to_string()));
+}
