@@ -141,12 +141,16 @@ impl Log {
 
     /// Takes away a batch whose writing failed, durably.
     pub fn undo(&mut self, segments: &Segments, start: Mark) -> Result<()> {
-        self.active = None;
-        let file = match segments.open(start.segment) {
-            Ok(file) => file,
+        let file = match &self.active {
+            Some((active, file)) if *active == start.segment => Some(file.clone()),
+            _ => segments.open_if_there(start.segment)?,
+        };
+        let Some(file) = file else {
             // Not even made.
-            Err(_) if start.offset == 0 => return Ok(()),
-            Err(error) => return Err(error),
+            return match start.offset {
+                0 => Ok(()),
+                _ => Err(Error::Storage("the active segment is gone".into())),
+            };
         };
         if file.length()? > start.offset {
             file.set_len(start.offset)?;
@@ -155,6 +159,7 @@ impl Log {
         if start.offset == 0 {
             segments.remove(start.segment);
         }
+        self.active = None;
         Ok(())
     }
 }

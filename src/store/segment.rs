@@ -96,6 +96,11 @@ impl Segments {
         Ok(if_there(read)?.is_some())
     }
 
+    /// None if there is no such file.
+    pub fn open_if_there(&self, segment: u32) -> Result<Option<Arc<dyn File>>> {
+        Ok(if_there(self.try_open(segment))?)
+    }
+
     /// The length of the file, if there is one.
     pub fn length_if_there(&self, segment: u32) -> Result<Option<u64>> {
         Ok(if_there(
