@@ -163,10 +163,12 @@ impl Committer {
         ended.map(|_| ())
     }
 
-    /// Brings the files of the segments into line with the rows, which have to be durable.
-    pub fn sweep(&self, names: &[String]) -> Result<()> {
+    /// Brings the files of the segments into line with the rows, which have to be durable;
+    /// `late` if anything was written since the start.
+    pub fn sweep(&self, names: &[String], late: bool) -> Result<()> {
         let rows = recover::read_rows(&self.handle()?.db)?;
-        rows.sweep(names, &self.shared.segments, self.position.log.segment);
+        let active = self.position.log.segment;
+        rows.sweep(names, &self.shared.segments, active, late);
         Ok(())
     }
 

@@ -181,7 +181,7 @@ impl Store {
         let unswept = match replayed.clean {
             _ if replayed.hole => None,
             true => {
-                committer.sweep(&names)?;
+                committer.sweep(&names, false)?;
                 None
             }
             false => Some(names),

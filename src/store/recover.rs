@@ -214,20 +214,25 @@ impl Recovered {
 
     /// Removes files that no row names, cuts off what a crash left behind the recorded ends,
     /// and reports what is missing. A full or failing disk doesn't keep the store from opening.
-    /// Only when the rows are durable: what the log needs has no row, or a shorter one.
-    pub fn sweep(&self, names: &[String], segments: &Segments, active: u32) {
+    /// Only when the rows are durable: what the log needs has no row, or a shorter one. When
+    /// `late`, after writes, snapshots may name the files, and the active one has grown.
+    pub fn sweep(&self, names: &[String], segments: &Segments, active: u32, late: bool) {
         if names.iter().any(|name| name == KEEP) {
             log::warn!(
                 "part of the log was lost earlier: no old files are removed until {DIRECTORY}/{KEEP} is"
             );
             return;
         }
-        for number in names.iter().filter_map(|name| segment::number(name)) {
-            if !self.rows.contains_key(&number) && number != active {
-                segments.remove(number);
-            }
+        let files = names.iter().filter_map(|name| segment::number(name));
+        let dead = files.filter(|it| !self.rows.contains_key(it) && *it != active);
+        match late {
+            true => segments.bury(dead.collect()),
+            false => dead.for_each(|number| segments.remove(number)),
         }
         for (number, row) in &self.rows {
+            if late && *number == active {
+                continue;
+            }
             let length = match segments.length_if_there(*number) {
                 Ok(length) => length,
                 Err(error) => {

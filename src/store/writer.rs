@@ -40,6 +40,7 @@ pub(super) struct Writer {
     committer: Committer,
     /// The segment files found at the start, to be swept once what the log had is durable.
     unswept: Option<Vec<String>>,
+    settle_tried: bool,
     gather: Gather,
     compactor: Compactor,
     /// Deleted mailboxes may have messages left.
@@ -69,6 +70,7 @@ impl Writer {
             shared,
             committer,
             unswept,
+            settle_tried: false,
             gather: Gather::default(),
             compactor: Compactor::new(),
             purging: true,
@@ -102,9 +104,18 @@ impl Writer {
     /// Makes durable what was read from the log, while readers are served already. Before any
     /// write: what has no row now is in no snapshot either.
     fn after_crash(&mut self) {
+        if self.unswept.is_some() && !self.settle_tried {
+            self.settle_tried = true;
+            if self.committer.settle().is_ok() {
+                self.sweep_found(false);
+            }
+        }
+    }
+
+    /// Sweeps the files that were found at the start, unless that is done.
+    fn sweep_found(&mut self, late: bool) {
         if let Some(names) = self.unswept.take()
-            && self.committer.settle().is_ok()
-            && let Err(error) = self.committer.sweep(&names)
+            && let Err(error) = self.committer.sweep(&names, late)
         {
             log::warn!("segments without a row stay until the next start: {error}");
         }
@@ -200,6 +211,7 @@ impl Writer {
             self.condemned_since.get_or_insert_with(Instant::now);
         }
         if durable {
+            self.sweep_found(true);
             let dead = std::mem::take(&mut self.condemned);
             self.condemned_since = None;
             self.shared.segments.bury(dead);
