@@ -179,6 +179,7 @@ impl Committer {
         checkpoint: bool,
         f: &mut dyn FnMut(&mut Tx<'_>) -> Result<Outcome>,
     ) -> Result<Ended> {
+        self.full.store(false, Relaxed);
         let mut stage = Stage::Working;
         let tried = catch_unwind(AssertUnwindSafe(|| {
             self.clear_doubt(checkpoint)?;
@@ -329,11 +330,11 @@ impl Committer {
     }
 
     pub fn try_reopen(&mut self) -> Result<()> {
+        self.full.store(false, Relaxed);
         let opened = self.open_again();
-        let opened = match self.full.swap(false, Relaxed) {
-            true => Err(Error::Full),
-            false => opened,
-        };
+        // The database may do without a write that failed.
+        let full = self.full.swap(false, Relaxed);
+        let opened = opened.map_err(|error| if full { Error::Full } else { error });
         if let Err(error) = &opened {
             self.close_handle(None);
             if *error == Error::Full {
