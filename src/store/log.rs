@@ -172,6 +172,8 @@ pub(super) struct Replay<'a> {
     starts: BTreeSet<(u64, u32)>,
     /// Those segments.
     newer: Vec<u32>,
+    /// A damaged batch was passed over.
+    pub skipped: bool,
     /// Segments that batches were read from.
     read: Vec<u32>,
 }
@@ -209,6 +211,7 @@ impl<'a> Replay<'a> {
             key,
             starts: BTreeSet::new(),
             newer: Vec::new(),
+            skipped: false,
             read: Vec::new(),
         };
         let numbers = names.iter().filter_map(|name| segment::number(name));
@@ -241,11 +244,14 @@ impl<'a> Replay<'a> {
                 Some(redo) => {
                     read_rows(&redo, |table, key, value| tables.apply(table, key, value))?
                 }
-                None => log::error!(
-                    "segment {}: the log is damaged at {}: what was written then is lost",
-                    batch.segment,
-                    batch.start
-                ),
+                None => {
+                    self.skipped = true;
+                    log::error!(
+                        "segment {}: the log is damaged at {}: what was written then is lost",
+                        batch.segment,
+                        batch.start
+                    );
+                }
             }
             if self.read.last() != Some(&batch.segment) {
                 self.read.push(batch.segment);

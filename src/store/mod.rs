@@ -177,9 +177,13 @@ impl Store {
             recover::report_hole(&**disk, replayed.end);
             // Before any write: numbers behind the hole would be given out again.
             committer.settle()?;
+        } else if replayed.skipped {
+            // What is lost may have named segments anew that now have no row.
+            recover::keep_files(&**disk);
+            committer.settle().ok();
         }
         let unswept = match replayed.clean {
-            _ if replayed.hole => None,
+            _ if replayed.hole || replayed.skipped => None,
             true => {
                 committer.sweep(&names, false)?;
                 None

@@ -100,6 +100,8 @@ pub(super) struct Replayed {
     pub clean: bool,
     /// More of the log lies behind a part of it that can't be read.
     pub hole: bool,
+    /// A part of it is lost, what follows isn't.
+    pub skipped: bool,
 }
 
 /// Brings the database up to date with the log below the number `limit`, not durably.
@@ -118,6 +120,7 @@ pub(super) fn replay(
             end: mark,
             clean: true,
             hole: all && replay.goes_on(mark)?,
+            skipped: false,
         });
     }
     let mut txn = db.begin_write()?;
@@ -137,6 +140,7 @@ pub(super) fn replay(
         end,
         clean: false,
         hole,
+        skipped: replay.skipped,
     })
 }
 
@@ -149,6 +153,11 @@ pub(super) fn report_hole(disk: &dyn Disk, end: Mark) {
         end.offset,
         end.segment
     );
+    keep_files(disk);
+}
+
+/// Has later starts remove and cut no segments.
+pub(super) fn keep_files(disk: &dyn Disk) {
     let kept = disk
         .open(&format!("{DIRECTORY}/{KEEP}"), true)
         .and_then(|_| disk.sync_directory(DIRECTORY));
