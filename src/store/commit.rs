@@ -369,14 +369,19 @@ impl Committer {
     }
 
     /// Lets no new snapshot begin, waits for those that are (to a second handle, the pages
-    /// that they read would look free), and closes the database.
-    pub fn close_handle(&mut self, deadline: Option<Instant>) {
+    /// that they read would look free), and closes the database; false if some
+    /// still have it at the deadline.
+    pub fn close_handle(&mut self, deadline: Option<Instant>) -> bool {
         self.shared.swap_handle(None);
-        if let Some(handle) = self.handle.take() {
-            let late = || deadline.is_some_and(|deadline| Instant::now() > deadline);
-            while Arc::strong_count(&handle) > 1 && !late() {
-                std::thread::sleep(Duration::from_millis(1));
+        let Some(handle) = self.handle.take() else {
+            return true;
+        };
+        while Arc::strong_count(&handle) > 1 {
+            if deadline.is_some_and(|deadline| Instant::now() > deadline) {
+                return false;
             }
+            std::thread::sleep(Duration::from_millis(1));
         }
+        true
     }
 }

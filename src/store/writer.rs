@@ -363,9 +363,11 @@ impl Writer {
         self.checkpoint();
         self.shared.segments.sweep();
         // Closing saves the allocator state; a snapshot that lasts longer leaves a repair.
-        self.committer
-            .close_handle(Some(Instant::now() + CLOSE_WAIT));
-        self.shared.disk.unlock();
+        // It also keeps the lock: the database is still open in this process.
+        let deadline = Instant::now() + CLOSE_WAIT;
+        if self.committer.close_handle(Some(deadline)) {
+            self.shared.disk.unlock();
+        }
     }
 }
 
