@@ -48,10 +48,14 @@ pub struct RealDisk {
 impl RealDisk {
     /// Makes the directory, for its owner alone, if missing.
     pub fn new(directory: &Path) -> io::Result<RealDisk> {
+        let is_new = !directory.exists();
         fs::DirBuilder::new()
             .recursive(true)
             .open_mode()
             .create(directory)?;
+        if is_new && let Some(parent) = directory.canonicalize()?.parent() {
+            fs::File::open(parent)?.sync_all()?;
+        }
         let lock = private()
             .create(true)
             .truncate(false)

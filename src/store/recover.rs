@@ -27,6 +27,8 @@ pub(super) fn open_database(
 ) -> Result<Database> {
     let file = disk.open(META, true)?;
     if file.length()? == 0 {
+        // Made before, so that its name is durable too.
+        disk.list(DIRECTORY)?;
         disk.sync_directory("")?;
     }
     let backend = Backend {
