@@ -253,6 +253,9 @@ impl Committer {
     /// stay, and who watches has to look for himself.
     fn forget(&self, effects: Effects) {
         self.shared.hub.overflow();
+        if let Some(place) = effects.queue_changed {
+            self.shared.outbox.tell(place);
+        }
         let files = effects.kept.iter().filter_map(|data| data.file.as_ref());
         files.for_each(|file| file.keep());
     }
