@@ -117,6 +117,8 @@ pub struct Shown<'a> {
     /// Of MAIL, or of HELO where the path is null; with the domain that was checked.
     pub spf: (&'a spf::Outcome, &'a str),
     pub dkim: &'a [Verified],
+    /// Not all that could be shown was found out in time.
+    pub incomplete: bool,
 }
 
 /// `author`: the domain of the From field; of an address literal there is nothing to find.
@@ -173,9 +175,16 @@ async fn evaluate<D: Dns>(
         policy = policy.in_test();
     }
     let passed = aligned(walk, author, &organization, &record, shown).await?;
-    // A check that could not be made may be why nothing passes.
-    let unsure = shown.spf.0.verdict == Verdict::TempError
-        || shown.dkim.iter().any(|it| it.verdict == Verdict::TempError);
+    // A check that could not be made may be why nothing passes; one of another organization
+    // would not have counted.
+    let counts = |domain: &str| is_within(domain, &organization);
+    let unsure = shown.incomplete
+        || (shown.spf.0.verdict == Verdict::TempError
+            && ascii_domain(shown.spf.1).is_some_and(|domain| counts(&domain)))
+        || shown
+            .dkim
+            .iter()
+            .any(|it| it.verdict == Verdict::TempError && counts(&it.domain));
     let (verdict, reason) = match (passed, unsure) {
         (true, _) => (Verdict::Pass, ""),
         (false, true) => (Verdict::TempError, "DNS does not answer"),
@@ -329,9 +338,35 @@ mod tests {
         let shown = Shown {
             spf: (&spf_outcome, spf),
             dkim: &dkim,
+            incomplete: false,
         };
         let outcome = block_on(check(zone, author, &shown));
         (outcome.verdict, outcome.policy)
+    }
+
+    #[test]
+    fn only_what_could_be_the_authors_leaves_a_doubt() {
+        let zone = Zone::with(&[("_dmarc.example.com", "v=DMARC1; p=reject")]);
+        let spf_outcome = spf::Outcome {
+            verdict: Verdict::Fail,
+            ..spf::Outcome::default()
+        };
+        let verdict = |domain: &str, incomplete| {
+            let unread = Verified {
+                verdict: Verdict::TempError,
+                domain: domain.into(),
+                ..Verified::default()
+            };
+            let shown = Shown {
+                spf: (&spf_outcome, "elsewhere.test"),
+                dkim: &[unread],
+                incomplete,
+            };
+            block_on(check(&zone, "example.com", &shown)).verdict
+        };
+        assert_eq!(verdict("elsewhere.test", false), Verdict::Fail);
+        assert_eq!(verdict("mail.example.com", false), Verdict::TempError);
+        assert_eq!(verdict("elsewhere.test", true), Verdict::TempError);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Who sends us mail, by address: how many messages, and whether a sender has been here
 //! before (greylisting). In memory alone: after a restart all are strangers.
 
+use crate::store::MAX_UPLOADS;
+use async_lock::Semaphore;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Sources, and greylisted senders, that are remembered at once.
 const MAX_KNOWN: usize = 20_000;
@@ -17,8 +19,21 @@ const GREY_PATIENCE: i64 = 2 * 24 * 3600;
 /// Who has come back is known for so long, in seconds.
 const GREY_MEMORY: i64 = 35 * 24 * 3600;
 
-#[derive(Default)]
-pub struct Sources(Mutex<Known>);
+pub struct Sources {
+    known: Mutex<Known>,
+    /// Messages of other servers that may come in at once: users have the other half of the
+    /// places.
+    pub arrivals: Arc<Semaphore>,
+}
+
+impl Default for Sources {
+    fn default() -> Sources {
+        Sources {
+            known: Mutex::default(),
+            arrivals: Arc::new(Semaphore::new(MAX_UPLOADS / 2)),
+        }
+    }
+}
 
 #[derive(Default)]
 struct Known {
@@ -74,7 +89,7 @@ impl Sources {
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

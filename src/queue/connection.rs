@@ -18,6 +18,7 @@ use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What every connection is made with.
 pub struct Maker {
@@ -235,19 +236,29 @@ impl Connection {
         Ok(())
     }
 
-    /// Steps until it is the caller's turn.
+    /// Steps until it is the caller's turn. Each reply has its time as a whole: a server that
+    /// drips holds a place that other mail waits for.
     async fn step(&mut self) -> Result<Step, Broken> {
+        let (mut since, mut heard) = (Instant::now(), self.session.heard());
         loop {
             let step = self.session.step(&mut self.out);
+            let spoke = !self.out.is_empty();
             self.stream
                 .send_out(&mut self.out)
                 .await
                 .map_err(Broken::Io)?;
+            if spoke || self.session.heard() != heard {
+                (since, heard) = (Instant::now(), self.session.heard());
+            }
             let Step::Wait(wait) = step else {
                 return Ok(step);
             };
+            let left = wait.limit().saturating_sub(since.elapsed());
+            if left.is_zero() {
+                return Err(Broken::Io(io::ErrorKind::TimedOut.into()));
+            }
             let mut input = Input::new();
-            match self.stream.receive(&mut input, wait.limit()).await {
+            match self.stream.receive(&mut input, left).await {
                 Ok(0) => return Err(Broken::Io(io::ErrorKind::UnexpectedEof.into())),
                 Ok(_) => self.session.receive(input.bytes()),
                 Err(error) => return Err(Broken::Io(error)),

@@ -115,8 +115,15 @@ impl Letter {
     /// Bytes that go out as they are stored, signatures included: BDAT has to know.
     pub async fn length(&mut self, now: i64) -> u64 {
         let stored = u64::from(self.size.saturating_sub(self.kept));
-        // What can't be read is told when it is sent.
-        stored + self.seal(now).await.map_or(0, <[u8]>::len) as u64
+        let sealed = match self.seal(now).await.map(<[u8]>::len) {
+            Ok(length) => length,
+            // Announced without it, it goes without it: a byte more would be read as a command.
+            Err(_) => {
+                self.sealed = Some(Vec::new());
+                0
+            }
+        };
+        stored + sealed as u64
     }
 
     /// From the beginning, in that form.

@@ -42,6 +42,10 @@ impl Session {
         if !self.client.as_ref().is_some_and(|client| client.extended) {
             return Err(sequence("Send EHLO first"));
         }
+        // RFC 4954, 4.
+        if self.transaction.is_some() {
+            return Err(sequence("Log in before MAIL"));
+        }
         Ok(())
     }
 

@@ -10,6 +10,8 @@ pub enum Judgement {
     /// To the Junk mailbox.
     Junk,
     Refuse(&'static str),
+    /// The author's domain has a policy, and DNS does not say whether it is met.
+    Later,
 }
 
 /// `refuses`: whether a domain's wish to refuse is followed; else such mail goes to Junk.
@@ -28,6 +30,7 @@ pub fn judge(results: &Results, refuses: bool) -> Judgement {
             "The domain of the From field asks to refuse mail that is not shown to be its own (DMARC)",
         ),
         (Verdict::Fail, Policy::Reject | Policy::Quarantine) => Judgement::Junk,
+        (Verdict::TempError, Policy::Reject | Policy::Quarantine) => Judgement::Later,
         (Verdict::PermError, _) => Judgement::Junk,
         // Nothing speaks for the author, and the sender's own domain against it.
         (Verdict::None, _) if spf_fails(results) && !any_signature(results) => Judgement::Junk,
@@ -72,12 +75,13 @@ mod tests {
 
     #[test]
     fn the_domain_of_the_author_decides() {
-        use Judgement::{Accept, Junk};
+        use Judgement::{Accept, Junk, Later};
         for (verdict, policy, spf, expected) in [
             (Verdict::Pass, Policy::Reject, Verdict::Fail, Accept),
             (Verdict::Fail, Policy::Quarantine, Verdict::Pass, Junk),
             (Verdict::Fail, Policy::None, Verdict::Fail, Accept),
-            (Verdict::TempError, Policy::Reject, Verdict::Fail, Accept),
+            (Verdict::TempError, Policy::Reject, Verdict::Fail, Later),
+            (Verdict::TempError, Policy::None, Verdict::Fail, Accept),
             (Verdict::PermError, Policy::None, Verdict::None, Junk),
             (Verdict::None, Policy::None, Verdict::Fail, Junk),
             (Verdict::None, Policy::None, Verdict::SoftFail, Accept),

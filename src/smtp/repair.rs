@@ -4,6 +4,7 @@
 
 use super::author::{self, Author};
 use super::reply::Reply;
+use crate::authentication::results::is_forged;
 use crate::mail::DateTime;
 use crate::message::header::{self, Field};
 use jiff::tz::{Offset, TimeZone};
@@ -96,10 +97,11 @@ impl Repair {
         check_authors(header, &self.author)?;
         let mut out = self.added(header);
         for field in header::fields(header) {
-            if !["Bcc", "Resent-Bcc", "Return-Path"]
+            let goes = ["Bcc", "Resent-Bcc", "Return-Path"]
                 .iter()
                 .any(|name| field.is(name.as_bytes()))
-            {
+                || is_forged(&field, &self.trace.hostname);
+            if !goes {
                 out.extend_from_slice(field.raw);
             }
         }

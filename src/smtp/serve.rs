@@ -29,10 +29,12 @@ use async_io::Timer;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Replies to a pipelined group are collected to this much, bytes.
 const MAX_OUTPUT: usize = 16 * 1024;
+/// Longest pause before the answers to a pipelined group of guesses.
+const MAX_TARPIT: Duration = Duration::from_secs(60);
 
 /// Serves one connection until it ends. `implicit_tls`: TLS from the first byte, where the
 /// listener has not begun it already.
@@ -109,20 +111,24 @@ async fn drive(
         match session.step(&mut out) {
             Step::NeedInput => {
                 // Who guesses waits for each answer.
-                if role == Role::Incoming && session.errors() > refused {
-                    Timer::after(settings.tarpit).await;
+                let guesses = session.errors().saturating_sub(refused);
+                if role == Role::Incoming && guesses > 0 {
+                    Timer::after((settings.tarpit * guesses).min(MAX_TARPIT)).await;
                 }
                 refused = session.errors();
                 // A login is over in a step, not in an answer.
-                if session.account().is_some() {
+                if session.author().is_some() {
                     stream.authenticated();
                 }
                 stream.send_out(&mut out).await?;
                 out = Vec::new();
-                let wait = match session.account().is_some() || !role.needs_login() {
+                let mut wait = match session.author().is_some() || !role.needs_login() {
                     true => settings.smtp_timeout,
                     false => settings.login_timeout,
                 };
+                if let Some(Upload::Arrival(arrival)) = &message {
+                    wait = wait.min(arrival.time_left());
+                }
                 match stream.receive(session.input(), wait).await {
                     Ok(0) => return Ok(()),
                     Ok(_) => {}
@@ -277,12 +283,19 @@ async fn begin(
         let text = "Too many messages from your address in a minute, try later";
         return Err(Trouble::Wait(text));
     }
-    let staging = context.store.stage(size).await;
-    let staging = staging.map_err(|error| trouble(&error))?;
-    Ok(match role {
-        Role::Incoming => Upload::Arrival(Box::new(Arrival::new(context, staging))),
-        Role::Submission | Role::Lmtp => Upload::Staging(Box::new(staging)),
-    })
+    let stage = async || {
+        let staging = context.store.stage(size).await;
+        staging.map_err(|error| trouble(&error))
+    };
+    match role {
+        Role::Incoming => {
+            let place = context.sources.arrivals.try_acquire_arc();
+            let place = place.ok_or(Trouble::Later)?;
+            let arrival = Arrival::new(context, place, stage().await?);
+            Ok(Upload::Arrival(Box::new(arrival)))
+        }
+        Role::Submission | Role::Lmtp => Ok(Upload::Staging(Box::new(stage().await?))),
+    }
 }
 
 /// Says that a message was taken; to its sender too, if that was asked for.

@@ -398,7 +398,8 @@ impl Session {
     /// Writes a reply; too many refusals close the connection.
     pub(super) fn say(&mut self, reply: Reply, out: &mut Vec<u8>) -> Next {
         reply.write(out);
-        if reply.is_refusal() {
+        // That there is no room, or not yet, is no guess: the client is to come again.
+        if reply.is_refusal() && !matches!(reply.code, 451 | 452) {
             self.errors += 1;
         }
         if matches!(reply.code, 500..=504) {

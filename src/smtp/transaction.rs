@@ -76,6 +76,7 @@ impl Session {
             return Err(sequence("One MAIL at a time; RSET ends this one"));
         }
         let submits = self.config.role == Role::Submission;
+        let dsn = self.config.role.offers_dsn();
         for (keyword, given, offered) in [
             (
                 "REQUIRETLS",
@@ -84,6 +85,8 @@ impl Session {
             ),
             ("MT-PRIORITY", mail.envelope.priority != 0, submits),
             ("BY", mail.deliver_by.is_some(), submits),
+            ("RET", mail.envelope.ret.is_some(), dsn),
+            ("ENVID", mail.envelope.envelope_id.is_some(), dsn),
         ] {
             if given && !offered {
                 return Err(unknown_parameter(keyword));
@@ -119,6 +122,10 @@ impl Session {
         wishes: Wishes,
         out: &mut Vec<u8>,
     ) -> Next {
+        let dsn = wishes.notify.given || wishes.original.is_some();
+        if dsn && !self.config.role.offers_dsn() {
+            return self.say(unknown_parameter("NOTIFY or ORCPT"), out);
+        }
         match self.may_receive(recipient) {
             Ok(address) => {
                 if let Some(transaction) = &mut self.transaction {

@@ -362,6 +362,10 @@ impl Store {
 
     // Messages. All writes are durable when they return.
 
+    /// [`Error::Full`] where the disk has no room for so many bytes more.
+    pub fn check_room(&self, bytes: u64) -> Result<()> {
+        self.shared().space.check(bytes)
+    }
     /// Begins an upload. [`Error::Full`] or [`Error::Busy`] before a byte is taken.
     /// `size` is what the client announced, if it did.
     pub async fn stage(&self, size: Option<u64>) -> Result<Staging> {

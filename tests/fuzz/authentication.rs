@@ -82,6 +82,7 @@ fn records() {
         let shown = dmarc::Shown {
             spf: (&spf::Outcome::default(), "d.example"),
             dkim: &[],
+            incomplete: false,
         };
         let name = String::from_utf8_lossy(bytes);
         block_on(dmarc::check(&everywhere, &name, &shown));

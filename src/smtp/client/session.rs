@@ -124,6 +124,8 @@ pub struct Session {
     done: Option<Vec<Outcome>>,
     /// The message was cut short.
     cut: bool,
+    /// Replies so far.
+    heard: u64,
 }
 
 impl Session {
@@ -143,6 +145,7 @@ impl Session {
             current: None,
             done: None,
             cut: false,
+            heard: 0,
         }
     }
 
@@ -153,6 +156,11 @@ impl Session {
         self.passes_on = true;
         self.origin = origin;
         self
+    }
+
+    /// Replies heard so far: whoever waits for the next one sees by it that it has come.
+    pub fn heard(&self) -> u64 {
+        self.heard
     }
 
     pub fn capabilities(&self) -> &Capabilities {
@@ -313,6 +321,7 @@ impl Session {
     }
 
     fn said(&mut self, said: Said, out: &mut Vec<u8>) {
+        self.heard += 1;
         let reply = said.reply(&self.config.server);
         // The server goes away, whatever was asked (RFC 5321, 3.8).
         if said.code == 421 && self.state != State::Quit {

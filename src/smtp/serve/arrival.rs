@@ -9,18 +9,32 @@ use crate::context::Context;
 use crate::message::header;
 use crate::smtp::author;
 use crate::smtp::session::Arrived;
-use crate::store::{self, Staged, Staging};
+use crate::store::{self, Staged, Staging, Store};
 use async_io::Timer;
+use async_lock::SemaphoreGuardArc;
 use futures_lite::{FutureExt, future};
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long all questions to DNS about one message may take; the client waits meanwhile
 /// (RFC 5321, 4.5.3.2.6 gives it ten minutes).
 const PATIENCE: Duration = Duration::from_secs(40);
+/// Of that, what those about the sender and the signatures may take, which a stranger chooses:
+/// the author's domain is asked in any case.
+const STRANGERS_PATIENCE: Duration = Duration::from_secs(20);
+
+/// Longest that the text of a message may take to come, before its size is looked at …
+const SLOWEST: Duration = Duration::from_secs(600);
+/// … and how many bytes a second prolong that.
+const SLOWEST_RATE: u64 = 500;
 
 /// On its way in.
 pub struct Arrival {
+    /// Its place among those of other servers.
+    _place: SemaphoreGuardArc,
+    store: Store,
+    began: Instant,
+    size: u64,
     /// Holds its place among the uploads from the start.
     staging: Staging,
     spool: Spool,
@@ -36,8 +50,12 @@ pub struct Examined {
 }
 
 impl Arrival {
-    pub fn new(context: &Context, staging: Staging) -> Arrival {
+    pub fn new(context: &Context, place: SemaphoreGuardArc, staging: Staging) -> Arrival {
         Arrival {
+            _place: place,
+            store: context.store.clone(),
+            began: Instant::now(),
+            size: 0,
             staging,
             spool: Spool::new(context.dir.clone()),
             hashing: Hashing::new(),
@@ -46,7 +64,15 @@ impl Arrival {
 
     pub async fn write(&mut self, bytes: &[u8]) -> store::Result<()> {
         self.hashing.push(bytes);
+        self.size += bytes.len() as u64;
+        self.store.check_room(self.size)?;
         Ok(self.spool.write(bytes).await?)
+    }
+
+    /// How long it may still take to come: a client that drips holds a place that others want.
+    pub fn time_left(&self) -> Duration {
+        let all = SLOWEST + Duration::from_secs(self.size / SLOWEST_RATE);
+        all.saturating_sub(self.began.elapsed())
     }
 
     /// `sender`: the reverse-path.
@@ -96,15 +122,18 @@ fn query(context: &Context, peer: IpAddr, sender: Option<&Address>, client: &str
 
 async fn ask<D: Dns>(dns: &D, message: &Hashed, query: &spf::Query) -> Results {
     let signatures = future::zip(
-        dkim::verify(message, dns, query.now),
-        arc::verify(message, dns),
+        in_time(dkim::verify(message, dns, query.now)),
+        in_time(arc::verify(message, dns)),
     );
-    let (spf, (dkim, arc)) = future::zip(spf::check(dns, query), signatures).await;
+    let (spf, (dkim, arc)) = future::zip(in_time(spf::check(dns, query)), signatures).await;
+    let incomplete = spf.is_none() || dkim.is_none();
+    let (spf, dkim) = (spf.unwrap_or_else(no_spf), dkim.unwrap_or_default());
     let dmarc = match author_domain(message.header()) {
         Some(domain) => {
             let shown = dmarc::Shown {
                 spf: (&spf, &query.domain),
                 dkim: &dkim,
+                incomplete,
             };
             dmarc::check(dns, &domain, &shown).await
         }
@@ -118,7 +147,23 @@ async fn ask<D: Dns>(dns: &D, message: &Hashed, query: &spf::Query) -> Results {
         spf: Some((spf, "", String::new())),
         dkim,
         dmarc: Some(dmarc),
-        arc: Some(arc),
+        arc,
+    }
+}
+
+async fn in_time<T>(asked: impl Future<Output = T>) -> Option<T> {
+    let late = async {
+        Timer::after(STRANGERS_PATIENCE).await;
+        None
+    };
+    async { Some(asked.await) }.or(late).await
+}
+
+fn no_spf() -> spf::Outcome {
+    spf::Outcome {
+        verdict: Verdict::TempError,
+        reason: "DNS does not answer",
+        explanation: None,
     }
 }
 
@@ -132,13 +177,8 @@ fn author_domain(header: &[u8]) -> Option<String> {
 }
 
 fn unanswered() -> Results {
-    let spf = spf::Outcome {
-        verdict: Verdict::TempError,
-        reason: "DNS does not answer",
-        explanation: None,
-    };
     Results {
-        spf: Some((spf, "", String::new())),
+        spf: Some((no_spf(), "", String::new())),
         dmarc: Some(dmarc::Outcome {
             verdict: Verdict::TempError,
             ..dmarc::Outcome::default()

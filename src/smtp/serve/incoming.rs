@@ -40,6 +40,12 @@ pub async fn take(
     if let Judgement::Refuse(why) = judgement {
         return Err(Trouble::Refused(why));
     }
+    if judgement == Judgement::Later {
+        return Err(Trouble::Wait(
+            "DNS does not answer about the domain of the From field; try later",
+        ));
+    }
+    spare_strangers(&mut commit.remote, &results, judgement);
     let delivered = commit.delivered.clone();
     let stored = async {
         let hostname = &context.settings.hostname;
@@ -71,6 +77,21 @@ fn passes(results: &Results) -> bool {
     spf.is_some_and(|(outcome, ..)| outcome.verdict == Verdict::Pass)
 }
 
+/// A notice of what becomes of it elsewhere would go to whoever the sender claims to be: it
+/// is sent where SPF says that he is, and a failure told where nothing says that he isn't.
+fn spare_strangers(remote: &mut [Recipient], results: &Results, judgement: Judgement) {
+    let spf = results.spf.as_ref().map(|it| it.0.verdict);
+    let is_doubtful =
+        judgement == Judgement::Junk || matches!(spf, Some(Verdict::Fail | Verdict::SoftFail));
+    for recipient in remote {
+        let notify = &mut recipient.notify;
+        notify.success &= passes(results);
+        notify.delay &= passes(results);
+        notify.failure &= !is_doubtful;
+        notify.given = true;
+    }
+}
+
 fn log(stream: &Stream, commit: &Commit, results: &Results, judgement: Judgement) {
     let (id, peer, name) = (stream.id(), stream.peer(), &commit.name);
     let verdict = |it: Option<Verdict>| it.unwrap_or_default();
@@ -80,6 +101,7 @@ fn log(stream: &Stream, commit: &Commit, results: &Results, judgement: Judgement
         Judgement::Accept => "taken",
         Judgement::Junk => "taken for Junk",
         Judgement::Refuse(_) => "refused",
+        Judgement::Later => "put off",
     };
     log::info!("smtp #{id}: {name} from {peer} {became}: spf={spf} dmarc={dmarc}");
 }
