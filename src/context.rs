@@ -14,6 +14,8 @@ pub mod sources;
 
 use crate::login::Login;
 use crate::net::dns::Resolver;
+use crate::net::exporter::Binding;
+use crate::net::stream::Stream;
 use crate::net::tls::Tls;
 use crate::settings::Settings;
 use crate::store::Store;
@@ -41,4 +43,11 @@ pub struct Context {
     pub homes: Homes,
     /// The data directory: what is too large for memory waits there.
     pub dir: PathBuf,
+}
+
+impl Context {
+    /// What a login over this connection can be bound to, where the owner wants that.
+    pub fn binding(&self, stream: &Stream) -> Option<Binding> {
+        stream.binding().filter(|_| self.settings.bind_logins)
+    }
 }

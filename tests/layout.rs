@@ -47,6 +47,7 @@ const RULES: &[(&str, &[&str])] = &[
             "settings",
             "net::connect",
             "net::dns",
+            "net::exporter",
             "net::stream",
             "net::tls",
             "net::trust",

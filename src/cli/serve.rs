@@ -56,6 +56,10 @@ pub struct Serve {
     /// key of --tls-certificate, PEM
     #[argh(option)]
     tls_key: Option<PathBuf>,
+    /// offer logins bound to the TLS connection (SCRAM-SHA-256-PLUS); Debian's mutt can't
+    /// send mail then
+    #[argh(switch)]
+    bind_logins: bool,
     /// seconds from one POP3 login of an account to the next (default 0: no limit)
     #[argh(option, default = "0")]
     pop3_login_delay: u32,
@@ -95,6 +99,7 @@ impl Serve {
             give_up_after: self.give_up_after,
             tls_certificate: self.tls_certificate,
             tls_key: self.tls_key,
+            bind_logins: self.bind_logins,
             max_messages_per_hour: self.max_messages_per_hour,
             max_recipients_per_day: self.max_recipients_per_day,
             pop3_login_delay: Duration::from_secs(u64::from(self.pop3_login_delay)),

@@ -66,7 +66,7 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
         login_delay: settings.pop3_login_delay.as_secs(),
         seed: random().map_err(io::Error::other)?,
     });
-    session.bind(stream.binding());
+    session.bind(context.binding(stream));
     let mut open = Open::default();
     let mut out = Vec::new();
     loop {
@@ -105,7 +105,7 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
                 stream.send_out(&mut out).await?;
                 stream.start_tls(&context.tls).await?;
                 session.tls_started();
-                session.bind(stream.binding());
+                session.bind(context.binding(stream));
             }
             Step::Close => return stream.send_out(&mut out).await,
         }

@@ -159,6 +159,9 @@ pub struct Settings {
     pub max_sending_per_destination: usize,
     /// Whether this is a demo: nothing is ever sent to other servers.
     pub demo: bool,
+    /// Whether logins bound to the TLS connection are offered (SCRAM-SHA-256-PLUS). Mutt with
+    /// GNU SASL, as Debian has it, chooses them where it sees them and then can't make them.
+    pub bind_logins: bool,
     /// Whether passwords may cross without TLS when the peer is loopback.
     pub plain_login_on_loopback: bool,
     /// Before login: how long a client may stay silent. 10 s to 10 min.
@@ -210,6 +213,7 @@ impl Default for Settings {
             max_sending_per_destination: 4,
             name_servers: Vec::new(),
             demo: false,
+            bind_logins: false,
             plain_login_on_loopback: true,
             login_timeout: Duration::from_secs(60),
             imap_timeout: Duration::from_secs(30 * 60),

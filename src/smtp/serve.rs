@@ -103,7 +103,7 @@ async fn drive(
         device: device.map(|(_, trusted)| trusted),
         seed: random().map_err(io::Error::other)?,
     });
-    session.bind(stream.binding());
+    session.bind(context.binding(stream));
     let mut out = Vec::new();
     let mut message: Option<Upload> = None;
     let mut refused = 0;
@@ -188,7 +188,7 @@ async fn drive(
                 stream.send_out(&mut out).await?;
                 stream.start_tls(&context.tls).await?;
                 session.tls_started();
-                session.bind(stream.binding());
+                session.bind(context.binding(stream));
             }
             Step::Close => return stream.send_out(&mut out).await,
         }

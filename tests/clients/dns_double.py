@@ -44,15 +44,24 @@ class DnsDouble:
         self.records = dict(records or {})
         self.silent = set()
         self.asked = []
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.tcp = socket.socket()
-        self.udp.bind(("127.0.0.1", 0))
+        self.bind()
         self.port = self.udp.getsockname()[1]
-        self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.tcp.bind(("127.0.0.1", self.port))
         self.tcp.listen(16)
         for loop in (self.serve_udp, self.serve_tcp):
             threading.Thread(target=loop, daemon=True).start()
+
+    def bind(self):
+        """One number for both; a port free for UDP may be taken for TCP."""
+        for _ in range(100):
+            self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self.tcp = socket.socket()
+            self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            self.udp.bind(("127.0.0.1", 0))
+            try:
+                return self.tcp.bind(self.udp.getsockname())
+            except OSError:
+                self.stop()
+        raise OSError("no port is free for both UDP and TCP")
 
     @property
     def address(self):

@@ -5,6 +5,8 @@ from harness import PASSWORD, ServerCase
 
 
 class GnuSasl(ServerCase):
+    options = ("--bind-logins",)
+
     def gsasl(self, service, mechanism, password=PASSWORD, status=(0,), *options):
         return self.run_client(
             "gsasl",

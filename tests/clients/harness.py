@@ -111,7 +111,8 @@ class Server:
     # What it prints when all is ready.
     announces = "pillarbox is serving a demo"
 
-    def __init__(self, directory=None, password=PASSWORD, base=None):
+    def __init__(self, directory=None, password=PASSWORD, base=None, options=()):
+        self.options = options
         self.owned = directory is None
         self.directory = directory or tempfile.mkdtemp(prefix="pillarbox-")
         # Kept outside the store, so that a full disk can't eat the evidence.
@@ -139,6 +140,7 @@ class Server:
             str(self.base),
             "--password",
             self.password,
+            *self.options,
         ]
 
     def start(self):
@@ -298,10 +300,13 @@ def new_server(**options):
 class ServerCase(unittest.TestCase):
     """Tests that share one demo server; it must survive them without a bug in its log."""
 
+    # Of `pillarbox demo`.
+    options = ()
+
     @classmethod
     def setUpClass(cls):
         cls.work = tempfile.mkdtemp(prefix="client-")
-        cls.server = new_server()
+        cls.server = new_server(options=cls.options)
 
     @classmethod
     def tearDownClass(cls):

@@ -387,6 +387,7 @@ impl Run {
                 settings.max_messages_per_source = number(value)? as u32;
             }
             "demo" => settings.demo = value == "true",
+            "bind_logins" => settings.bind_logins = value == "true",
             "plain_login_on_loopback" => settings.plain_login_on_loopback = value == "true",
             "login_timeout" => settings.login_timeout = wait()?,
             "max_messages_per_hour" => settings.max_messages_per_hour = number(value)? as u32,

@@ -37,6 +37,10 @@ pub struct Demo {
     /// password of all three accounts (default: a made-up one)
     #[argh(option)]
     password: Option<String>,
+    /// offer logins bound to the TLS connection (SCRAM-SHA-256-PLUS); Debian's mutt can't
+    /// send mail then
+    #[argh(switch)]
+    bind_logins: bool,
 }
 
 impl Demo {
@@ -54,7 +58,10 @@ impl Demo {
             (None, Some(dir)) => dir.path().to_path_buf(),
             (None, None) => return Err("there is no directory".into()),
         };
-        let settings = settings(self.port_base)?;
+        let settings = Settings {
+            bind_logins: self.bind_logins,
+            ..settings(self.port_base)?
+        };
         smol::block_on(async {
             let mut server = Server::open(&dir, settings).await?;
             let filled = fill(&mut server, &dir, self.password, self.port_base).await;

@@ -74,7 +74,7 @@ impl Driver {
             plain_login: settings.plain_login_on_loopback && stream.peer().is_loopback(),
             append_limit: settings.max_message_size,
         });
-        session.bind(stream.binding());
+        session.bind(context.binding(&stream));
         Driver {
             context,
             stream,
@@ -184,7 +184,7 @@ impl Driver {
         self.session.input().clear();
         self.stream.start_tls(&self.context.tls).await?;
         self.session.tls_started();
-        self.session.bind(self.stream.binding());
+        self.session.bind(self.context.binding(&self.stream));
         Ok(())
     }
 
@@ -194,7 +194,8 @@ impl Driver {
                 let bytes: [u8; 18] = random().map_err(io::Error::other)?;
                 let nonce = STANDARD_NO_PAD.encode(bytes);
                 let exchange = Exchange::new(mechanism, nonce);
-                self.session.begin(exchange.bind(self.stream.binding()));
+                let binding = self.context.binding(&self.stream);
+                self.session.begin(exchange.bind(binding));
             }
             Ask::Login(ask) => {
                 self.flush().await?;
