@@ -110,6 +110,8 @@ fn a_damaged_batch_costs_what_it_wrote_and_no_more() {
         }
         deliver(&store, ALICE, &text(9, 3000)).await.unwrap();
         store.close().await;
+        // It may have been a compaction's.
+        assert!(disk.names().contains(&"mail/keep".to_string()));
     });
 }
 
@@ -422,4 +424,27 @@ fn a_segment_missing_in_the_middle_costs_nothing_behind_it() {
             expect_kept(&disk, &before);
         }
     });
+}
+
+#[test]
+fn what_a_start_could_not_sweep_goes_after_the_next_checkpoint() {
+    const STRAY: &str = "mail/00000009.seg";
+    for sync in 0..12 {
+        let disk = killed(3);
+        let stray = disk.open(STRAY, true).unwrap();
+        stray.write_at(0, &[1; 100]).unwrap();
+        disk.fail_syncs(sync..sync + 1);
+        smol::block_on(async {
+            let store = open(&disk).or_else(|_| open(&disk)).unwrap();
+            settled(&store).await;
+            while deliver(&store, ALICE, &text(3, 3000)).await.is_err() {}
+            assert_eq!(seeds(&store).await, [0, 1, 2, 3]);
+            store.close().await;
+            assert_eq!(disk.length(STRAY), None, "sync {sync} failed");
+            let store = open(&disk).unwrap();
+            assert_eq!(seeds(&store).await, [0, 1, 2, 3]);
+            expect_sound(&store).await;
+            store.close().await;
+        });
+    }
 }
