@@ -6,6 +6,7 @@ use super::codec::{Reader, put, put_bytes};
 use super::error::{Error, Result};
 use super::mailbox;
 use super::option;
+use super::remember;
 use super::schema::*;
 use super::tx::Tx;
 use crate::address::{Address, Domain};
@@ -139,6 +140,7 @@ pub(super) fn delete(tx: &mut Tx<'_>, id: AccountId) -> Result<()> {
     tx.change().accounts.remove(id.0)?;
     option::forget(tx, id)?;
     addressing::forget_grants(tx, id)?;
+    remember::forget(tx, id)?;
     mailbox::doom_all(tx, id)
 }
 

@@ -3,7 +3,7 @@
 use super::support::*;
 use crate::mail::{AccountId, FlagNames};
 use crate::store::simdisk::SimDisk;
-use crate::store::{Delivery, MAX_RECORD, Note};
+use crate::store::{Delivery, Error, MAX_RECORD, MAX_REMEMBERED, Note, name_of_account};
 use smol::block_on;
 
 #[test]
@@ -94,5 +94,34 @@ fn who_watches_records_is_told() {
         let told = store.records_changed();
         store.remove_record("route", "a").await.unwrap();
         told.await;
+    });
+}
+
+#[test]
+fn what_is_remembered_outlives_a_restart_and_not_its_account() {
+    block_on(async {
+        let disk = SimDisk::default();
+        let store = open(&disk).unwrap();
+        let alice = account(&store, "alice@demo.test").await;
+        let (gone, own) = (name_of_account(AccountId(99)), name_of_account(alice));
+        let named = |name: &str, value: &[u8]| (name.to_owned(), Some(value.to_vec()));
+        let values = vec![named("a", b"1"), named("b", b"2"), named(&own, b"3")];
+        store.remember(values).await.unwrap();
+        let orphan = vec![named(&gone, b"4"), ("b".into(), None), named("a", b"5")];
+        store.remember(orphan).await.unwrap();
+        let long = vec![0; MAX_REMEMBERED + 1];
+        let refused = store.remember(vec![named("c", b"6"), named("a", &long)]);
+        assert!(matches!(refused.await, Err(Error::Limit(_))));
+        store.close().await;
+        drop(store);
+        let store = open(&disk).unwrap();
+        let remembered = |name: &str| store.look(|it| it.remembered(name)).unwrap();
+        assert_eq!(remembered("a"), Some(b"5".to_vec()));
+        assert_eq!(remembered(&own), Some(b"3".to_vec()));
+        for name in ["b", "c", gone.as_str()] {
+            assert_eq!(remembered(name), None, "{name}");
+        }
+        store.delete_account(alice).await.unwrap();
+        assert_eq!(remembered(&own), None);
     });
 }
