@@ -2,6 +2,7 @@
 
 use super::{AccountId, EmailId};
 use crate::address::{Address, Domain};
+use std::sync::Arc;
 
 /// The kind of the store's records that say where mail for other servers goes.
 pub const ROUTES: &str = "route";
@@ -159,12 +160,22 @@ pub struct Reply {
 /// Longest text of a [`Reply`] that is kept, bytes.
 pub const MAX_REPLY: usize = 500;
 
+/// What recipients of a message go together: they have the next server in common.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Lane {
+    /// The next server, or the servers of which any will do, as far as that is known; by it
+    /// limits and rests are counted.
+    pub hop: Arc<str>,
+    /// `None`: whatever their domain is, as with a smarthost.
+    pub domain: Option<Domain>,
+}
+
 /// One message for those of its recipients that the same server may take.
 #[derive(Clone, Debug)]
 pub struct Consignment {
     pub item: QueueItem,
-    /// The domain of all the recipients below.
-    pub domain: Domain,
+    /// The lane of all the recipients below.
+    pub lane: Lane,
     /// Places in `item.recipients`.
     pub recipients: Vec<usize>,
 }

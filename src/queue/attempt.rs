@@ -1,10 +1,11 @@
-//! One message to one destination: sent, and what came of it recorded.
+//! One message on one lane: sent, and what came of it recorded.
 
-use super::Carrier;
-use super::ready::Job;
+use super::ready::{Job, Reach};
 use super::retry::{Attempt, Policy};
 use super::tell::{Settled, Teller};
-use crate::mail::outgoing::{Consignment, Outcome, QueueItem, Recipient, Reply, Status};
+use super::{Carrier, Sent};
+use crate::address::Domain;
+use crate::mail::outgoing::{Consignment, Lane, Outcome, QueueItem, Recipient, Reply, Status};
 use crate::message::notice::spoken;
 use crate::store::{Error, QueueChange, Result, Store};
 use futures_lite::FutureExt;
@@ -14,6 +15,9 @@ use std::time::Duration;
 
 /// Recipients of one consignment; the message goes again to the rest.
 pub const MAX_CONSIGNMENT: usize = 100;
+/// How long a server that was not to be reached is not tried, seconds; no longer than the
+/// first pause.
+const DOWN: i64 = 60;
 /// Between two attempts at recording a success.
 const RECORD_PAUSE: Duration = Duration::from_secs(1);
 
@@ -30,8 +34,8 @@ pub struct Attempter<C> {
 /// How a job ended.
 #[derive(Debug)]
 pub enum Ended {
-    /// Recorded; `down` where no server of the destination was to be reached.
-    Done { down: Option<Reply> },
+    /// Recorded; for so long, seconds since 1970, a server that was not reached rests.
+    Done(Reach),
     /// Something could not be recorded: the message is left alone for a while.
     Stuck,
 }
@@ -39,7 +43,7 @@ pub enum Ended {
 impl<C: Carrier> Attempter<C> {
     pub async fn run(&self, job: &Job) -> Ended {
         match AssertUnwindSafe(self.attempt(job)).catch_unwind().await {
-            Ok(Ok(down)) => Ended::Done { down },
+            Ok(Ok(reach)) => Ended::Done(reach),
             Ok(Err(Error::Closed)) => Ended::Stuck,
             Ok(Err(error)) => {
                 log::error!("queue {}: nothing could be recorded: {error}", job.id.0);
@@ -52,16 +56,16 @@ impl<C: Carrier> Attempter<C> {
         }
     }
 
-    async fn attempt(&self, job: &Job) -> Result<Option<Reply>> {
+    async fn attempt(&self, job: &Job) -> Result<Reach> {
         let Some(item) = self.store.look(|it| it.queue_item(job.id))? else {
-            return Ok(None);
+            return Ok(Reach::Untried);
         };
         let now = (self.now)();
-        let places = due(&item, job, now);
-        if item.held || places.is_empty() {
-            return Ok(None);
+        let places = self.places(&item, job, now);
+        if places.is_empty() {
+            return Ok(Reach::Untried);
         }
-        let (outcomes, down) = self.outcomes(&item, job, places, now).await;
+        let (outcomes, reach) = self.outcomes(&item, job, places, now).await;
         let now = (self.now)();
         let settled = outcomes.into_iter().filter_map(|(place, outcome)| {
             let recipient = item.recipients.get(place)?;
@@ -75,17 +79,61 @@ impl<C: Carrier> Attempter<C> {
         // First of all, lest it be done twice.
         self.record_success(&item, done, now).await?;
         self.record(&item, others, now).await?;
-        Ok(down)
+        Ok(reach)
     }
 
-    /// By place; and why the destination is down, if that has just been found out.
+    /// The lanes on which something of the message is due.
+    pub fn lanes(&self, item: &QueueItem, now: i64) -> Vec<Lane> {
+        let mut lanes = Vec::new();
+        for (_, lane) in self.due(item, now) {
+            if !lanes.contains(&lane) {
+                lanes.push(lane);
+            }
+        }
+        lanes
+    }
+
+    /// The places of the recipients that are to be tried now.
+    fn places(&self, item: &QueueItem, job: &Job, now: i64) -> Vec<usize> {
+        let due = self.due(item, now).into_iter();
+        due.filter(|(_, lane)| *lane == job.lane)
+            .map(|(place, _)| place)
+            .take(MAX_CONSIGNMENT)
+            .collect()
+    }
+
+    /// Each recipient whose time has come, and its lane.
+    fn due(&self, item: &QueueItem, now: i64) -> Vec<(usize, Lane)> {
+        let mut known: Vec<(&Domain, Lane)> = Vec::new();
+        let mut due = Vec::new();
+        for (place, recipient) in item.recipients.iter().enumerate() {
+            match recipient.status {
+                Status::Waiting { next, .. } if next <= now && !item.held => {}
+                _ => continue,
+            }
+            let domain = recipient.address.domain();
+            let lane = match known.iter().find(|it| it.0 == domain) {
+                Some((_, lane)) => lane.clone(),
+                None => {
+                    let sender = item.envelope.sender.as_ref();
+                    let lane = self.carrier.lane(sender, domain);
+                    known.push((domain, lane.clone()));
+                    lane
+                }
+            };
+            due.push((place, lane));
+        }
+        due
+    }
+
+    /// By place; and what was seen of the next server.
     async fn outcomes(
         &self,
         item: &QueueItem,
         job: &Job,
         mut places: Vec<usize>,
         now: i64,
-    ) -> (Vec<(usize, Outcome)>, Option<Reply>) {
+    ) -> (Vec<(usize, Outcome)>, Reach) {
         let mut outcomes = Vec::new();
         places.retain(|&place| {
             let Some(recipient) = item.recipients.get(place) else {
@@ -97,41 +145,46 @@ impl<C: Carrier> Attempter<C> {
             !given_up
         });
         if places.is_empty() {
-            return (outcomes, None);
+            return (outcomes, Reach::Untried);
         }
-        if let Some(reply) = &job.down
-            && !places.iter().any(|&place| is_wanted(item, place))
-        {
+        if let Some(reply) = &job.down {
             let again = |place| (place, Outcome::Deferred(reply.clone()));
             outcomes.extend(places.into_iter().map(again));
-            return (outcomes, None);
+            return (outcomes, Reach::Untried);
         }
-        let sent = self.send(item, job, places.clone()).await;
+        let Sent::Done(sent) = self.send(item, job, places.clone()).await else {
+            return (outcomes, Reach::Untried);
+        };
         let unreached = sent.iter().map(|(_, outcome)| match outcome {
             Outcome::Deferred(reply) if is_unreached(reply) => Some(reply),
             _ => None,
         });
         let unreached = unreached.collect::<Option<Vec<_>>>();
         let down = unreached.and_then(|replies| replies.first().copied().cloned());
+        let rest = DOWN.min(self.policy.first_pause);
+        let reach = match down {
+            Some(reply) => Reach::Unreached((self.now)().saturating_add(rest), reply),
+            None => Reach::Reached,
+        };
         // Every place gets an outcome, whatever the carrier did.
         outcomes.extend(places.into_iter().map(|place| {
             let found = sent.iter().find(|it| it.0 == place);
             let outcome = found.map(|it| it.1.clone());
             (place, outcome.unwrap_or_else(no_outcome))
         }));
-        (outcomes, down)
+        (outcomes, reach)
     }
 
-    async fn send(&self, item: &QueueItem, job: &Job, places: Vec<usize>) -> Vec<(usize, Outcome)> {
+    async fn send(&self, item: &QueueItem, job: &Job, places: Vec<usize>) -> Sent {
         let consignment = Consignment {
             item: item.clone(),
-            domain: job.domain.clone(),
+            lane: job.lane.clone(),
             recipients: places,
         };
         let sent = AssertUnwindSafe(self.carrier.send(consignment));
         sent.catch_unwind().await.unwrap_or_else(|_| {
             log::error!("queue {}: sending stumbled over a bug", item.id.0);
-            Vec::new()
+            Sent::Done(Vec::new())
         })
     }
 
@@ -167,33 +220,6 @@ impl<C: Carrier> Attempter<C> {
         let change = vec![(item.id, statuses(settled))];
         self.store.update_queue(change, notices).await.map(|_| ())
     }
-}
-
-/// The places of the recipients that are to be tried now.
-fn due(item: &QueueItem, job: &Job, now: i64) -> Vec<usize> {
-    let is_due = |it: &Recipient| match it.status {
-        Status::Waiting { next, .. } => next <= now && *it.address.domain() == job.domain,
-        _ => false,
-    };
-    let places = item.recipients.iter().enumerate();
-    places
-        .filter(|(_, it)| is_due(it))
-        .map(|(place, _)| place)
-        .take(MAX_CONSIGNMENT)
-        .collect()
-}
-
-/// Whether the owner asked for another attempt: the pauses begin anew.
-fn is_wanted(item: &QueueItem, place: usize) -> bool {
-    let status = item.recipients.get(place).map(|it| &it.status);
-    matches!(
-        status,
-        Some(Status::Waiting {
-            attempts: 0,
-            last: Some(_),
-            ..
-        })
-    )
 }
 
 fn attempt_of(item: &QueueItem, place: usize, now: i64) -> Attempt<'_> {

@@ -49,6 +49,8 @@ pub enum Refused {
 }
 
 enum Broken {
+    /// Nobody answered, or only to refuse.
+    Unreached(io::Error),
     /// TLS could not be made.
     Tls(io::Error),
     Io(io::Error),
@@ -84,7 +86,7 @@ impl Maker {
     ) -> Result<Connection, Broken> {
         let mut stream = connect::connect(addresses, hop.port)
             .await
-            .map_err(Broken::Io)?;
+            .map_err(Broken::Unreached)?;
         let implicit = hop.safety == Safety::Verified { implicit: true };
         if implicit {
             let trust = self.trust(&hop.safety).await.map_err(Broken::Tls)?;
@@ -279,6 +281,8 @@ impl Broken {
     fn reply(self, server: &str) -> Reply {
         let mut reply = match self {
             Broken::Closed(reply) => return reply,
+            // RFC 3463, 3.5: no answer from host.
+            Broken::Unreached(error) => refusal("4.4.1", &connect::plain(&error)),
             Broken::Tls(error) => refusal(
                 "4.7.5",
                 &format!("TLS can't be made: {}", connect::plain(&error)),

@@ -2,8 +2,8 @@
 //! who sent it is told what he asked to be told.
 //!
 //! The items are in the store ([`crate::store::Store::update_queue`]); here are only their
-//! numbers. [`runner`] picks what is due; [`ready`] holds it, by destination; [`attempt`]
-//! hands one message for one destination to the [`Carrier`] and records what came of it;
+//! numbers. [`runner`] picks what is due; [`ready`] holds it, by next server; [`attempt`]
+//! hands one message for one such [`Lane`] to the [`Carrier`] and records what came of it;
 //! [`retry`] says when to try again; [`tell`] writes the notices.
 //!
 //! The way out is [`transport`]: a [`route`] of the owner's, or the domain's own servers
@@ -24,7 +24,8 @@ pub mod sts;
 pub mod tell;
 pub mod transport;
 
-use crate::mail::outgoing::{Consignment, Outcome};
+use crate::address::{Address, Domain};
+use crate::mail::outgoing::{Consignment, Lane, Outcome};
 use crate::settings::Settings;
 use crate::store::Store;
 use attempt::Attempter;
@@ -37,8 +38,19 @@ use tell::Teller;
 
 /// Takes mail to the next server.
 pub trait Carrier: Send + Sync + 'static {
-    /// What it came to, by the recipients' places. A place without an outcome is tried again.
-    fn send(&self, consignment: Consignment) -> impl Future<Output = Vec<(usize, Outcome)>> + Send;
+    /// The way of that sender's mail to a domain, as far as it is known without asking anyone.
+    fn lane(&self, sender: Option<&Address>, domain: &Domain) -> Lane;
+
+    fn send(&self, consignment: Consignment) -> impl Future<Output = Sent> + Send;
+}
+
+/// What an attempt came to.
+#[derive(Debug)]
+pub enum Sent {
+    /// By the recipients' places. A place without an outcome is tried again.
+    Done(Vec<(usize, Outcome)>),
+    /// Nothing was tried: they have another lane, which [`Carrier::lane`] knows now.
+    OtherLane,
 }
 
 /// Sends what waits in the store by `carrier`, until stopped.

@@ -3,9 +3,8 @@
 
 use super::Carrier;
 use super::attempt::{Attempter, Ended};
-use super::ready::{Job, Limits, Ready};
-use crate::address::Domain;
-use crate::mail::outgoing::{QueueId, QueueItem, Status};
+use super::ready::{Job, Limits, Reach, Ready};
+use crate::mail::outgoing::{Lane, QueueId};
 use crate::store::{Due, Result, Store};
 use event_listener::Event;
 use futures_lite::FutureExt;
@@ -23,8 +22,6 @@ const LONGEST_SLEEP: i64 = 30;
 /// How often the whole order is looked through, seconds: nothing is forgotten, whatever
 /// becomes of a clock.
 const WHOLE_LOOK: i64 = 60;
-/// How long a destination of which no server was to be reached is not tried, seconds.
-const DOWN: i64 = 60;
 /// How long a message rests of which something could not be recorded, seconds.
 const STUCK: i64 = 60;
 
@@ -86,20 +83,20 @@ impl<C: Carrier> Runner<C> {
     async fn run(&self) {
         let (report, ends) = async_channel::unbounded();
         let mut work = Work {
-            down: DOWN.min(self.attempter.policy.first_pause),
+            attempter: self.attempter.clone(),
             ready: Ready::default(),
             stuck: HashMap::new(),
             after: None,
             looked: None,
         };
-        let mut tasks: HashMap<(QueueId, Domain), Task<()>> = HashMap::new();
+        let mut tasks: HashMap<(QueueId, Lane), Task<()>> = HashMap::new();
         loop {
             let changed = self.attempter.store.queue_changed();
             let nudged = self.signals.nudge.listen();
             let now = (self.attempter.now)();
             while let Ok((job, ended)) = ends.try_recv() {
                 tasks.remove(&key(&job));
-                work.end(&self.attempter.store, &job, ended, now);
+                work.end(&job, ended, now);
             }
             let stopping = self.signals.stopping.load(SeqCst);
             if stopping && tasks.is_empty() {
@@ -107,7 +104,7 @@ impl<C: Carrier> Runner<C> {
             }
             let mut sleep = LONGEST_SLEEP;
             if !stopping {
-                match work.take_in(&self.attempter.store, now) {
+                match work.take_in(now) {
                     Ok(next) => sleep = next,
                     Err(error) => log::warn!("queue: {error}"),
                 }
@@ -126,7 +123,7 @@ impl<C: Carrier> Runner<C> {
             let ended = async { ends.recv().await.ok() };
             if let Some((job, ended)) = ended.or(woken).await {
                 tasks.remove(&key(&job));
-                work.end(&self.attempter.store, &job, ended, now);
+                work.end(&job, ended, now);
             }
         }
     }
@@ -141,14 +138,13 @@ impl<C: Carrier> Runner<C> {
     }
 }
 
-fn key(job: &Job) -> (QueueId, Domain) {
-    (job.id, job.domain.clone())
+fn key(job: &Job) -> (QueueId, Lane) {
+    (job.id, job.lane.clone())
 }
 
 /// What the runner knows.
-struct Work {
-    /// How long a destination counts as down.
-    down: i64,
+struct Work<C> {
+    attempter: Arc<Attempter<C>>,
     ready: Ready,
     /// Messages that rest, and until when.
     stuck: HashMap<QueueId, i64>,
@@ -158,9 +154,10 @@ struct Work {
     looked: Option<i64>,
 }
 
-impl Work {
+impl<C: Carrier> Work<C> {
     /// Takes in what is due, as far as there is room. Gives the seconds until more is.
-    fn take_in(&mut self, store: &Store, now: i64) -> Result<i64> {
+    fn take_in(&mut self, now: i64) -> Result<i64> {
+        let store = self.attempter.store.clone();
         let lately = |it: i64| it <= now && now < it.saturating_add(WHOLE_LOOK);
         if !self.looked.is_some_and(lately) {
             self.looked = Some(now);
@@ -168,7 +165,13 @@ impl Work {
             self.ready.forget(now);
             self.stuck.retain(|_, until| *until > now);
         }
-        if let (Some(first), Some(after)) = (store.queue_news(), self.after)
+        let news = store.queue_news();
+        if news.retried {
+            // The owner knows better than the last attempt.
+            self.ready.wake();
+            self.stuck.clear();
+        }
+        if let (Some(first), Some(after)) = (news.first, self.after)
             && first <= after
         {
             self.after = before(first);
@@ -182,7 +185,7 @@ impl Work {
                     return Ok(due.at.saturating_sub(now));
                 }
                 self.after = Some(due);
-                self.take(store, due.id, now)?;
+                self.take(&store, due.id, now)?;
             }
             if !full {
                 break;
@@ -192,17 +195,18 @@ impl Work {
     }
 
     fn take(&mut self, store: &Store, id: QueueId, now: i64) -> Result<()> {
-        if self.ready.knows(id) || self.stuck.get(&id).is_some_and(|until| *until > now) {
+        if self.stuck.get(&id).is_some_and(|until| *until > now) {
             return Ok(());
         }
         // One that can't be read must not stop the others.
         match store.look(|it| it.queue_item(id)) {
-            Ok(Some(item)) => {
-                let domains = due_domains(&item, now);
-                self.ready.add(id, item.envelope.priority, domains);
+            // Of one known already further recipients may have become due.
+            Ok(Some(item)) if item.recipients.len() > 1 || !self.ready.knows(id) => {
+                let lanes = self.attempter.lanes(&item, now);
+                self.ready.add(id, item.envelope.priority, lanes);
                 Ok(())
             }
-            Ok(None) => Ok(()),
+            Ok(_) => Ok(()),
             Err(error @ crate::store::Error::Corrupt(_)) => {
                 log::error!("queue {}: {error}", id.0);
                 self.stuck.insert(id, now + STUCK);
@@ -212,18 +216,18 @@ impl Work {
         }
     }
 
-    fn end(&mut self, store: &Store, job: &Job, ended: Ended, now: i64) {
-        let down = match ended {
-            Ended::Done { down } => down.map(|reply| (now.saturating_add(self.down), reply)),
+    fn end(&mut self, job: &Job, ended: Ended, now: i64) {
+        let reach = match ended {
+            Ended::Done(reach) => reach,
             Ended::Stuck => {
-                self.stuck.insert(job.id, now + STUCK);
-                None
+                self.stuck.insert(job.id, now.saturating_add(STUCK));
+                Reach::Untried
             }
         };
+        self.ready.end(job, reach);
         // More of it may have become due, or there were too many recipients for once.
-        if self.ready.end(job, down)
-            && let Err(error) = self.take(store, job.id, now)
-        {
+        let store = self.attempter.store.clone();
+        if let Err(error) = self.take(&store, job.id, now) {
             log::warn!("queue {}: {error}", job.id.0);
         }
     }
@@ -233,21 +237,6 @@ impl Work {
 fn before(due: Due) -> Option<Due> {
     let id = due.id.0.checked_sub(1).map(QueueId)?;
     Some(Due { id, ..due })
-}
-
-/// The destinations for which something of it is due.
-fn due_domains(item: &QueueItem, now: i64) -> Vec<Domain> {
-    let mut domains: Vec<Domain> = Vec::new();
-    for recipient in &item.recipients {
-        let is_due = match recipient.status {
-            Status::Waiting { next, .. } => next <= now && !item.held,
-            _ => false,
-        };
-        if is_due && !domains.contains(recipient.address.domain()) {
-            domains.push(recipient.address.domain().clone());
-        }
-    }
-    domains
 }
 
 #[cfg(test)]

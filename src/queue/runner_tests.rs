@@ -1,15 +1,17 @@
 //! The queue at work on a disk whose power can fail, with a carrier and a clock of the test's.
 
 use super::*;
-use crate::address::Address;
+use crate::address::{Address, Domain};
 use crate::mail::outgoing::*;
 use crate::mail::{AccountId, DateTime, MailboxName, UidSet};
+use crate::queue::Sent;
 use crate::queue::retry::Policy;
 use crate::queue::tell::Teller;
 use crate::secret::{Credential, ScramKeys};
 use crate::store::disk::Disk;
 use crate::store::simdisk::{Seeded, SimDisk};
 use crate::store::{NewItem, Options, QueueChange};
+use std::collections::HashSet;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicUsize};
 use std::time::Instant;
@@ -33,7 +35,9 @@ struct World {
     /// (message, address) of each success.
     taken: Mutex<Vec<(u64, String)>>,
     attempts: AtomicUsize,
-    /// On their way now, and most ever: in all, and to x.test.
+    /// Domains whose servers have been asked for.
+    asked: Mutex<HashSet<String>>,
+    /// On their way now, and most ever: in all, and to x.test, or the shared servers.
     busy: [AtomicUsize; 2],
     most: [AtomicUsize; 2],
     /// Whether the servers can be reached.
@@ -53,10 +57,36 @@ fn said(code: u16, enhanced: &str, text: &str) -> Reply {
 }
 
 impl Carrier for Double {
-    async fn send(&self, consignment: Consignment) -> Vec<(usize, Outcome)> {
+    /// Domains in `.smart.test` are behind one server for all of them; what those in
+    /// `.mx.test` have in common, is known once one was tried.
+    fn lane(&self, _: Option<&Address>, domain: &Domain) -> Lane {
+        let name = domain.as_str();
+        let is_known = self.0.asked.lock().unwrap().contains(name);
+        match name.split_once('.') {
+            Some((_, "smart.test")) => Lane {
+                hop: "smart".into(),
+                domain: None,
+            },
+            Some((_, "mx.test")) if is_known => Lane {
+                hop: "mx".into(),
+                domain: Some(domain.clone()),
+            },
+            _ => Lane {
+                hop: name.into(),
+                domain: Some(domain.clone()),
+            },
+        }
+    }
+
+    async fn send(&self, consignment: Consignment) -> Sent {
         let world = &self.0;
+        let hop = consignment.lane.hop.clone();
+        if hop.ends_with(".mx.test") {
+            world.asked.lock().unwrap().insert(hop.to_string());
+            return Sent::OtherLane;
+        }
         world.attempts.fetch_add(1, SeqCst);
-        let mine = usize::from(consignment.domain.as_str() == "x.test") + 1;
+        let mine = usize::from(["x.test", "mx", "smart"].contains(&&*hop)) + 1;
         for (busy, most) in world.busy.iter().zip(&world.most).take(mine) {
             most.fetch_max(busy.fetch_add(1, SeqCst) + 1, SeqCst);
         }
@@ -67,7 +97,7 @@ impl Carrier for Double {
         for place in consignment.recipients {
             let address = &consignment.item.recipients[place].address;
             let outcome = match address.local() {
-                _ if world.down.load(SeqCst) => Outcome::Deferred(said(0, "4.4.1", "no route")),
+                _ if world.down.load(SeqCst) => Outcome::Deferred(said(0, "4.4.1", "no answer")),
                 "busy" => Outcome::Deferred(said(450, "4.2.0", "busy")),
                 "no" => Outcome::Failed(said(550, "5.1.1", "no such user")),
                 "forgotten" => continue,
@@ -91,7 +121,7 @@ impl Carrier for Double {
         world.busy.iter().take(mine).for_each(|it| {
             it.fetch_sub(1, SeqCst);
         });
-        outcomes
+        Sent::Done(outcomes)
     }
 }
 
@@ -291,6 +321,101 @@ fn what_is_queued_goes_out_once_and_within_the_limits() {
     });
 }
 
+/// Recipients of `smart.test` go in one attempt for all domains, those of `mx.test` in one
+/// each; both kinds share the limit of their server.
+#[test]
+fn domains_behind_one_server_share_its_limit() {
+    for (zone, attempts) in [("smart", 12), ("mx", 12 * 4)] {
+        smol::block_on(async {
+            let bench = Bench::new(&SimDisk::new()).await;
+            bench.world.slow.store(true, SeqCst);
+            for n in 0..12 {
+                let to = [0, 1, 2, 3].map(|k| format!("a@d{}.{zone}.test", 4 * n + k));
+                let to: Vec<&str> = to.iter().map(String::as_str).collect();
+                bench.queue("ann@here.test", &to, |_| ()).await;
+            }
+            bench.until("all gone", |it| it.items().is_empty()).await;
+            assert_eq!(bench.world.taken.lock().unwrap().len(), 48);
+            assert_eq!(bench.world.attempts.load(SeqCst), attempts, "{zone}");
+            let most = bench.world.most[1].load(SeqCst);
+            assert!(most <= LIMITS.per_destination, "{zone}: {most}");
+            assert!(most > 1, "{zone}: nothing ran side by side");
+            bench.end().await;
+        });
+    }
+}
+
+#[test]
+fn a_server_that_is_down_rests_for_all_its_domains_until_it_is_reached() {
+    smol::block_on(async {
+        let bench = Bench::new(&SimDisk::new()).await;
+        bench.world.down.store(true, SeqCst);
+        let first = bench.queue("ann@here.test", &["a@d0.smart.test"], |_| ());
+        let first = first.await;
+        bench.attempts(first, 1).await;
+        let mut others = Vec::new();
+        for n in 1..50 {
+            let to = format!("a@d{n}.smart.test");
+            others.push(bench.queue("ann@here.test", &[&to], |_| ()).await);
+        }
+        for id in &others {
+            bench.attempts(*id, 1).await;
+        }
+        // None of them was tried, and each says why it waits.
+        assert_eq!(bench.world.attempts.load(SeqCst), 1);
+        let last = bench.item(others[48]).unwrap().recipients[0].status.clone();
+        let Status::Waiting {
+            last: Some(last), ..
+        } = last
+        else {
+            panic!("{last:?}")
+        };
+        assert_eq!(last.enhanced, "4.4.1");
+        bench.world.down.store(false, SeqCst);
+        // The owner asks for one: it is tried at once, and all that comes after it too.
+        let retry = QueueChange::Retry {
+            at: 0,
+            domain: None,
+        };
+        let change = vec![(others[7], retry)];
+        assert_eq!(bench.store.update_queue(change, vec![]).await, Ok(1));
+        bench
+            .until("tried", |it| it.item(others[7]).is_none())
+            .await;
+        let new = bench
+            .queue("ann@here.test", &["a@new.smart.test"], |_| ())
+            .await;
+        bench
+            .until("not resting", |it| it.item(new).is_none())
+            .await;
+        assert_eq!(bench.world.attempts.load(SeqCst), 3);
+        bench.end().await;
+    });
+}
+
+#[test]
+fn the_owner_has_what_was_never_tried_tried_at_once() {
+    smol::block_on(async {
+        let bench = Bench::new(&SimDisk::new()).await;
+        let held_back = |it: &mut NewItem| it.recipients[0].status = Status::waiting(HOUR);
+        let id = bench.queue("ann@here.test", &["a@x.test"], held_back).await;
+        // A rest begins meanwhile.
+        bench.world.down.store(true, SeqCst);
+        let other = bench.queue("ann@here.test", &["b@x.test"], |_| ()).await;
+        bench.attempts(other, 1).await;
+        bench.world.down.store(false, SeqCst);
+        let retry = QueueChange::Retry {
+            at: 0,
+            domain: None,
+        };
+        let change = vec![(id, retry)];
+        assert_eq!(bench.store.update_queue(change, vec![]).await, Ok(1));
+        bench.until("tried", |it| it.item(id).is_none()).await;
+        assert!(bench.item(other).is_some());
+        bench.end().await;
+    });
+}
+
 #[test]
 fn what_is_put_off_is_tried_again_told_and_given_back_in_the_end() {
     smol::block_on(async {
@@ -453,7 +578,7 @@ fn the_owner_holds_releases_retries_and_drops() {
         bench.attempts(two, 1).await;
         assert_eq!(bench.world.attempts.load(SeqCst), before + 1);
         bench.world.down.store(false, SeqCst);
-        let domain = Some(crate::address::Domain::parse("x.test").unwrap());
+        let domain = Some(Domain::parse("x.test").unwrap());
         let retry = QueueChange::Retry { at: HOUR, domain };
         let changes = vec![(one, retry.clone()), (two, retry)];
         assert_eq!(bench.store.update_queue(changes, vec![]).await, Ok(2));

@@ -1,22 +1,29 @@
 //! Carries mail to the next server: finds it, connects or takes a connection that is there
 //! already, and hands the messages over.
 
-use super::Carrier;
 use super::connection::{Connection, Maker, Refused};
 use super::destination::{self, Destination, Hop, Safety};
 use super::letter::{self, Letter};
 use super::pool::Pool;
 use super::route::{Route, TlsMode};
 use super::sts::{self, PolicyStore};
+use super::{Carrier, Sent};
 use crate::address::{Address, Domain};
-use crate::mail::outgoing::{Consignment, Outcome, QueueItem, Reply};
+use crate::mail::outgoing::{Consignment, Lane, Outcome, QueueItem, Reply};
 use crate::net::connect::Authorities;
 use crate::net::dns::Resolver;
 use crate::sasl::client::Login;
 use crate::settings::Settings;
 use crate::smtp::client::transaction::{MAX_RECIPIENTS, To, Transaction, refusal};
 use crate::store::Store;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Domains of which it is remembered which servers they have.
+const MAX_KNOWN: usize = 4096;
+/// How long that is remembered after it was last seen.
+const KNOWN: Duration = Duration::from_secs(600);
 
 /// Takes mail to other servers; shared by all who send.
 pub struct Transport {
@@ -24,6 +31,8 @@ pub struct Transport {
     maker: Maker,
     policies: PolicyStore,
     pool: Pool,
+    /// The hop of each domain's own servers, as last seen.
+    known: Mutex<HashMap<Domain, (Instant, Arc<str>)>>,
     /// Whether mail may go to the domains' own servers.
     direct: bool,
     /// Nothing ever leaves.
@@ -49,20 +58,36 @@ impl Transport {
                 own: settings.listen.iter().map(|it| it.address).collect(),
             },
             pool: Pool::default(),
+            known: Mutex::default(),
             direct: settings.direct,
             demo: settings.demo,
         }
     }
 
-    async fn attempt(&self, consignment: Consignment) -> Vec<(usize, Outcome)> {
-        let all = |outcome: Outcome| -> Vec<(usize, Outcome)> {
+    async fn attempt(&self, consignment: Consignment) -> Sent {
+        let all = |outcome: Outcome| {
             let places = consignment.recipients.iter();
-            places.map(|&place| (place, outcome.clone())).collect()
+            Sent::Done(places.map(|&place| (place, outcome.clone())).collect())
         };
         let item = &consignment.item;
-        let way = self
-            .way(item.envelope.sender.as_ref(), &consignment.domain)
-            .await;
+        let sender = item.envelope.sender.as_ref();
+        let lane = &consignment.lane;
+        let way = match &lane.domain {
+            Some(domain) => {
+                let way = self.way(sender, domain).await;
+                // Its servers are known only now: they may have their share of mail already.
+                if *lane == unknown(domain) && self.lane(sender, domain) != *lane {
+                    return Sent::OtherLane;
+                }
+                way
+            }
+            None => match self.route(sender) {
+                Ok(Some(route)) => Ok(by(route)),
+                // The owner has taken it away: each domain has its own servers now.
+                Ok(None) => return Sent::OtherLane,
+                Err(outcome) => Err(outcome),
+            },
+        };
         let way = match way.and_then(|way| self.checked(way, item)) {
             Ok(way) => way,
             Err(outcome) => return all(outcome),
@@ -87,41 +112,83 @@ impl Transport {
             match self.connection(&key, hop, way.login.as_ref()).await {
                 Ok(connection) => {
                     let carried = self.carry(&key, who, connection, &consignment, &mut letter);
-                    return carried.await;
+                    return Sent::Done(carried.await);
                 }
-                Err(Refused::Later(reply)) => why = Some(Outcome::Deferred(reply)),
+                // What a server said tells more than that another is not there.
+                Err(Refused::Later(reply)) if why.is_none() || reply.enhanced != "4.4.1" => {
+                    why = Some(Outcome::Deferred(reply));
+                }
+                Err(Refused::Later(_)) => {}
                 Err(Refused::Loop) => why = why.or(Some(Outcome::Failed(destination::loops()))),
             }
         }
         all(why.unwrap_or_else(|| Outcome::Deferred(refusal("4.4.0", "there is no server to try"))))
     }
 
+    /// The way as far as it is known without asking: a smarthost is one for all domains.
+    fn lane(&self, sender: Option<&Address>, domain: &Domain) -> Lane {
+        if let Ok(Some(route)) = self.route(sender) {
+            return Lane {
+                hop: format!("{}:{}", route.host, route.port).into(),
+                domain: None,
+            };
+        }
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        match known.get(domain) {
+            Some((seen, hop)) if seen.elapsed() < KNOWN => Lane {
+                hop: hop.clone(),
+                domain: Some(domain.clone()),
+            },
+            _ => unknown(domain),
+        }
+    }
+
     /// The route that the owner has set for the sender, or the domain's own servers.
     async fn way(&self, sender: Option<&Address>, domain: &Domain) -> Result<Way, Outcome> {
-        let nowhere = |text: &str| Outcome::Deferred(refusal("4.4.4", text));
+        if let Some(route) = self.route(sender)? {
+            return Ok(by(route));
+        }
+        if !self.direct {
+            return Err(nowhere("no route is set, and mail does not go directly"));
+        }
+        let (hostname, resolver) = (&self.maker.hostname, &self.maker.resolver);
+        let found = destination::find(domain, hostname, resolver, &self.policies).await;
+        let destination = found?;
+        self.learn(domain, &destination);
+        Ok(Way {
+            destination,
+            login: None,
+        })
+    }
+
+    /// The route that the owner has set for the sender, if any.
+    fn route(&self, sender: Option<&Address>) -> Result<Option<Route>, Outcome> {
         if self.demo {
             return Err(nowhere("a demo sends nothing to other servers"));
         }
         let route = self.store.look(|snapshot| Route::find(snapshot, sender));
-        match route {
-            Ok(Some(route)) => Ok(Way {
-                destination: smarthost(&route),
-                login: route.login,
-            }),
-            Ok(None) if self.direct => {
-                let (hostname, resolver) = (&self.maker.hostname, &self.maker.resolver);
-                let found = destination::find(domain, hostname, resolver, &self.policies).await;
-                found.map(|destination| Way {
-                    destination,
-                    login: None,
-                })
-            }
-            Ok(None) => Err(nowhere("no route is set, and mail does not go directly")),
-            Err(error) => {
-                log::error!("the routes can't be read: {error}");
-                Err(nowhere("the routes can't be read"))
+        route.map_err(|error| {
+            log::error!("the routes can't be read: {error}");
+            nowhere("the routes can't be read")
+        })
+    }
+
+    /// Remembers which servers a domain has.
+    fn learn(&self, domain: &Domain, destination: &Destination) {
+        let mut names: Vec<&str> = destination.hops.iter().map(|it| it.name.as_str()).collect();
+        names.sort_unstable();
+        let hop: Arc<str> = format!("mx {}", names.join(",")).into();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MAX_KNOWN && !known.contains_key(domain) {
+            known.retain(|_, (seen, _)| seen.elapsed() < KNOWN);
+            let oldest = known.iter().min_by_key(|(_, (seen, _))| *seen);
+            if let Some(oldest) = oldest.map(|(domain, _)| domain.clone())
+                && known.len() >= MAX_KNOWN
+            {
+                known.remove(&oldest);
             }
         }
+        known.insert(domain.clone(), (Instant::now(), hop));
     }
 
     /// REQUIRETLS asks for a server that is surely the right one (RFC 8689, 4.2.1).
@@ -258,8 +325,32 @@ impl Transport {
 }
 
 impl Carrier for Arc<Transport> {
-    async fn send(&self, consignment: Consignment) -> Vec<(usize, Outcome)> {
+    fn lane(&self, sender: Option<&Address>, domain: &Domain) -> Lane {
+        Transport::lane(self, sender, domain)
+    }
+
+    async fn send(&self, consignment: Consignment) -> Sent {
         self.attempt(consignment).await
+    }
+}
+
+/// The lane of a domain whose servers have not been asked for.
+fn unknown(domain: &Domain) -> Lane {
+    Lane {
+        hop: domain.as_str().into(),
+        domain: Some(domain.clone()),
+    }
+}
+
+fn nowhere(text: &str) -> Outcome {
+    Outcome::Deferred(refusal("4.4.4", text))
+}
+
+/// The one server of a route, and the login there.
+fn by(route: Route) -> Way {
+    Way {
+        destination: smarthost(&route),
+        login: route.login,
     }
 }
 

@@ -90,7 +90,7 @@ pub use error::{Error, Result};
 pub use home::{HOME_SERVER, Home};
 pub use mailbox::{MAX_MAILBOXES, MAX_SUBSCRIPTIONS};
 pub use noted::Note;
-pub use outbox::{Due, MAX_QUEUE, MAX_QUEUE_RECIPIENTS};
+pub use outbox::{Due, MAX_QUEUE, MAX_QUEUE_RECIPIENTS, QueueNews};
 pub use record::{MAX_RECORD, MAX_RECORDS};
 pub use redo::rewritten;
 pub use remember::{MAX_REMEMBERED, name_of_account};
@@ -410,10 +410,19 @@ impl Store {
     ) -> Result<usize> {
         let letters: Vec<Letter> = postings.into_iter().map(Letter::from).collect();
         let bytes = letters.iter().map(|it| it.data.packed.len()).sum();
-        self.submit(!letters.is_empty(), bytes, move |tx| {
-            outbox::update(tx, &changes, &letters)
-        })
-        .await
+        let is_retry = |it: &(QueueId, QueueChange)| matches!(it.1, QueueChange::Retry { .. });
+        let retries = changes.iter().any(is_retry);
+        let tell = || retries.then(|| self.shared().outbox.tell_retried());
+        // Before it, so that the new places are seen with it; after it, since nothing need have
+        // changed.
+        tell();
+        let done = self
+            .submit(!letters.is_empty(), bytes, move |tx| {
+                outbox::update(tx, &changes, &letters)
+            })
+            .await;
+        tell();
+        done
     }
     /// [`Error::NoMailbox`] if it went away meanwhile. Several messages are one transaction (RFC 3502).
     pub async fn append(

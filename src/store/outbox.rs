@@ -38,15 +38,36 @@ pub struct Due {
 #[derive(Default)]
 pub(super) struct OutboxNews {
     event: Event,
-    first: Mutex<Option<(u64, u64)>>,
+    news: Mutex<News>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct News {
+    first: Option<(u64, u64)>,
+    retried: bool,
+}
+
+/// What has changed in the order since it was last asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueueNews {
+    /// The first place that was given.
+    pub first: Option<Due>,
+    /// Whether the owner asked for an attempt.
+    pub retried: bool,
 }
 
 impl OutboxNews {
     /// A commit gave a message this place in the order.
     pub fn tell(&self, place: (u64, u64)) {
-        let mut first = lock(&self.first);
-        *first = Some(first.map_or(place, |first| first.min(place)));
-        drop(first);
+        let mut news = lock(&self.news);
+        news.first = Some(news.first.map_or(place, |first| first.min(place)));
+        drop(news);
+        self.event.notify(usize::MAX);
+    }
+
+    /// The owner asks for attempts.
+    pub fn tell_retried(&self) {
+        lock(&self.news).retried = true;
         self.event.notify(usize::MAX);
     }
 }
@@ -257,10 +278,13 @@ impl Store {
         self.shared().outbox.event.listen()
     }
 
-    /// The first place that was given since the last call; for one caller.
-    pub fn queue_news(&self) -> Option<Due> {
-        let place = lock(&self.shared().outbox.first).take();
-        place.map(|(moment, id)| due(moment, QueueId(id)))
+    /// What has changed since the last call; for one caller.
+    pub fn queue_news(&self) -> QueueNews {
+        let news = std::mem::take(&mut *lock(&self.shared().outbox.news));
+        QueueNews {
+            first: news.first.map(|(moment, id)| due(moment, QueueId(id))),
+            retried: news.retried,
+        }
     }
 }
 
