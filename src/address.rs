@@ -115,13 +115,25 @@ impl Address {
                 (local.to_owned(), domain)
             }
         };
+        Address::new(&local, Domain::parse(domain)?)
+    }
+
+    /// Of a local part without its quotes.
+    pub fn new(local: &str, domain: Domain) -> Result<Address, AddressError> {
         if local.is_empty() || local.len() > MAX_LOCAL_PART {
             return Err(AddressError("the part before @ has 1 to 64 bytes"));
         }
-        Ok(Address {
-            local,
-            domain: Domain::parse(domain)?,
-        })
+        if local.chars().any(char::is_control) {
+            return Err(AddressError("the part before @ has a control character"));
+        }
+        let address = Address {
+            local: local.to_owned(),
+            domain,
+        };
+        match address.to_string().len() > MAX_ADDRESS {
+            true => Err(AddressError("an address has at most 254 bytes")),
+            false => Ok(address),
+        }
     }
 
     /// The local part, unquoted, as it was written.

@@ -5,6 +5,7 @@ pub mod home;
 pub mod listing;
 pub mod option;
 pub mod outgoing;
+pub mod srs;
 
 use crate::address::Address;
 use std::fmt;

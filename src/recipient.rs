@@ -2,10 +2,11 @@
 //! catch-alls, for every way in.
 //!
 //! An address is, in this order: an account's own or an alias; a group; with a `+tag`, either
-//! of these without it; what the domain's catch-all takes; unknown, if the domain is ours; and
-//! else another server's.
+//! of these without it; one that this server made of a sender's whose mail it sent on; what the
+//! domain's catch-all takes; unknown, if the domain is ours; and else another server's.
 
 use crate::address::Address;
+use crate::mail::srs::{self, Rewriter};
 use crate::mail::{AccountId, MailboxName};
 use crate::store::{Error, Result, Snapshot};
 use std::collections::{BTreeSet, HashSet};
@@ -31,19 +32,40 @@ pub struct Targets {
     pub local: BTreeSet<(AccountId, MailboxName)>,
     /// A group's members on other servers.
     pub remote: Vec<Address>,
+    /// It is a sender's address that was rewritten here: for bounces alone, which have no
+    /// sender themselves.
+    pub returns: bool,
 }
 
 pub fn resolve(snapshot: &Snapshot, address: &Address) -> Result<Resolved> {
+    resolve_at(snapshot, address, jiff::Timestamp::now().as_second())
+}
+
+/// What rewrites senders' addresses, once there is a key for it.
+pub fn rewriter(snapshot: &Snapshot) -> Result<Option<Rewriter>> {
+    let key = snapshot.record(srs::KEYS, srs::KEY)?;
+    Ok(key.map(|key| Rewriter::new(&key)))
+}
+
+/// `now`: seconds since 1970.
+fn resolve_at(snapshot: &Snapshot, address: &Address, now: i64) -> Result<Resolved> {
     let mut expansion = Expansion {
         snapshot,
         targets: Targets::default(),
         seen: HashSet::new(),
+        now,
     };
     match expansion.visit(address, 0)? {
         Place::Elsewhere => Ok(Resolved::Elsewhere),
         Place::Unknown => Ok(Resolved::Unknown),
-        Place::Here if expansion.targets == Targets::default() => Ok(Resolved::Unknown),
+        Place::Here if expansion.targets.is_empty() => Ok(Resolved::Unknown),
         Place::Here => Ok(Resolved::Here(expansion.targets)),
+    }
+}
+
+impl Targets {
+    fn is_empty(&self) -> bool {
+        self.local.is_empty() && self.remote.is_empty()
     }
 }
 
@@ -52,6 +74,7 @@ struct Expansion<'a> {
     targets: Targets,
     /// Groups and catch-alls entered.
     seen: HashSet<String>,
+    now: i64,
 }
 
 enum Place {
@@ -85,12 +108,37 @@ impl Expansion<'_> {
                 return self.enter(base.key(), &members, depth);
             }
         }
+        if depth == 0 && srs::is_rewritten(address) && snapshot.is_local_domain(address.domain())? {
+            return self.turn_back(address);
+        }
         if let Some(to) = snapshot.catch_all(address.domain())? {
             return self.enter(format!("@{}", address.domain()), &[to], depth);
         }
         match snapshot.is_local_domain(address.domain())? {
             true => Ok(Place::Unknown),
             false => Ok(Place::Elsewhere),
+        }
+    }
+
+    /// A bounce, on its way to who sent the message first.
+    fn turn_back(&mut self, address: &Address) -> Result<Place> {
+        let rewriter = rewriter(self.snapshot)?;
+        let restored = rewriter.and_then(|it| it.restore(address, self.now));
+        let sender = match restored {
+            Some(Ok(sender)) => sender,
+            Some(Err(why)) => {
+                log::info!("{address} is no address of a sender: {why:?}");
+                return Ok(Place::Unknown);
+            }
+            None => return Ok(Place::Unknown),
+        };
+        self.targets.returns = true;
+        match self.visit(&sender, 1)? {
+            Place::Elsewhere => {
+                self.take_remote(&sender)?;
+                Ok(Place::Here)
+            }
+            place => Ok(place),
         }
     }
 
@@ -279,6 +327,42 @@ mod tests {
         let domain = address("x@b.de").domain().clone();
         block_on(store.set_catch_all(domain, Some(address("nobody@b.de")))).unwrap();
         assert_eq!(resolved(&store, "eve@b.de"), "Unknown");
+    }
+
+    #[test]
+    fn bounces_find_back_and_forged_ones_do_not() {
+        const NOW: i64 = 1_800_000_000;
+        let store = store();
+        block_on(store.set_catch_all(
+            address("x@b.de").domain().clone(),
+            Some(address("bob@b.de")),
+        ))
+        .unwrap();
+        let rewriter = Rewriter::new(b"key");
+        let ours = address("x@b.de").domain().clone();
+        let sent = rewriter.rewrite(&address("eve@far.test"), &ours, NOW);
+        let sent = sent.unwrap().to_string();
+        let at = |text: &str, now: i64| {
+            let resolve = |it: &Snapshot| resolve_at(it, &address(text), now);
+            store.look(resolve).unwrap()
+        };
+        // Without a key nothing was ever rewritten.
+        assert_eq!(at(&sent, NOW), Resolved::Unknown);
+        block_on(store.put_record(srs::KEYS, srs::KEY, b"key".to_vec())).unwrap();
+        let Resolved::Here(targets) = at(&sent, NOW) else {
+            panic!("{sent} is unknown");
+        };
+        assert!(targets.returns && targets.local.is_empty());
+        assert_eq!(targets.remote, [address("eve@far.test")]);
+        assert_eq!(at(&sent, NOW + 30 * 24 * 3600), Resolved::Unknown);
+        // Nor does the catch-all take it.
+        let forged = sent.replace("far.test", "fan.test");
+        assert_eq!(at(&forged, NOW), Resolved::Unknown);
+        let elsewhere = sent.replace("@b.de", "@c.de");
+        assert_eq!(at(&elsewhere, NOW), Resolved::Elsewhere);
+        // A group's member is none.
+        group(&store, "team@b.de", &[&sent]);
+        assert_eq!(at("team@b.de", NOW), at("bob@b.de", NOW));
     }
 
     #[test]

@@ -124,6 +124,7 @@ const RULES: &[(&str, &[&str])] = &[
 /// Of a protocol, what its driver may name besides the nouns and its own modules.
 const DRIVER: &[&str] = &[
     "context",
+    "keys",
     "login",
     "net::dns",
     "net::relay",

@@ -1,5 +1,5 @@
 //! Verifying chains of ARC sets (RFC 8617): what servers on the way saw before they changed
-//! the message. Nothing is sealed here, since nothing is forwarded.
+//! the message or sent it on.
 
 use super::canonical::{self, Form};
 use super::dkim::{check_body, find_key};
@@ -10,7 +10,7 @@ use super::{Dns, Verdict};
 use crate::message::header::Field;
 
 /// Most sets of a chain (RFC 8617, 4.2.1).
-const MAX_SETS: u32 = 50;
+pub(super) const MAX_SETS: u32 = 50;
 
 /// What came of a message's chain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,10 +26,10 @@ pub struct Chain {
 
 /// The three fields of one hop.
 #[derive(Clone, Copy)]
-struct Set<'a> {
-    results: Field<'a>,
-    message: Field<'a>,
-    seal: Field<'a>,
+pub(super) struct Set<'a> {
+    pub results: Field<'a>,
+    pub message: Field<'a>,
+    pub seal: Field<'a>,
 }
 
 /// The instance number, 1 to 50, that a field of ARC begins with or has among its tags.
@@ -77,7 +77,7 @@ pub async fn verify<R: Dns>(message: &Hashed, resolver: &R) -> Chain {
 }
 
 /// The sets from the first on; each must be whole and there once.
-fn sets<'a>(fields: &[Field<'a>]) -> Result<Vec<Set<'a>>, &'static str> {
+pub(super) fn sets<'a>(fields: &[Field<'a>]) -> Result<Vec<Set<'a>>, &'static str> {
     let named = |name: &str| -> Result<Vec<Field<'a>>, &'static str> {
         let mut numbered = Vec::new();
         for field in fields.iter().filter(|it| it.is(name.as_bytes())) {
@@ -147,12 +147,7 @@ async fn check_seal<R: Dns>(sets: &[Set<'_>], resolver: &R) -> Result<(), (Verdi
     const MALFORMED: (Verdict, &str) = (Verdict::Fail, "a seal is malformed");
     let (last, before) = sets.split_last().ok_or(MALFORMED)?;
     let signature = seal(&last.seal).ok_or(MALFORMED)?;
-    let mut data = Vec::new();
-    for set in before {
-        for field in [set.results, set.message, set.seal] {
-            canonical::field(Form::Relaxed, field.raw, &mut data);
-        }
-    }
+    let mut data = whole(before);
     for field in [last.results, last.message] {
         canonical::field(Form::Relaxed, field.raw, &mut data);
     }
@@ -162,6 +157,17 @@ async fn check_seal<R: Dns>(sets: &[Set<'_>], resolver: &R) -> Result<(), (Verdi
         true => Ok(()),
         false => Err((Verdict::Fail, "a seal does not match")),
     }
+}
+
+/// Sets as a later seal signs them.
+pub(super) fn whole(sets: &[Set<'_>]) -> Vec<u8> {
+    let mut data = Vec::new();
+    for set in sets {
+        for field in [set.results, set.message, set.seal] {
+            canonical::field(Form::Relaxed, field.raw, &mut data);
+        }
+    }
+    data
 }
 
 /// A seal as a signature that names no fields and hashes no body.

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 /// Longest header that is kept, bytes; of a longer one nothing is checked.
 pub const MAX_HEADER: usize = 256 * 1024;
-/// Ways to hash one body at once: forms and `l=` of all its signatures.
+/// Ways to hash one body at once: forms and `l=` of all its signatures, and that of a seal.
 const MAX_BODY_HASHES: usize = 8;
 
 /// Takes the message as it comes.
@@ -50,6 +50,8 @@ impl Hashing {
 
     fn begin_body(&mut self) {
         self.header_over = true;
+        // Most signatures need this one, and a seal of ours will.
+        self.bodies.push(BodyHash::new(Form::Relaxed, None));
         for (kind, field) in signature_fields(&self.header) {
             let Ok(signature) = Signature::parse(kind, field.value()) else {
                 continue;
@@ -96,7 +98,16 @@ impl Hashed {
 
     /// The body as this signature hashes it; `None` for one beyond the limit.
     pub(super) fn body(&self, signature: &Signature) -> Option<BodyDigest> {
-        let wanted = (signature.body_form, signature.body_length);
+        self.digest(signature.body_form, signature.body_length)
+    }
+
+    /// The whole body, relaxed; `None` if the header is too long.
+    pub(super) fn relaxed_body(&self) -> Option<BodyDigest> {
+        self.digest(Form::Relaxed, None)
+    }
+
+    fn digest(&self, form: Form, length: Option<u64>) -> Option<BodyDigest> {
+        let wanted = (form, length);
         let found = self.bodies.iter().find(|it| (it.0, it.1) == wanted);
         found.map(|it| it.2)
     }

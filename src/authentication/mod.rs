@@ -1,6 +1,6 @@
 //! Who a message is from, shown and checked: DKIM (RFC 6376, 8301, 8463) signing and
 //! verifying, SPF (RFC 7208), DMARC (RFC 7489, organizational domains by the tree walk of its
-//! successor), ARC (RFC 8617) verifying, Authentication-Results (RFC 8601).
+//! successor), ARC (RFC 8617) verifying and sealing, Authentication-Results (RFC 8601).
 //!
 //! A message comes in slices and only its header is kept: [`sign::Signing`] and
 //! [`hashing::Hashing`] hash the body as it passes. What only DNS knows is asked of a
@@ -15,6 +15,7 @@ pub mod hashing;
 pub mod key;
 mod network;
 pub mod results;
+pub mod seal;
 pub mod sign;
 pub mod signature;
 pub mod spf;

@@ -20,7 +20,12 @@ pub struct Results {
 impl Results {
     /// The field; `hostname` is the authserv-id.
     pub fn field(&self, hostname: &str) -> Vec<u8> {
-        let mut text = format!("Authentication-Results: {hostname}");
+        format!("Authentication-Results: {}\r\n", self.text(hostname)).into_bytes()
+    }
+
+    /// What the field says.
+    pub fn text(&self, hostname: &str) -> String {
+        let mut text = hostname.to_owned();
         if let Some((outcome, property, value)) = &self.spf {
             result(&mut text, "spf", outcome.verdict, outcome.reason);
             property_value(&mut text, property, value);
@@ -50,8 +55,7 @@ impl Results {
             result(&mut text, "arc", it.verdict, it.reason);
             property_value(&mut text, "header.d", &it.sealer);
         }
-        text += "\r\n";
-        text.into_bytes()
+        text
     }
 }
 

@@ -87,30 +87,47 @@ impl Signing {
 
     /// The DKIM-Signature fields, to be put in front; empty without keys for the author.
     pub fn finish(self) -> Vec<u8> {
-        let names = named(&self.header);
+        let names = named(&self.header, &[]);
         // A first line that begins with white space would become the signature's last.
         let is_fold = self.header.starts_with(b" ") || self.header.starts_with(b"\t");
-        if is_fold || self.keys.is_empty() || !names.iter().any(|name| name == "From") {
+        if is_fold || is_sent_on(&self.header) || !names.iter().any(|name| name == "From") {
             return Vec::new();
         }
         let keys = keys_of(&author_domain(&self.header), &self.keys);
+        if keys.is_empty() {
+            return Vec::new();
+        }
         let fields: Vec<_> = header::fields(&self.header).collect();
         let hash = STANDARD.encode(self.body.finish().sha256);
         let lower: Vec<String> = names.iter().map(|it| it.to_ascii_lowercase()).collect();
         let mut out = Vec::new();
         for key in keys {
-            let unsigned = unsigned_field(key, &names, &hash, self.now);
-            let mut data = super::hashing::selected(&fields, Form::Relaxed, &lower);
-            let mut own = Vec::new();
-            field(Form::Relaxed, unsigned.as_bytes(), &mut own);
-            data.extend_from_slice(own.strip_suffix(b"\r\n").unwrap_or(&own));
-            if let Some(signature) = key.sign(&data) {
-                out.extend_from_slice(unsigned.as_bytes());
-                fold(&STANDARD.encode(signature), &mut out);
-            }
+            let front = "DKIM-Signature: v=1;";
+            let unsigned = unsigned_field(front, key, &names, &hash, self.now);
+            let data = super::hashing::selected(&fields, Form::Relaxed, &lower);
+            out.extend(signed(key, data, &unsigned).unwrap_or_default());
         }
         out
     }
+}
+
+/// Whether another server brought it: what was found out of it stands in front then, and
+/// whoever its author claims to be, it was not written here.
+fn is_sent_on(header: &[u8]) -> bool {
+    let first = header::fields(header).next();
+    first.is_some_and(|it| it.is(b"Authentication-Results") || it.is(b"ARC-Seal"))
+}
+
+/// `unsigned`, a field up to the value of `b=`, with the signature of `data` and itself.
+/// `None` only where the system has no randomness.
+pub(super) fn signed(key: &SigningKey, mut data: Vec<u8>, unsigned: &str) -> Option<Vec<u8>> {
+    let mut own = Vec::new();
+    field(Form::Relaxed, unsigned.as_bytes(), &mut own);
+    data.extend_from_slice(own.strip_suffix(b"\r\n").unwrap_or(&own));
+    let signature = key.sign(&data)?;
+    let mut out = unsigned.as_bytes().to_vec();
+    fold(&STANDARD.encode(signature), &mut out);
+    Some(out)
 }
 
 /// Of the From field's first address, as DNS has it; empty if that can't be read.
@@ -134,15 +151,16 @@ fn keys_of<'a>(domain: &str, keys: &'a [Arc<SigningKey>]) -> Vec<&'a SigningKey>
         .collect()
 }
 
-/// The names for `h=`, as often as each is there, and once more those oversigned.
-fn named(header: &[u8]) -> Vec<String> {
+/// The names for `h=`, as often as each is there, and once more those oversigned; `more` than
+/// are signed anyway.
+pub(super) fn named(header: &[u8], more: &[&'static str]) -> Vec<String> {
     let mut names = Vec::new();
-    for name in SIGNED {
+    for name in SIGNED.iter().chain(more).copied() {
         let count = header::fields(header).filter(|it| it.is(name.as_bytes()));
-        let more = usize::from(OVERSIGNED.contains(&name));
+        let again = usize::from(OVERSIGNED.contains(&name));
         let count = match count.count() {
             0 => 0,
-            count => count + more,
+            count => count + again,
         };
         names.extend(std::iter::repeat_n(name.to_owned(), count));
     }
@@ -150,12 +168,18 @@ fn named(header: &[u8]) -> Vec<String> {
     names
 }
 
-/// The field up to the value of `b=`.
-fn unsigned_field(key: &SigningKey, names: &[String], hash: &str, now: i64) -> String {
+/// The field, which begins with `front`, up to the value of `b=`.
+pub(super) fn unsigned_field(
+    front: &str,
+    key: &SigningKey,
+    names: &[String],
+    hash: &str,
+    now: i64,
+) -> String {
     let (algorithm, domain) = (key.algorithm().name(), key.domain());
     let selector = key.selector();
     let mut text = format!(
-        "DKIM-Signature: v=1; a={algorithm}; c=relaxed/relaxed;\r\n\td={domain};\r\n\t\
+        "{front} a={algorithm}; c=relaxed/relaxed;\r\n\td={domain};\r\n\t\
          s={selector}; t={now};\r\n\th="
     );
     let mut line = 0;

@@ -98,7 +98,12 @@ impl Teller {
         to: Targets,
         now: i64,
     ) -> store::Result<Posting> {
-        let sender = item.envelope.sender.as_ref().map(Address::to_string);
+        // Of mail sent on, the sender's own address, not what was made of it for the next server.
+        let sender = match to.remote.first() {
+            Some(original) if to.returns => Some(original),
+            _ => item.envelope.sender.as_ref(),
+        };
+        let sender = sender.map(Address::to_string);
         let name = name()?;
         let date = DateTime {
             unix: now,

@@ -1,6 +1,7 @@
 //! Drives a session: flush, match the step, await the store or the stream, answer.
 
 mod arrival;
+mod forward;
 mod home;
 mod incoming;
 mod spool;
@@ -351,6 +352,12 @@ fn find(context: &Context, sender: &Sender, address: &Address) -> Result<Found, 
         }
     });
     let found = match resolved {
+        // Else anyone could write by us to whoever once wrote to a group here.
+        Ok(Resolved::Here(targets)) if targets.returns && !sender.path.is_empty() => {
+            return Err(NoRecipient::NoRoute(
+                "This address takes notices from the null sender only",
+            ));
+        }
         Ok(Resolved::Here(targets)) => Found {
             local: targets.local.into_iter().collect(),
             remote: targets.remote,
@@ -409,8 +416,9 @@ async fn deliver(
     context: &Context,
     staging: Staging,
     account: Option<AccountId>,
-    commit: Commit,
+    mut commit: Commit,
 ) -> Result<(), Trouble> {
+    forward::rewrite(context, &mut commit, now().unix).await?;
     let queued = (!commit.remote.is_empty()).then_some(NewItem {
         account,
         name: commit.name,

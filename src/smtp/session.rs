@@ -11,7 +11,7 @@ use super::reply::{Reply, write_lines};
 use super::role::Role;
 use super::text::Unstuffer;
 use super::transaction::Transaction;
-use crate::address::Address;
+use crate::address::{Address, Domain};
 use crate::mail::addressing::Grant;
 use crate::mail::outgoing::{self, Envelope};
 use crate::mail::{Account, AccountId, MailboxName};
@@ -98,6 +98,8 @@ pub struct Commit {
     /// When it began to come, seconds since 1970.
     pub submitted: i64,
     pub delivered: Option<Delivered>,
+    /// The domain of the first recipient for which the message goes on to other addresses.
+    pub forwarder: Option<Domain>,
     /// Of mail from other servers: what is to be judged and traced.
     pub arrived: Option<Arrived>,
 }

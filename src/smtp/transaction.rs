@@ -27,6 +27,8 @@ pub struct Transaction {
     pub accepted: usize,
     /// A recipient that is being looked up.
     pub asked: Option<(Address, Wishes)>,
+    /// The domain of the first recipient that is here and has members elsewhere.
+    pub forwarder: Option<Domain>,
     /// Those accepted whose delivery is to be told.
     pub told: Vec<notice::Recipient>,
     pub incoming: Option<Incoming>,
@@ -51,6 +53,7 @@ impl Session {
                     remote: Vec::new(),
                     accepted: 0,
                     asked: None,
+                    forwarder: None,
                     told: Vec::new(),
                     incoming: None,
                     failed: false,
@@ -291,6 +294,10 @@ impl Transaction {
             }
             // A member of a group: who asks for a notice knows the group alone.
             let group = (written != address.to_string()).then(|| original_of(&address));
+            if group.is_some() {
+                self.forwarder
+                    .get_or_insert_with(|| address.domain().clone());
+            }
             self.remote.push(outgoing::Recipient {
                 address: remote,
                 notify,
@@ -325,6 +332,7 @@ impl Transaction {
             name: self.id.clone(),
             submitted: self.begun,
             delivered,
+            forwarder: self.forwarder.take(),
             arrived: self.arrived.take(),
         }
     }

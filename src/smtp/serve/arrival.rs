@@ -3,7 +3,9 @@
 use super::spool::Spool;
 use crate::address::Address;
 use crate::authentication::hashing::{Hashed, Hashing};
+use crate::authentication::key::SigningKey;
 use crate::authentication::results::{Results, is_forged};
+use crate::authentication::seal::seal;
 use crate::authentication::{Dns, Verdict, arc, dkim, dmarc, spf};
 use crate::context::Context;
 use crate::message::header;
@@ -14,6 +16,7 @@ use async_io::Timer;
 use async_lock::SemaphoreGuardArc;
 use futures_lite::{FutureExt, future};
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long all questions to DNS about one message may take; the client waits meanwhile
@@ -188,10 +191,20 @@ fn unanswered() -> Results {
 }
 
 impl Examined {
-    /// Writes the message into the store: what was found in front, and without fields that
-    /// claim to be our findings.
-    pub async fn store(mut self, hostname: &str, arrived: &Arrived) -> store::Result<Staged> {
+    /// Writes the message into the store: what was found in front, with a seal where there is
+    /// one to make, and without fields that claim to be our findings.
+    pub async fn store(
+        mut self,
+        hostname: &str,
+        arrived: &Arrived,
+        sealer: Option<Arc<SigningKey>>,
+    ) -> store::Result<Staged> {
         let mut front = arrived.return_path.clone().into_bytes();
+        if let Some(key) = sealer {
+            let now = jiff::Timestamp::now().as_second();
+            let set = seal(&self.message, &self.results, hostname, &key, now);
+            front.extend(set.unwrap_or_default());
+        }
         front.extend(self.results.field(hostname));
         front.extend_from_slice(arrived.received.as_bytes());
         let header = self.message.header();

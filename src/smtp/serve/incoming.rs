@@ -1,7 +1,7 @@
 //! Takes what other servers bring: judged, stored, and told where that was asked for.
 
 use super::arrival::Arrival;
-use super::{Sender, find, now, stamp, trouble};
+use super::{Sender, find, forward, now, stamp, trouble};
 use crate::address::Address;
 use crate::authentication::Verdict;
 use crate::authentication::results::Results;
@@ -47,9 +47,11 @@ pub async fn take(
     }
     spare_strangers(&mut commit.remote, &results, judgement);
     let delivered = commit.delivered.clone();
+    forward::rewrite(context, &mut commit, now().unix).await?;
+    let sealer = forward::sealer(&context.store, &commit);
     let stored = async {
         let hostname = &context.settings.hostname;
-        let staged = examined.store(hostname, &arrived).await?;
+        let staged = examined.store(hostname, &arrived, sealer).await?;
         let deliveries = deliveries(context, commit.local.clone(), judgement)?;
         let queued = queued(commit);
         context
