@@ -12,7 +12,6 @@ use super::tx::Tx;
 use crate::address::{Address, Domain};
 use crate::mail::*;
 use crate::secret::{Credential, ScramKeys};
-use redb::ReadableTable;
 
 /// Further addresses that one account can have.
 pub const MAX_ALIASES: usize = 1000;
@@ -234,7 +233,7 @@ impl Snapshot {
     pub fn accounts(&self) -> Result<Vec<Account>> {
         let table = self.tables.accounts.open(&self.txn, ACCOUNTS)?;
         let mut accounts = Vec::new();
-        for row in ReadableTable::range(table, 0..)? {
+        for row in table.range(0..)? {
             let (id, row) = row?;
             accounts.push(AccountRow::decode(row.value())?.account(AccountId(id.value())));
         }
@@ -243,7 +242,7 @@ impl Snapshot {
 
     fn account_row(&self, id: AccountId) -> Result<Option<AccountRow>> {
         let table = self.tables.accounts.open(&self.txn, ACCOUNTS)?;
-        match ReadableTable::get(table, id.0)? {
+        match table.get(id.0)? {
             Some(row) => Ok(Some(AccountRow::decode(row.value())?)),
             None => Ok(None),
         }
@@ -261,7 +260,7 @@ impl Snapshot {
     pub fn account_by_address(&self, address: &Address) -> Result<Option<Account>> {
         let table = self.tables.addresses.open(&self.txn, ADDRESSES)?;
         let key = address_key(address.local(), Some(address.domain()));
-        match ReadableTable::get(table, key.as_slice())? {
+        match table.get(key.as_slice())? {
             Some(id) => self.account(AccountId(id.value())),
             None => Ok(None),
         }
@@ -286,7 +285,7 @@ impl Snapshot {
             *last = 1;
         }
         let mut found = None;
-        for row in ReadableTable::range(table, first.as_slice()..end.as_slice())? {
+        for row in table.range(first.as_slice()..end.as_slice())? {
             let id = row?.1.value();
             if found.is_some_and(|it| it != id) {
                 return Ok(None);
@@ -303,7 +302,7 @@ impl Snapshot {
     pub fn local_domains(&self) -> Result<Vec<Domain>> {
         let table = self.tables.domains.open(&self.txn, DOMAINS)?;
         let mut domains = Vec::new();
-        for row in ReadableTable::range(table, ""..)? {
+        for row in table.range(""..)? {
             let domain = Domain::parse(row?.0.value());
             domains.push(domain.map_err(|_| Error::corrupt("a domain"))?);
         }
@@ -313,6 +312,6 @@ impl Snapshot {
     /// Whether any account or alias has this domain.
     pub fn is_local_domain(&self, domain: &Domain) -> Result<bool> {
         let table = self.tables.domains.open(&self.txn, DOMAINS)?;
-        Ok(ReadableTable::get(table, domain.as_str())?.is_some())
+        Ok(table.get(domain.as_str())?.is_some())
     }
 }

@@ -5,9 +5,10 @@ use super::blob::read_stored;
 use super::error::Result;
 use super::schema::*;
 use super::segment::Segments;
+use super::table::{Bytes, ReadTable};
 use super::tx::{Position, Tx};
 use crate::mail::EmailId;
-use redb::{Database, ReadableTable};
+use redb::Database;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -97,7 +98,7 @@ impl Compactor {
         position: &Position,
     ) -> Result<Option<Slice>> {
         let read = redb::ReadableDatabase::begin_read(db)?;
-        let blobs = read.open_table(BLOBS)?;
+        let blobs = BLOBS.read(&read)?;
         if self.task.is_none() {
             self.task = self.choose(&blobs, position.log.segment)?;
         }
@@ -110,7 +111,7 @@ impl Compactor {
             roll: task.segment == position.log.segment,
         };
         let mut bytes = 0;
-        for (count, row) in ReadableTable::range(&blobs, task.next..segment_key(0))?.enumerate() {
+        for (count, row) in blobs.range(task.next..segment_key(0))?.enumerate() {
             let (key, row) = row?;
             if bytes >= SLICE_BYTES || count >= SLICE_ROWS {
                 slice.next = Some(key.value());
@@ -128,11 +129,7 @@ impl Compactor {
 
     /// A segment under half alive. Of the active one only its messages count: rolling it for
     /// the log in it would never end.
-    fn choose(
-        &self,
-        blobs: &impl ReadableTable<u64, &'static [u8]>,
-        active: u32,
-    ) -> Result<Option<Task>> {
+    fn choose(&self, blobs: &ReadTable<u64, Bytes>, active: u32) -> Result<Option<Task>> {
         for row in blobs.range(segment_key(0)..)? {
             let (key, row) = row?;
             let (segment, row) = (key.value() as u32, SegmentRow::decode(row.value())?);

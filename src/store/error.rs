@@ -28,7 +28,7 @@ pub enum Error {
     Storage(String),
     /// The store is closed or closing.
     Closed,
-    /// The store was written by a newer version, or is in use by another process.
+    /// The store was written by another version, or is in use by another process.
     Unusable(String),
 }
 
@@ -79,6 +79,12 @@ impl From<redb::Error> for Error {
         match error {
             redb::Error::Io(error) => error.into(),
             redb::Error::Corrupted(what) => Error::Corrupt(what),
+            // Up to version 2, the tables were of many types.
+            redb::Error::TableTypeMismatch { .. } => Error::Unusable(
+                "the store was written by an older version of this program, whose stores this one \
+                 can't read"
+                    .into(),
+            ),
             redb::Error::DatabaseAlreadyOpen => {
                 Error::Unusable("the store is in use by another process".into())
             }

@@ -6,8 +6,8 @@ use super::error::{Error, Result};
 use super::redo::{HEADER, Header, MAX_REDO, read_rows};
 use super::schema::*;
 use super::segment::{self, Segments};
+use super::table::ReadTable;
 use super::tx::{Appended, Tables};
-use redb::ReadableTable;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ impl Mark {
         }
     }
 
-    pub fn read(state: &impl ReadableTable<&'static str, u64>) -> Result<Mark> {
+    pub fn read(state: &ReadTable<&'static str, u64>) -> Result<Mark> {
         let get = |name| -> Result<u64> {
             let row = state.get(name)?;
             let missing = || Error::corrupt("the place of the log is missing");

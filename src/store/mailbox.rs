@@ -8,7 +8,6 @@ use super::schema::*;
 use super::transfer;
 use super::tx::Tx;
 use crate::mail::*;
-use redb::ReadableTable;
 use std::collections::BTreeMap;
 
 /// Mailboxes of one account.
@@ -146,9 +145,7 @@ pub(super) fn doom_all(tx: &mut Tx<'_>, account: AccountId) -> Result<()> {
     for (_, id) in names(tx, account)? {
         doom(tx, id)?;
     }
-    tx.change()
-        .subscriptions
-        .retain_in(names_of(account), |_, ()| false)?;
+    tx.change().subscriptions.remove_in(names_of(account))?;
     Ok(())
 }
 
@@ -190,7 +187,7 @@ pub(super) fn purge(tx: &mut Tx<'_>, blocks: usize) -> Result<bool> {
         }
     }
     for key in &keys {
-        tx.change().messages.remove(key)?;
+        tx.change().messages.remove(*key)?;
     }
     for (email, count) in emails {
         tx.release(email, count)?;
@@ -199,9 +196,7 @@ pub(super) fn purge(tx: &mut Tx<'_>, blocks: usize) -> Result<bool> {
         return Ok(true);
     }
     let tables = tx.change();
-    tables
-        .vanished
-        .retain_in((id, 0)..=(id, u64::MAX), |_, _| false)?;
+    tables.vanished.remove_in((id, 0)..=(id, u64::MAX))?;
     tables.doomed.remove(id)?;
     Ok(tables.doomed.first()?.is_some())
 }

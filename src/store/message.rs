@@ -9,7 +9,6 @@ use super::staging::StagedData;
 use super::tx::Tx;
 use super::{Delivery, FlagChange, Origin, Placed, Stored};
 use crate::mail::*;
-use redb::ReadableTable;
 use std::sync::Arc;
 
 /// Blocks held in memory while a range of messages is changed.

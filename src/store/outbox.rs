@@ -14,7 +14,6 @@ use crate::address::Domain;
 use crate::mail::outgoing::{QueueId, QueueItem, Recipient, Reply, Status};
 use crate::mail::{DateTime, EmailId};
 use event_listener::{Event, EventListener};
-use redb::{ReadableTable, ReadableTableMetadata};
 use std::sync::{Arc, Mutex};
 
 /// Messages that the queue holds.
@@ -291,7 +290,7 @@ impl Store {
 impl Snapshot {
     pub fn queue_item(&self, id: QueueId) -> Result<Option<QueueItem>> {
         let outbox = self.tables.outbox.open(&self.txn, OUTBOX)?;
-        match ReadableTable::get(outbox, (ITEM, id.0))? {
+        match outbox.get((ITEM, id.0))? {
             Some(row) => Ok(Some(decode(id, row.value())?)),
             None => Ok(None),
         }
@@ -302,7 +301,7 @@ impl Snapshot {
         let outbox = self.tables.outbox.open(&self.txn, OUTBOX)?;
         let range = (ITEM, after.0.saturating_add(1))..(ITEM + 1, 0);
         let mut items = Vec::new();
-        for row in ReadableTable::range(outbox, range)?.take(most) {
+        for row in outbox.range(range)?.take(most) {
             let (key, row) = row?;
             items.push(decode(QueueId(key.value().1), row.value())?);
         }
@@ -320,7 +319,7 @@ impl Snapshot {
         let outbox = self.tables.outbox.open(&self.txn, OUTBOX)?;
         let first = after.map_or((ITEM + 1, 0), |it| (key(it.at), it.id.0.saturating_add(1)));
         let mut order = Vec::new();
-        for row in ReadableTable::range(outbox, first..(NEVER, 0))?.take(most) {
+        for row in outbox.range(first..(NEVER, 0))?.take(most) {
             let (moment, id) = row?.0.value();
             order.push(due(moment, QueueId(id)));
         }

@@ -5,7 +5,6 @@ use super::error::{Error, Result};
 use super::schema::RECORDS;
 use super::snapshot::Snapshot;
 use super::tx::Tx;
-use redb::ReadableTable;
 
 /// Longest record and longest key, bytes.
 pub const MAX_RECORD: usize = 64 << 10;
@@ -54,7 +53,7 @@ fn count(tx: &Tx<'_>, kind: &str) -> Result<usize> {
 impl Snapshot {
     pub fn record(&self, kind: &str, key: &str) -> Result<Option<Vec<u8>>> {
         let records = self.tables.records.open(&self.txn, RECORDS)?;
-        let found = ReadableTable::get(records, (kind, key))?;
+        let found = records.get((kind, key))?;
         Ok(found.map(|row| row.value().to_vec()))
     }
 
@@ -62,7 +61,7 @@ impl Snapshot {
     pub fn record_keys(&self, kind: &str) -> Result<Vec<String>> {
         let records = self.tables.records.open(&self.txn, RECORDS)?;
         let mut found = Vec::new();
-        for row in ReadableTable::range(records, (kind, "")..)? {
+        for row in records.range((kind, "")..)? {
             let key = row?.0;
             let (its_kind, name) = key.value();
             if its_kind != kind {
@@ -77,7 +76,7 @@ impl Snapshot {
     pub fn records(&self, kind: &str) -> Result<Vec<(String, Vec<u8>)>> {
         let records = self.tables.records.open(&self.txn, RECORDS)?;
         let mut found = Vec::new();
-        for row in ReadableTable::range(records, (kind, "")..)? {
+        for row in records.range((kind, "")..)? {
             let (key, value) = row?;
             let (its_kind, name) = key.value();
             if its_kind != kind {

@@ -9,7 +9,7 @@ use super::schema::*;
 use super::segment::{self, DIRECTORY, Segments};
 use super::tx::{Position, Tables};
 use crate::secret::random;
-use redb::{Database, ReadableTable};
+use redb::Database;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -44,16 +44,16 @@ pub(super) fn open_database(
 /// Makes the tables of a new store; refuses one of another version.
 pub(super) fn check_version(db: &Database) -> Result<()> {
     let read = redb::ReadableDatabase::begin_read(db)?;
-    let version = match read.open_table(STATE) {
-        Ok(state) => ReadableTable::get(&state, STATE_VERSION)?.map(|row| row.value()),
-        Err(redb::TableError::TableDoesNotExist(_)) => None,
-        Err(other) => return Err(other.into()),
+    let version = match STATE.find(&read)? {
+        Some(state) => state.get(STATE_VERSION)?.map(|row| row.value()),
+        None => None,
     };
     match version {
         Some(VERSION) => {
             // Tables that came later are made where they are missing.
-            if let Err(redb::TableError::TableDoesNotExist(_)) = read.open_table(OUTBOX) {
-                drop(read);
+            let missing = read.list_tables()?.count() < Tables::COUNT;
+            drop(read);
+            if missing {
                 let txn = db.begin_write()?;
                 drop(Tables::open(&txn, &Redo::default())?);
                 txn.commit()?;
@@ -89,8 +89,8 @@ pub(super) fn check_version(db: &Database) -> Result<()> {
 /// The log's key, and where it goes on after what the database has.
 pub(super) fn read_mark(db: &Database) -> Result<(u64, Mark)> {
     let read = redb::ReadableDatabase::begin_read(db)?;
-    let state = read.open_table(STATE)?;
-    let key = ReadableTable::get(&state, STATE_LOG_KEY)?;
+    let state = STATE.read(&read)?;
+    let key = state.get(STATE_LOG_KEY)?;
     let key = key.ok_or_else(|| Error::corrupt("the key of the log is missing"))?;
     Ok((key.value(), Mark::read(&state)?))
 }
@@ -176,16 +176,16 @@ pub(super) struct Recovered {
 
 pub(super) fn read_rows(db: &Database) -> Result<Recovered> {
     let read = redb::ReadableDatabase::begin_read(db)?;
-    let blobs = read.open_table(BLOBS)?;
+    let blobs = BLOBS.read(&read)?;
     let mut rows = BTreeMap::new();
-    for row in ReadableTable::range(&blobs, segment_key(0)..)? {
+    for row in blobs.range(segment_key(0)..)? {
         let (key, row) = row?;
         rows.insert(key.value() as u32, SegmentRow::decode(row.value())?);
     }
-    let state = read.open_table(STATE)?;
-    let reserved = ReadableTable::get(&state, STATE_EMAIL)?.map_or(1, |row| row.value());
+    let state = STATE.read(&read)?;
+    let reserved = state.get(STATE_EMAIL)?.map_or(1, |row| row.value());
     // Never one that is taken, though the log should have lost the reservation.
-    let last = ReadableTable::range(&blobs, ..segment_key(0))?.next_back();
+    let last = blobs.range(..segment_key(0))?.next_back();
     let taken = last.transpose()?.map_or(0, |(key, _)| key.value());
     Ok(Recovered {
         rows,

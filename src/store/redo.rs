@@ -5,7 +5,7 @@
 //! header = key of the log (8) | sequence number (8) | length of the message bytes (8)
 //!        | length of the redo (4) | CRC-32 of the message bytes (4) | of the redo (4)
 //!        | of the header so far (4), all LE
-//! redo   = for each row: its name, with its length in front | 0 if it is removed,
+//! redo   = for each row: its table's number and its key, with their length in front | 0 if it is removed,
 //!          else 1 + the length of its value, and the value
 //! ```
 //!
@@ -81,7 +81,7 @@ impl Redo {
 /// Calls `f` with the table, key and value of each row.
 pub(super) fn read_rows(
     redo: &[u8],
-    mut f: impl FnMut(u8, &mut Reader<'_>, Option<&mut Reader<'_>>) -> Result<()>,
+    mut f: impl FnMut(u8, &[u8], Option<&[u8]>) -> Result<()>,
 ) -> Result<()> {
     let row = &mut Reader(redo);
     while !row.is_empty() {
@@ -90,11 +90,8 @@ pub(super) fn read_rows(
             .split_first()
             .ok_or_else(|| Error::corrupt("a row of the log without a name"))?;
         match row.take()? {
-            0 => f(*table, &mut Reader(key), None)?,
-            length => {
-                let value = row.take_slice(length - 1)?;
-                f(*table, &mut Reader(key), Some(&mut Reader(value)))?;
-            }
+            0 => f(*table, key, None)?,
+            length => f(*table, key, Some(row.take_slice(length - 1)?))?,
         }
     }
     Ok(())
@@ -103,11 +100,11 @@ pub(super) fn read_rows(
 /// The rows of a redo, written again in order; none if it can't be read. For the fuzzer.
 pub fn rewritten(redo: &[u8]) -> Option<Vec<u8>> {
     let rows = Redo::default();
-    let note = |table, key: &mut Reader<'_>, value: Option<&mut Reader<'_>>| {
-        rows.note([&[table], key.0].concat(), value.map(|it| it.0.to_vec()));
+    read_rows(redo, |table, key, value| {
+        rows.note([&[table], key].concat(), value.map(<[u8]>::to_vec));
         Ok(())
-    };
-    read_rows(redo, note).ok()?;
+    })
+    .ok()?;
     rows.take()
 }
 
@@ -178,7 +175,7 @@ mod tests {
         let bytes = redo.take().unwrap();
         let mut rows = Vec::new();
         read_rows(&bytes, |table, key, value| {
-            rows.push((table, key.0.to_vec(), value.map(|it| it.0.to_vec())));
+            rows.push((table, key.to_vec(), value.map(<[u8]>::to_vec)));
             Ok(())
         })
         .unwrap();

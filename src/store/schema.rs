@@ -6,46 +6,45 @@
 
 use super::codec::{Reader, put, put_bytes};
 use super::error::{Error, Result};
+use super::table::{Bytes, Definition};
 use crate::mail::*;
-use redb::TableDefinition;
 use std::num::NonZeroU32;
 
-type Rows<K> = TableDefinition<'static, K, &'static [u8]>;
+type Rows<K> = Definition<K, Bytes>;
 
 /// The form of everything below; an older one is upgraded or refused, a newer one refused.
-pub(super) const VERSION: u64 = 2;
+pub(super) const VERSION: u64 = 3;
 
 /// Counters that outlive what they counted; see the `STATE_` names.
-pub(super) const STATE: TableDefinition<&str, u64> = TableDefinition::new("state");
+pub(super) const STATE: Definition<&str, u64> = Definition::new("state");
 /// Account id -> [`AccountRow`](super::account::AccountRow).
-pub(super) const ACCOUNTS: Rows<u32> = TableDefinition::new("accounts");
+pub(super) const ACCOUNTS: Rows<u32> = Definition::new("accounts");
 /// Local part in lower case, NUL, domain -> account id, of own addresses and aliases.
-pub(super) const ADDRESSES: TableDefinition<&[u8], u32> = TableDefinition::new("addresses");
+pub(super) const ADDRESSES: Definition<Bytes, u32> = Definition::new("addresses");
 /// Domain -> how many addresses it has.
-pub(super) const DOMAINS: TableDefinition<&str, u32> = TableDefinition::new("domains");
+pub(super) const DOMAINS: Definition<&str, u32> = Definition::new("domains");
 /// Mailbox id -> [`MailboxRow`].
-pub(super) const MAILBOXES: Rows<u32> = TableDefinition::new("mailboxes");
+pub(super) const MAILBOXES: Rows<u32> = Definition::new("mailboxes");
 /// (account, name) -> mailbox id.
-pub(super) const NAMES: TableDefinition<(u32, &str), u32> = TableDefinition::new("names");
+pub(super) const NAMES: Definition<(u32, &str), u32> = Definition::new("names");
 /// (account, name), whether or not there is such a mailbox.
-pub(super) const SUBSCRIPTIONS: TableDefinition<(u32, &str), ()> =
-    TableDefinition::new("subscriptions");
+pub(super) const SUBSCRIPTIONS: Definition<(u32, &str), ()> = Definition::new("subscriptions");
 /// [`block_key`] -> a block of 32 message rows, see [`super::block`].
-pub(super) const MESSAGES: Rows<u64> = TableDefinition::new("messages");
+pub(super) const MESSAGES: Rows<u64> = Definition::new("messages");
 /// (mailbox, mod-sequence) -> UIDs expunged by it.
-pub(super) const VANISHED: Rows<(u32, u64)> = TableDefinition::new("vanished");
+pub(super) const VANISHED: Rows<(u32, u64)> = Definition::new("vanished");
 /// Email id -> [`BlobRow`]; [`segment_key`] -> [`SegmentRow`].
-pub(super) const BLOBS: Rows<u64> = TableDefinition::new("blobs");
+pub(super) const BLOBS: Rows<u64> = Definition::new("blobs");
 /// Email id -> `Structure::encode`.
-pub(super) const STRUCTURES: Rows<u64> = TableDefinition::new("structures");
+pub(super) const STRUCTURES: Rows<u64> = Definition::new("structures");
 /// Ids of deleted mailboxes whose messages are still to be taken away.
-pub(super) const DOOMED: TableDefinition<u32, ()> = TableDefinition::new("doomed");
+pub(super) const DOOMED: Definition<u32, ()> = Definition::new("doomed");
 
 /// Outgoing mail: (0, number) -> the item; (when it is due + 1, number) -> nothing.
-pub(super) const OUTBOX: Rows<(u64, u64)> = TableDefinition::new("outbox");
+pub(super) const OUTBOX: Rows<(u64, u64)> = Definition::new("outbox");
 
 /// (kind, key) -> what the kind's owner encoded: routes, keys, groups, whatever has few rows.
-pub(super) const RECORDS: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("records");
+pub(super) const RECORDS: Rows<(&str, &str)> = Definition::new("records");
 
 pub(super) const STATE_VERSION: &str = "version";
 /// The last id given out.

@@ -7,14 +7,15 @@ use super::mailbox::names_of;
 use super::schema::*;
 use super::segment::Epoch;
 use super::shared::{Handle, Shared};
+use super::table::{Bytes, Definition, Field, ReadTable, read_number};
 use crate::mail::*;
 use crate::secret::Secret;
-use redb::{OwnedAccessGuard, OwnedRange, ReadOnlyTable, ReadTransaction, ReadableTable};
+use redb::{OwnedAccessGuard, OwnedRange, ReadTransaction};
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-type Rows<K> = Lazy<K, &'static [u8]>;
+type Rows<K> = Lazy<K, Bytes>;
 
 /// One moment of the store. Short-lived: see [`Store::read`](super::Store::read).
 pub struct Snapshot {
@@ -31,7 +32,7 @@ pub struct Snapshot {
 #[derive(Default)]
 pub(super) struct Tables {
     pub accounts: Rows<u32>,
-    pub addresses: Lazy<&'static [u8], u32>,
+    pub addresses: Lazy<Bytes, u32>,
     pub domains: Lazy<&'static str, u32>,
     mailboxes: Rows<u32>,
     names: Lazy<(u32, &'static str), u32>,
@@ -41,29 +42,27 @@ pub(super) struct Tables {
     blobs: Rows<u64>,
     structures: Rows<u64>,
     pub outbox: Rows<(u64, u64)>,
-    pub records: Lazy<(&'static str, &'static str), &'static [u8]>,
+    pub records: Rows<(&'static str, &'static str)>,
 }
 
-pub(super) struct Lazy<K: redb::Key + 'static, V: redb::Value + 'static>(
-    OnceCell<ReadOnlyTable<K, V>>,
-);
+pub(super) struct Lazy<K, V>(OnceCell<ReadTable<K, V>>);
 
-impl<K: redb::Key + 'static, V: redb::Value + 'static> Default for Lazy<K, V> {
+impl<K, V> Default for Lazy<K, V> {
     fn default() -> Self {
         Lazy(OnceCell::new())
     }
 }
 
-impl<K: redb::Key + 'static, V: redb::Value + 'static> Lazy<K, V> {
+impl<K: Field, V: Field> Lazy<K, V> {
     pub fn open(
         &self,
         txn: &ReadTransaction,
-        definition: redb::TableDefinition<'static, K, V>,
-    ) -> Result<&ReadOnlyTable<K, V>> {
+        definition: Definition<K, V>,
+    ) -> Result<&ReadTable<K, V>> {
         if let Some(table) = self.0.get() {
             return Ok(table);
         }
-        let table = txn.open_table(definition)?;
+        let table = definition.read(txn)?;
         Ok(self.0.get_or_init(|| table))
     }
 }
@@ -71,8 +70,8 @@ impl<K: redb::Key + 'static, V: redb::Value + 'static> Lazy<K, V> {
 /// A listing asks for structures by ascending email id: the next row is mostly the next one
 /// of the leaf at hand, which costs a tenth of a search from the root.
 struct Ahead {
-    rows: OwnedRange<u64, &'static [u8]>,
-    next: Option<(u64, OwnedAccessGuard<&'static [u8]>)>,
+    rows: OwnedRange<Bytes, Bytes>,
+    next: Option<(u64, OwnedAccessGuard<Bytes>)>,
 }
 
 /// Rows that are passed over rather than searched anew.
@@ -83,7 +82,7 @@ impl Ahead {
         self.next = match self.rows.next() {
             Some(row) => {
                 let (key, value) = row?;
-                Some((key.value(), value))
+                Some((read_number(key.value())?, value))
             }
             None => None,
         };
@@ -109,10 +108,10 @@ impl Snapshot {
     /// Randomness drawn when the store was made, the same ever since: what is derived from it
     /// stays steady over restarts and can't be guessed from outside.
     pub fn site_key(&self) -> Result<Secret<[u8; 32]>> {
-        let state = self.txn.open_table(STATE)?;
+        let state = STATE.read(&self.txn)?;
         let mut key = [0; 32];
         for (name, part) in STATE_SITE.into_iter().zip(key.chunks_exact_mut(8)) {
-            let word = ReadableTable::get(&state, name)?;
+            let word = state.get(name)?;
             let word = word.ok_or_else(|| Error::corrupt("the site key is missing"))?;
             part.copy_from_slice(&word.value().to_be_bytes());
         }
@@ -124,7 +123,7 @@ impl Snapshot {
         let subscribed: BTreeSet<MailboxName> = self.subscriptions(account)?.into_iter().collect();
         let names = self.tables.names.open(&self.txn, NAMES)?;
         let mut mailboxes = Vec::new();
-        for row in ReadableTable::range(names, names_of(account))? {
+        for row in names.range(names_of(account))? {
             let id = MailboxId(row?.1.value());
             if let Some(row) = self.mailbox_row(id)? {
                 let subscribed = subscribed.contains(&row.name);
@@ -139,7 +138,7 @@ impl Snapshot {
     pub fn subscriptions(&self, account: AccountId) -> Result<Vec<MailboxName>> {
         let table = self.tables.subscriptions.open(&self.txn, SUBSCRIPTIONS)?;
         let mut names = Vec::new();
-        for row in ReadableTable::range(table, names_of(account))? {
+        for row in table.range(names_of(account))? {
             let name = MailboxName::parse(row?.0.value().1);
             names.push(name.map_err(|_| Error::corrupt("a subscribed name"))?);
         }
@@ -148,7 +147,7 @@ impl Snapshot {
 
     pub fn mailbox(&self, account: AccountId, name: &MailboxName) -> Result<Option<MailboxInfo>> {
         let names = self.tables.names.open(&self.txn, NAMES)?;
-        match ReadableTable::get(names, (account.0, name.as_str()))? {
+        match names.get((account.0, name.as_str()))? {
             Some(id) => self.mailbox_by_id(MailboxId(id.value())),
             None => Ok(None),
         }
@@ -160,13 +159,13 @@ impl Snapshot {
         };
         let table = self.tables.subscriptions.open(&self.txn, SUBSCRIPTIONS)?;
         let key = (row.account.0, row.name.as_str());
-        let subscribed = ReadableTable::get(table, key)?.is_some();
+        let subscribed = table.get(key)?.is_some();
         Ok(Some(row.info(id, subscribed)?))
     }
 
     pub(super) fn mailbox_row(&self, id: MailboxId) -> Result<Option<MailboxRow>> {
         let table = self.tables.mailboxes.open(&self.txn, MAILBOXES)?;
-        match ReadableTable::get(table, id.0)? {
+        match table.get(id.0)? {
             Some(row) => Ok(Some(MailboxRow::decode(row.value())?)),
             None => Ok(None),
         }
@@ -182,7 +181,7 @@ impl Snapshot {
         let table = self.tables.messages.open(&self.txn, MESSAGES)?;
         let base = block_key(mailbox, 0);
         let range = base | u64::from(low)..=base | u64::from(high);
-        for row in ReadableTable::range(table, range)? {
+        for row in table.range(range)? {
             let (key, bytes) = row?;
             if !f((key.value() as u32).wrapping_mul(SPAN), bytes.value())? {
                 return Ok(false);
@@ -288,7 +287,7 @@ impl Snapshot {
         let table = self.tables.vanished.open(&self.txn, VANISHED)?;
         let first = (mailbox.0, since.saturating_add(1));
         let mut ranges = Vec::new();
-        for entry in ReadableTable::range(table, first..=(mailbox.0, u64::MAX))? {
+        for entry in table.range(first..=(mailbox.0, u64::MAX))? {
             decode_ranges(entry?.1.value(), &mut ranges)?;
         }
         Ok(UidSet::from_ranges(ranges))
@@ -328,7 +327,7 @@ impl Snapshot {
         if !there {
             let table = self.tables.structures.open(&self.txn, STRUCTURES)?;
             let mut it = Ahead {
-                rows: table.range_owned(key..)?,
+                rows: table.walk(key)?,
                 next: None,
             };
             it.advance()?;
@@ -342,7 +341,8 @@ impl Snapshot {
     /// The message's bytes. Outlives the snapshot.
     pub fn blob(&self, email: EmailId) -> Result<Blob> {
         let table = self.tables.blobs.open(&self.txn, BLOBS)?;
-        let row = ReadableTable::get(table, email.0)?
+        let row = table
+            .get(email.0)?
             .ok_or_else(|| Error::corrupt("a message without its bytes"))?;
         let row = BlobRow::decode(row.value())?;
         Ok(Blob::new(self.shared.segments.open(row.segment)?, row))

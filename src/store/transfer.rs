@@ -7,7 +7,6 @@ use super::schema::*;
 use super::tx::Tx;
 use super::{Origin, Placed};
 use crate::mail::*;
-use redb::ReadableTable;
 use std::collections::BTreeMap;
 
 /// Expunges that a mailbox remembers one by one; beyond, the older half is forgotten and
@@ -186,14 +185,9 @@ fn forget_half(tx: &mut Tx<'_>, id: MailboxId, row: &mut MailboxRow) -> Result<(
         Some(entry) => entry?.0.value().1,
         None => return Ok(()),
     };
-    let mut forgotten = 0;
-    tx.change()
-        .vanished
-        .retain_in((id.0, 0)..=(id.0, last), |_, _| {
-            forgotten += 1;
-            false
-        })?;
-    row.vanished_rows -= forgotten.min(row.vanished_rows);
+    let range = (id.0, 0)..=(id.0, last);
+    let forgotten = tx.change().vanished.remove_in(range)?;
+    row.vanished_rows = row.vanished_rows.saturating_sub(forgotten as u32);
     row.vanished_floor = last;
     Ok(())
 }

@@ -3,16 +3,15 @@
 
 use super::Origin;
 use super::change::Publication;
-use super::codec::Reader;
 use super::error::{Error, Result};
 use super::log::{Batch, Mark};
 use super::redo::{HEADER, Redo};
 use super::schema::*;
 use super::segment::Segments;
 use super::staging::StagedData;
-use super::table::Table;
+use super::table::{Bytes, Table};
 use crate::mail::*;
-use redb::{ReadableTable, WriteTransaction};
+use redb::WriteTransaction;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -24,10 +23,13 @@ macro_rules! tables {
         }
 
         impl<'t> Tables<'t> {
+            /// How many there are.
+            pub const COUNT: usize = [$($number),*].len();
+
             /// Makes those that are missing; `redo` takes up what is changed in them.
             pub fn open(txn: &'t WriteTransaction, redo: &Redo) -> Result<Tables<'t>> {
                 Ok(Tables {
-                    $($name: Table::open(txn, $definition, $number, redo)?,)*
+                    $($name: Table::open(txn, &$definition, $number, redo)?,)*
                 })
             }
 
@@ -35,8 +37,8 @@ macro_rules! tables {
             pub fn apply(
                 &mut self,
                 table: u8,
-                key: &mut Reader<'_>,
-                value: Option<&mut Reader<'_>>,
+                key: &[u8],
+                value: Option<&[u8]>,
             ) -> Result<()> {
                 match table {
                     $($number => self.$name.apply(key, value),)*
@@ -46,8 +48,6 @@ macro_rules! tables {
         }
     };
 }
-
-type Bytes = &'static [u8];
 
 tables! {
     1 state: &'static str => u64, STATE;

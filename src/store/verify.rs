@@ -6,7 +6,6 @@ use super::error::Result;
 use super::schema::*;
 use crate::mail::outgoing::QueueId;
 use crate::mail::*;
-use redb::{ReadableTable, ReadableTableMetadata};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Problems after which the check stops looking.
@@ -64,8 +63,8 @@ impl Snapshot {
     }
 
     fn sum_messages(&self, check: &mut Check) -> Result<()> {
-        let table = self.txn.open_table(MESSAGES)?;
-        for row in ReadableTable::range(&table, 0..)? {
+        let table = MESSAGES.read(&self.txn)?;
+        for row in table.range(0..)? {
             let (key, bytes) = row?;
             let mailbox = (key.value() >> 32) as u32;
             let first = (key.value() as u32).wrapping_mul(SPAN);
@@ -121,14 +120,14 @@ impl Snapshot {
     }
 
     fn check_mailboxes(&self, check: &mut Check) -> Result<()> {
-        let mailboxes = self.txn.open_table(MAILBOXES)?;
-        let names = self.txn.open_table(NAMES)?;
-        let doomed = self.txn.open_table(DOOMED)?;
+        let mailboxes = MAILBOXES.read(&self.txn)?;
+        let names = NAMES.read(&self.txn)?;
+        let doomed = DOOMED.read(&self.txn)?;
         let mut known = BTreeSet::new();
-        for row in ReadableTable::range(&doomed, 0..)? {
+        for row in doomed.range(0..)? {
             known.insert(row?.0.value());
         }
-        for row in ReadableTable::range(&mailboxes, 0..)? {
+        for row in mailboxes.range(0..)? {
             let (id, row) = row?;
             let (id, row) = (id.value(), MailboxRow::decode(row.value())?);
             known.insert(id);
@@ -146,7 +145,7 @@ impl Snapshot {
             check.expect(sum.keywords & !table == 0, || {
                 format!("mailbox {id}: a keyword without a name")
             });
-            let name = ReadableTable::get(&names, (row.account.0, row.name.as_str()))?;
+            let name = names.get((row.account.0, row.name.as_str()))?;
             check.expect(name.is_some_and(|it| it.value() == id), || {
                 format!("mailbox {id}: its name leads elsewhere")
             });
@@ -167,10 +166,10 @@ impl Snapshot {
     }
 
     fn check_blobs(&self, check: &mut Check, bytes: bool) -> Result<()> {
-        let blobs = self.txn.open_table(BLOBS)?;
-        let structures = self.txn.open_table(STRUCTURES)?;
+        let blobs = BLOBS.read(&self.txn)?;
+        let structures = STRUCTURES.read(&self.txn)?;
         let mut count = 0;
-        for row in ReadableTable::range(&blobs, 0..)? {
+        for row in blobs.range(0..)? {
             let (key, row) = row?;
             let key = key.value();
             if key >= segment_key(0) {
@@ -188,7 +187,7 @@ impl Snapshot {
                 )
             });
             *check.live.entry(row.segment).or_default() += row.stored();
-            let structure = ReadableTable::get(&structures, key)?;
+            let structure = structures.get(key)?;
             check.expect(structure.is_some(), || format!("email {key}: no structure"));
             if bytes && let Err(error) = self.read_whole(EmailId(key)) {
                 check.problem(format!("email {key}: {error}"));

@@ -112,3 +112,36 @@ fn accounts_are_found_by_address_alias_and_login() {
         store.close().await;
     });
 }
+
+/// A database with a version of the tables' own types.
+fn store_of_types<K, V>(version: V::SelfType<'static>, key: K::SelfType<'static>) -> SimDisk
+where
+    K: redb::Key + 'static,
+    V: redb::Value + 'static,
+{
+    let disk = SimDisk::new();
+    let db = recover::open_database(&disk, &options(), &Arc::default()).unwrap();
+    let txn = db.begin_write().unwrap();
+    let definition = redb::TableDefinition::<K, V>::new("state");
+    let mut state = txn.open_table(definition).unwrap();
+    state.insert(key, version).unwrap();
+    drop(state);
+    txn.commit().unwrap();
+    drop(db);
+    disk
+}
+
+#[test]
+fn a_store_of_another_version_is_refused_with_a_sentence() {
+    type Bytes = &'static [u8];
+    let older = store_of_types::<&str, u64>(2, "version");
+    let newer = store_of_types::<Bytes, Bytes>(&[0, 0, 0, 0, 0, 0, 0, 99], b"version");
+    for (disk, word) in [(older, "older version"), (newer, "version 99")] {
+        let before = disk.names();
+        match open(&disk) {
+            Err(Error::Unusable(why)) => assert!(why.contains(word), "{why}"),
+            other => panic!("{:?}", other.err()),
+        }
+        assert_eq!(disk.names(), before);
+    }
+}

@@ -36,10 +36,8 @@ fn log_key(disk: &SimDisk) -> u64 {
     let store = open(&disk.after_kill()).unwrap();
     store
         .look(|it| {
-            let state = it.txn.open_table(STATE)?;
-            Ok(redb::ReadableTable::get(&state, STATE_LOG_KEY)?
-                .unwrap()
-                .value())
+            let state = STATE.read(&it.txn)?;
+            Ok(state.get(STATE_LOG_KEY)?.unwrap().value())
         })
         .unwrap()
 }
@@ -143,7 +141,7 @@ fn what_looks_like_a_batch_is_none() {
     let (key, payload) = (log_key(&disk), [0; 100]);
     let forged = |key: u64, sequence: u64| {
         // Takes the account away.
-        let redo = [2, 2, 1, 0];
+        let redo = [5, 2, 0, 0, 0, 1, 0];
         let header = Header {
             sequence,
             payload: payload.len() as u64,
