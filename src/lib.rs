@@ -8,6 +8,7 @@
 //! - [`imap`], [`pop3`], [`smtp`]: a pure state machine each (`session`), and its driver (`serve`).
 //! - [`queue`]: outgoing mail: what is due, when again, and what its sender is told.
 //! - [`recipient`]: where mail for an address goes.
+//! - [`imap_url`]: what IMAP URLs name, and who may read it.
 //! - [`collect`]: mail that is fetched from providers' mailboxes.
 //! - [`login`]: who may log in: verification, its cache and its limits.
 //! - [`net`]: listeners, streams, TLS.
@@ -24,6 +25,7 @@ pub mod collect;
 pub mod context;
 pub mod control;
 pub mod imap;
+pub mod imap_url;
 pub mod keys;
 pub mod login;
 pub mod mail;

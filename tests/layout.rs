@@ -18,6 +18,10 @@ const RULES: &[(&str, &[&str])] = &[
     ("authentication", &["message", "secret", "net::dns"]),
     ("store", &["message", "mail", "address", "secret"]),
     ("recipient", &["store", "mail", "address"]),
+    (
+        "imap_url",
+        &["store", "message", "mail", "address", "secret"],
+    ),
     ("login", &["store", "net::source", "mail", "sasl", "secret"]),
     (
         "queue",
@@ -124,6 +128,7 @@ const RULES: &[(&str, &[&str])] = &[
 /// Of a protocol, what its driver may name besides the nouns and its own modules.
 const DRIVER: &[&str] = &[
     "context",
+    "imap_url",
     "keys",
     "login",
     "net::dns",
@@ -149,7 +154,7 @@ const IMPURE: &[&str] = &[
 ];
 
 /// Pure files of modules that are not.
-const PURE: &[&str] = &["queue/ready.rs", "queue/retry.rs"];
+const PURE: &[&str] = &["imap_url/url.rs", "queue/ready.rs", "queue/retry.rs"];
 
 #[test]
 fn imports_go_downwards() {

@@ -1,6 +1,7 @@
 //! A client's commands as types. Grammar: RFC 3501, section 9, and each extension's own.
 
 use crate::mail::{DateTime, FlagNames, SpecialUse};
+pub use crate::message::section::{Partial, Section, SectionText};
 use crate::secret::Secret;
 
 /// One command line, literals included.
@@ -79,6 +80,14 @@ pub enum Command {
         changed_since: Option<u64>,
     },
     Store(StoreFlags),
+    /// RFC 4467: pairs of a URL's rump and a mechanism, in upper case.
+    GenUrlAuth(Vec<(String, String)>),
+    UrlFetch(Vec<String>),
+    /// The mechanisms in upper case.
+    ResetKey {
+        mailbox: Option<MailboxArg>,
+        mechanisms: Vec<String>,
+    },
     Copy {
         uid: bool,
         set: SequenceSet,
@@ -105,6 +114,8 @@ pub struct Append {
     pub binary: bool,
     /// `{n+}`: sent without waiting (RFC 7888).
     pub non_synchronizing: bool,
+    /// CATENATE (RFC 4469): the message is made of URLs and texts; `size` says nothing.
+    pub catenate: bool,
 }
 
 /// Why a command is refused before anybody looks at what it asks for.
@@ -246,32 +257,6 @@ pub enum SectionName {
     Rfc822,
     Rfc822Header,
     Rfc822Text,
-}
-
-/// `<start.count>`; a count of `u32::MAX` is all that is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Partial {
-    pub start: u32,
-    pub count: u32,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Section {
-    /// `2.1`; empty is the whole message.
-    pub path: Vec<u32>,
-    pub text: SectionText,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SectionText {
-    /// `[]`, `[2.1]`.
-    All,
-    Header,
-    /// Names as sent.
-    HeaderFields(Vec<String>),
-    HeaderFieldsNot(Vec<String>),
-    Text,
-    Mime,
 }
 
 #[derive(Debug)]

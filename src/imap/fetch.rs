@@ -1,8 +1,6 @@
 //! FETCH items: what they need and what they imply. Pure; the driver reads the store
 //! (`serve::fetch`).
 
-pub mod section;
-
 use crate::imap::command::FetchItem;
 
 /// Puts in what a FETCH implies: UID for UID FETCH (RFC 3501, 6.4.8), MODSEQ where

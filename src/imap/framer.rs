@@ -3,7 +3,8 @@
 //!
 //! A line that ends in `{n}` goes on after n bytes. Those are collected into the command,
 //! up to a limit; only the message of an APPEND is not: its head is told when the literal
-//! is announced, and its bytes are handed through as they come.
+//! is announced, and its bytes are handed through as they come; of a CATENATE (RFC 4469)
+//! likewise each URL and each TEXT.
 //!
 //! A command that is refused leaves the connection in step: what the client sends anyway
 //! (non-synchronizing literals) is read and dropped, what it waits to be asked for is not.
@@ -19,9 +20,11 @@ use super::command::{Append, ParseError, Rejected, Request};
 use super::parse::{self, Announced};
 use crate::secret::Secret;
 use crate::wire::{Input, Line};
-use limits::{Limits, MAX_LITERALS, STRANGER, USER};
+use limits::{Limits, MAX_LITERALS, MAX_PARTS, STRANGER, USER};
 use literal::{announced, may_begin};
 use memchr::memchr;
+use std::borrow::Cow;
+use std::collections::VecDeque;
 
 /// What the client wants, or what the framer needs.
 #[derive(Debug)]
@@ -33,6 +36,13 @@ pub enum Event {
     Request(Request),
     /// An APPEND whose message is next: call [`Framer::accept`] or [`Framer::refuse`].
     Append(Append),
+    /// What this URL names is the next part of a CATENATE; or call [`Framer::refuse`].
+    Url(String),
+    /// The next part of a CATENATE comes: call [`Framer::accept`] or [`Framer::refuse`].
+    Text {
+        size: u64,
+        binary: bool,
+    },
     /// The first n bytes of the input belong to the message; use them, then call
     /// [`Framer::taken`].
     Message(usize),
@@ -63,6 +73,10 @@ enum State {
     Literal { left: u64 },
     /// An APPEND's head is told, the driver has not decided.
     Announced { size: u64, non_synchronizing: bool },
+    /// The head of a CATENATE is told, the driver has not decided.
+    Catenate,
+    /// Its URLs are told, then what follows them.
+    Urls,
     /// The message's bytes.
     Message { left: u64 },
     /// The rest of the line behind a message.
@@ -81,6 +95,12 @@ pub struct Framer {
     literals: usize,
     /// Tag of the APPEND in progress.
     append: Option<String>,
+    /// Whether it is a CATENATE; its URLs not yet told, and how many parts there were.
+    catenates: bool,
+    urls: VecDeque<String>,
+    parts: usize,
+    /// The TEXT behind those URLs; none at the end.
+    text: Option<Announced>,
     /// A synchronizing message literal was accepted, and not yet asked for.
     ask: bool,
     /// Bytes of this command dropped so far.
@@ -102,6 +122,10 @@ impl Framer {
             collected: Vec::new(),
             literals: 0,
             append: None,
+            catenates: false,
+            urls: VecDeque::new(),
+            parts: 0,
+            text: None,
             ask: false,
             discarded: 0,
         }
@@ -118,7 +142,8 @@ impl Framer {
             let event = match self.state {
                 State::Line => self.line_of_command(input),
                 State::Literal { left } => self.collect(input, left),
-                State::Announced { .. } => return Event::NeedInput,
+                State::Announced { .. } | State::Catenate => return Event::NeedInput,
+                State::Urls => Some(self.next_part()),
                 State::Message { left } => self.message(input, left),
                 State::AfterMessage => self.after_message(input),
                 State::Discard { left } => self.discard(input, left),
@@ -134,8 +159,11 @@ impl Framer {
         }
     }
 
-    /// Lets the message of the [`Event::Append`] come.
+    /// Lets the message of the [`Event::Append`], or the [`Event::Text`], come.
     pub fn accept(&mut self) {
+        if let State::Catenate = self.state {
+            self.state = State::Urls;
+        }
         if let State::Announced {
             size,
             non_synchronizing,
@@ -156,6 +184,10 @@ impl Framer {
             } => self.drop_literal(size, non_synchronizing),
             State::Message { left } => self.drop_literal(left, !self.ask),
             State::AfterMessage => self.drop_literal(0, true),
+            State::Catenate | State::Urls => match self.text {
+                Some(text) => self.drop_literal(text.size, text.non_synchronizing),
+                None => self.begin_command(),
+            },
             _ => {}
         }
     }
@@ -191,7 +223,7 @@ impl Framer {
         };
         let line = input.bytes().get(..length).unwrap_or_default();
         let event = match announced(line) {
-            None => Some(self.complete(line)),
+            None => self.complete(line),
             Some((before, literal)) => self.announce(line, before, literal),
         };
         input.consume(end);
@@ -224,23 +256,36 @@ impl Framer {
         parse::tag_of(start)
     }
 
-    fn complete(&mut self, line: &[u8]) -> Event {
+    fn complete(&mut self, line: &[u8]) -> Option<Event> {
+        let whole = match self.collected.is_empty() {
+            true => Cow::Borrowed(line),
+            false => Cow::Owned([&self.collected, line].concat()),
+        };
+        if memchr(0, line).is_none()
+            && let Some(read) = self.append_part(&whole, None)
+        {
+            return match read {
+                Ok(told) => told.map(Event::Append),
+                Err(error) => {
+                    let tag = self.tag(line);
+                    self.begin_command();
+                    Some(Event::Rejected(Rejected { tag, error }))
+                }
+            };
+        }
         let parsed = if memchr(0, line).is_some() {
             Err(Rejected {
                 tag: self.tag(line),
                 error: ParseError::Syntax("a command holds a NUL"),
             })
-        } else if self.collected.is_empty() {
-            parse::command(line)
         } else {
-            self.collected.extend_from_slice(line);
-            parse::command(&self.collected)
+            parse::command(&whole)
         };
         self.begin_command();
-        match parsed {
+        Some(match parsed {
             Ok(request) => Event::Request(request),
             Err(rejected) => Event::Rejected(rejected),
-        }
+        })
     }
 
     fn begin_command(&mut self) {
@@ -258,17 +303,10 @@ impl Framer {
         } else if !may_begin(head) {
             Some(ParseError::Syntax("a literal is out of place"))
         } else {
-            match self.append_head(head, literal) {
-                Some(Ok(append)) => {
-                    self.append = Some(append.tag.clone());
-                    self.collected = Vec::new();
-                    self.state = State::Announced {
-                        size: literal.size,
-                        non_synchronizing: literal.non_synchronizing,
-                    };
-                    return Some(Event::Append(append));
-                }
-                Some(Err(rejected)) => Some(rejected.error),
+            let whole = [&self.collected, head].concat();
+            match self.append_part(&whole, Some(literal)) {
+                Some(Ok(told)) => return told.map(Event::Append),
+                Some(Err(error)) => Some(error),
                 None => self.check_literal(line, literal),
             }
         };
@@ -282,17 +320,68 @@ impl Framer {
         (!literal.non_synchronizing).then_some(Event::Continue)
     }
 
-    fn append_head(&self, head: &[u8], literal: Announced) -> Option<Result<Append, Rejected>> {
-        if self.collected.is_empty() {
-            return parse::append(head, literal);
+    /// Takes up the head of an APPEND, which is to be told, or what follows a TEXT of one;
+    /// `None` if the bytes are neither, or not yet.
+    fn append_part(
+        &mut self,
+        bytes: &[u8],
+        literal: Option<Announced>,
+    ) -> Option<Result<Option<Append>, ParseError>> {
+        let (append, urls) = match &self.append {
+            Some(_) => match parse::catenated(bytes, literal.is_some()) {
+                Ok(urls) => (None, urls?),
+                Err(error) => return Some(Err(error)),
+            },
+            None => match parse::append(bytes, literal)? {
+                Ok((append, urls)) => (Some(append), urls),
+                Err(rejected) => return Some(Err(rejected.error)),
+            },
+        };
+        self.parts += urls.len() + usize::from(literal.is_some());
+        if self.parts > MAX_PARTS {
+            return Some(Err(ParseError::Syntax("a CATENATE has too many parts")));
         }
-        if self.literals > 1 {
-            // Only the mailbox name can be a literal before the message.
-            return None;
+        self.state = match (&append, literal) {
+            (Some(append), Some(literal)) if !append.catenate => State::Announced {
+                size: literal.size,
+                non_synchronizing: literal.non_synchronizing,
+            },
+            (Some(_), _) => State::Catenate,
+            (None, _) => State::Urls,
+        };
+        if let Some(append) = &append {
+            self.append = Some(append.tag.clone());
+            self.catenates = append.catenate;
         }
-        let mut bytes = self.collected.clone();
-        bytes.extend_from_slice(head);
-        parse::append(&bytes, literal)
+        self.collected = Vec::new();
+        self.literals = 0;
+        self.urls = urls.into();
+        self.text = literal;
+        Some(Ok(append))
+    }
+
+    /// The next URL of a CATENATE, the TEXT behind them, or the end.
+    fn next_part(&mut self) -> Event {
+        if let Some(url) = self.urls.pop_front() {
+            return Event::Url(url);
+        }
+        match self.text {
+            Some(Announced {
+                size,
+                non_synchronizing,
+                binary,
+            }) => {
+                self.state = State::Announced {
+                    size,
+                    non_synchronizing,
+                };
+                Event::Text { size, binary }
+            }
+            None => {
+                self.begin_command();
+                Event::AppendEnd
+            }
+        }
     }
 
     fn check_literal(&self, line: &[u8], literal: Announced) -> Option<ParseError> {
@@ -362,9 +451,13 @@ impl Framer {
         }
     }
 
-    /// Behind the message only the line's end may come; MULTIAPPEND (RFC 3502) would read
-    /// the next message's head here.
+    /// Behind the message only the line's end may come, behind a TEXT the next part;
+    /// MULTIAPPEND (RFC 3502) would read the next message's head here.
     fn after_message(&mut self, input: &mut Input) -> Option<Event> {
+        if self.catenates {
+            self.state = State::Line;
+            return None;
+        }
         let (length, end) = match self.find_line(input) {
             Ok(found) => found,
             Err(event) => return Some(event),

@@ -1,6 +1,7 @@
 //! One framed command to a [`Request`] (RFC 3501, 9, and each extension's own grammar).
 //! The public doors are [`command`] and [`append`]; a file each for the large commands.
 
+mod catenate;
 mod cursor;
 mod fetch;
 mod flags;
@@ -18,11 +19,14 @@ use base64::engine::general_purpose::STANDARD;
 pub(super) use cursor::is_atom_char;
 use cursor::{Cursor, Result, syntax, utf8};
 
+pub use catenate::catenated;
 pub use cursor::MAX_TAG;
 pub use search::{MAX_DEPTH as MAX_SEARCH_DEPTH, MAX_KEYS as MAX_SEARCH_KEYS};
 
 /// Most pairs of one ID: RFC 2971, 3.3, asks clients for 30 at most.
 const MAX_ID_PAIRS: usize = 64;
+/// Most URLs of one GENURLAUTH or URLFETCH.
+const MAX_URLS: usize = 64;
 /// Most names of one ENABLE, parameters of one SELECT, special uses of one CREATE.
 const MAX_NAMES: usize = 32;
 
@@ -51,25 +55,31 @@ pub struct Announced {
     pub binary: bool,
 }
 
-/// Reads what comes before a literal, `bytes`, as the head of an APPEND whose message the
-/// literal is. `None` if it is not: another command, or the literal is the mailbox name.
+/// The head of an APPEND, and for CATENATE the URLs that come first.
+pub type Head = (Append, Vec<String>);
+
+/// Reads what comes before a literal, `bytes`, as the head of an APPEND whose message, or
+/// first TEXT, the literal is; without a literal, of an APPEND that is all URLs. `None` if it
+/// is not: another command, or the literal is the mailbox name or a URL.
 ///
 /// ```text
-/// append = "APPEND" SP mailbox [SP flag-list] [SP date-time] SP literal
+/// append = "APPEND" SP mailbox [SP flag-list] [SP date-time] SP (literal / catenate)
 /// ```
-pub fn append(bytes: &[u8], literal: Announced) -> Option<std::result::Result<Append, Rejected>> {
+pub fn append(
+    bytes: &[u8],
+    literal: Option<Announced>,
+) -> Option<std::result::Result<Head, Rejected>> {
     let mut cursor = Cursor::new(bytes);
     let tag = cursor.tag()?;
     cursor.space().ok()?;
     if !cursor.skip_keyword("APPEND") || cursor.at_end() {
         return None;
     }
-    Some(
-        append_head(&mut cursor, &tag, literal).map_err(|error| Rejected {
-            tag: Some(tag),
-            error,
-        }),
-    )
+    let head = append_head(&mut cursor, &tag, literal).map_err(|error| Rejected {
+        tag: Some(tag),
+        error,
+    });
+    head.transpose()
 }
 
 fn tag(cursor: &mut Cursor) -> std::result::Result<String, Rejected> {
@@ -161,6 +171,12 @@ fn named(cursor: &mut Cursor, name: &str) -> Result<Command> {
         "UNSELECT" => Command::Unselect,
         "EXPUNGE" => Command::Expunge,
         "APPEND" => return syntax("APPEND takes a mailbox and a literal"),
+        "GENURLAUTH" => Command::GenUrlAuth(urls(cursor, |cursor, url| {
+            cursor.space()?;
+            Ok((url, cursor.keyword()?))
+        })?),
+        "URLFETCH" => Command::UrlFetch(urls(cursor, |_, url| Ok(url))?),
+        "RESETKEY" => reset_key(cursor)?,
         _ => match numbered(cursor, name, false)? {
             Some(command) => command,
             None => return syntax("an unknown command"),
@@ -290,7 +306,48 @@ fn use_attribute(cursor: &mut Cursor) -> Result<SpecialUse> {
         .ok_or(ParseError::SpecialUse)
 }
 
-fn append_head(cursor: &mut Cursor, tag: &str, literal: Announced) -> Result<Append> {
+/// `1*(SP url …)` (RFC 4467, 9).
+fn urls<'a, T>(
+    cursor: &mut Cursor<'a>,
+    mut read: impl FnMut(&mut Cursor<'a>, String) -> Result<T>,
+) -> Result<Vec<T>> {
+    let mut urls = Vec::new();
+    while urls.is_empty() || !cursor.at_end() {
+        cursor.space()?;
+        if urls.len() == MAX_URLS {
+            return syntax("too many URLs");
+        }
+        let url = cursor.text()?;
+        urls.push(read(cursor, url)?);
+    }
+    Ok(urls)
+}
+
+/// `resetkey = "RESETKEY" [SP mailbox *(SP mechanism)]` (RFC 4467, 9).
+fn reset_key(cursor: &mut Cursor) -> Result<Command> {
+    let mut mechanisms = Vec::new();
+    if cursor.at_end() {
+        let mailbox = None;
+        return Ok(Command::ResetKey {
+            mailbox,
+            mechanisms,
+        });
+    }
+    let mailbox = Some(mailbox(cursor)?);
+    while !cursor.at_end() {
+        cursor.space()?;
+        if mechanisms.len() == MAX_NAMES {
+            return syntax("a list is too long");
+        }
+        mechanisms.push(cursor.keyword()?);
+    }
+    Ok(Command::ResetKey {
+        mailbox,
+        mechanisms,
+    })
+}
+
+fn append_head(cursor: &mut Cursor, tag: &str, literal: Option<Announced>) -> Result<Option<Head>> {
     let mailbox = mailbox(cursor)?;
     cursor.space()?;
     let mut flags = Default::default();
@@ -304,16 +361,28 @@ fn append_head(cursor: &mut Cursor, tag: &str, literal: Announced) -> Result<App
         date = Some(date::parse_date_time(&text).ok_or(ParseError::Syntax("a date is malformed"))?);
         cursor.space()?;
     }
-    cursor.end()?;
-    Ok(Append {
+    let mut append = Append {
         tag: tag.to_owned(),
         mailbox,
         flags,
         date,
-        size: literal.size,
-        binary: literal.binary,
-        non_synchronizing: literal.non_synchronizing,
-    })
+        size: 0,
+        binary: false,
+        non_synchronizing: false,
+        catenate: cursor.skip_keyword("CATENATE"),
+    };
+    if append.catenate {
+        let urls = catenate::first(cursor, literal.is_some())?;
+        return Ok(urls.map(|urls| (append, urls)));
+    }
+    let Some(literal) = literal else {
+        return syntax("APPEND takes a mailbox and a literal");
+    };
+    cursor.end()?;
+    append.size = literal.size;
+    append.binary = literal.binary;
+    append.non_synchronizing = literal.non_synchronizing;
+    Ok(Some((append, Vec::new())))
 }
 
 /// The tag at the start of a command that can't be read on.

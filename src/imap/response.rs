@@ -13,6 +13,9 @@ use super::command::{ParseError, Rejected};
 use crate::mail::{ModSeq, Uid, UidSet, UidValidity};
 pub use text::number;
 
+/// What of a URL is told back, bytes: clients have limits on lines.
+const MAX_SHOWN_URL: usize = 1000;
+
 /// `OK`, `NO`, `BAD`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -92,6 +95,10 @@ pub enum Code<'a> {
     TooBig,
     UseAttribute,
     UnknownCte,
+    /// The URL, as far as it can stand there (RFC 4469, 4.1).
+    BadUrl(&'a str),
+    /// The mechanisms of URLAUTH (RFC 4467, 8).
+    UrlMech,
     /// One that [`coded`] wrote earlier.
     Written(&'a str),
 }
@@ -250,6 +257,12 @@ fn write_code(out: &mut Vec<u8>, code: Code) {
             out.extend_from_slice(b"MODIFIED ");
             text::uid_set(out, set);
         }
+        Code::BadUrl(url) => {
+            out.extend_from_slice(b"BADURL ");
+            let plain = |b: u8| b.is_ascii_graphic() && b != b']';
+            let shown = url.bytes().take(MAX_SHOWN_URL);
+            out.extend(shown.map(|b| if plain(b) { b } else { b'?' }));
+        }
         Code::Written(code) => out.extend_from_slice(code.as_bytes()),
         code => out.extend_from_slice(code.word().as_bytes()),
     }
@@ -309,6 +322,8 @@ impl Code<'_> {
             Code::TooBig => "TOOBIG",
             Code::UseAttribute => "USEATTR",
             Code::UnknownCte => "UNKNOWN-CTE",
+            Code::BadUrl(_) => "BADURL",
+            Code::UrlMech => "URLMECH INTERNAL",
             Code::Written(_) => "",
         }
     }

@@ -148,7 +148,7 @@ fn full_year(digits: &[u8]) -> Result<u32, Broken> {
 }
 
 /// Proleptic Gregorian, months from March so that the leap day comes last.
-fn days_since_1970(year: u32, month: u32, day: u32) -> Result<i32, Broken> {
+pub(crate) fn days_since_1970(year: u32, month: u32, day: u32) -> Result<i32, Broken> {
     if !(1..=31).contains(&day) {
         return Err(Broken);
     }

@@ -11,6 +11,13 @@ pub struct LineEnds {
 }
 
 impl LineEnds {
+    /// These bytes come next, and stay as they are.
+    pub fn pass(&mut self, bytes: &[u8]) {
+        if let Some(last) = bytes.last() {
+            self.after_cr = *last == b'\r';
+        }
+    }
+
     /// The slice as it is where nothing has to be mended.
     pub fn mend<'a>(&mut self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
         let mut mended = Vec::new();
@@ -26,9 +33,7 @@ impl LineEnds {
                 kept = lf;
             }
         }
-        if let Some(last) = bytes.last() {
-            self.after_cr = *last == b'\r';
-        }
+        self.pass(bytes);
         if mended.is_empty() {
             return Cow::Borrowed(bytes);
         }

@@ -1,7 +1,8 @@
 //! Reading messages. Pure: no I/O; everything works on bytes as they come.
 //!
 //! - [`scanner`]: takes a message in slices and leaves a [`structure::Structure`], the row
-//!   ([`row`]) that answers ENVELOPE, BODY, BODYSTRUCTURE and maps sections to byte ranges.
+//!   ([`row`]) that answers ENVELOPE, BODY, BODYSTRUCTURE and maps sections to byte ranges
+//!   ([`section`]).
 //! - [`content`], [`address_list`], [`date`] on [`lexer`]: what header fields say.
 //! - [`envelope`], [`body_structure`] on [`quote`]: how IMAP says it; [`envelope_ref`] reads
 //!   it back.
@@ -25,5 +26,6 @@ pub mod notice;
 pub mod quote;
 pub mod row;
 pub mod scanner;
+pub mod section;
 pub mod structure;
 pub mod text;

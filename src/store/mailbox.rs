@@ -7,6 +7,7 @@ use super::error::{Error, Result};
 use super::schema::*;
 use super::transfer;
 use super::tx::Tx;
+use super::url_key;
 use crate::mail::*;
 use std::collections::BTreeMap;
 
@@ -161,7 +162,7 @@ fn doom(tx: &mut Tx<'_>, id: MailboxId) -> Result<()> {
         tx.set_state(STATE_MODSEQ, modseq)?;
     }
     tx.publish(id, modseq, Change::Deleted, Origin(None));
-    Ok(())
+    url_key::forget(tx, id)
 }
 
 /// Takes away up to `blocks` blocks of messages of deleted mailboxes; true if more is left.

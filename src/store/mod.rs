@@ -60,6 +60,7 @@ mod tests;
 mod transfer;
 mod tx;
 mod types;
+mod url_key;
 mod verify;
 mod writer;
 
@@ -100,6 +101,7 @@ pub use transfer::MAX_VANISHED;
 pub use types::{
     Delivery, FlagChange, NewItem, Options, Origin, Placed, Posting, QueueChange, Stored,
 };
+pub use url_key::UrlKey;
 
 /// The open store; clones share it.
 #[derive(Clone)]

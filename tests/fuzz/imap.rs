@@ -8,7 +8,7 @@ use pillarbox::imap::response::{self, fetch::Fetch};
 use pillarbox::imap::{date, parse, utf7};
 use pillarbox::wire::Input;
 
-const COMMANDS: [&[u8]; 36] = [
+const COMMANDS: [&[u8]; 42] = [
     b"a NOOP\r\nb CAPABILITY\r\nc LOGOUT\r\n",
     b"a LOGIN user \"pass\\\"word\"\r\n",
     b"a LOGIN {4}\r\nuser {4+}\r\npass\r\n",
@@ -44,6 +44,12 @@ const COMMANDS: [&[u8]; 36] = [
     b"a DELETE {45+}\r\nlong enough to come in more than one slice, so\r\nb NOOP\r\n",
     b"a APPEND x {45}\r\nlong enough to come in more than one slice, so\r\nb NOOP\r\n",
     b"a DELETE {99999}\r\nb NOOP\r\n",
+    b"a APPEND x CATENATE (URL \"/x/;UID=1\" URL b)\r\nb NOOP\r\n",
+    b"a APPEND x CATENATE (TEXT {2}\r\nab URL {1}\r\nc TEXT ~{2+}\r\n\0d URL e)\r\nb NOOP\r\n",
+    b"a APPEND {1}\r\nx (\\Seen) CATENATE (URL {1+}\r\nu URL v URL w TEXT {2+}\r\nab)\r\nb NOOP\r\n",
+    b"a APPEND x CATENATE (TEXT {200+}\r\nab)\r\nb NOOP\r\n",
+    b"a GENURLAUTH \"imap://x@y/z/;UID=1;URLAUTH=anonymous\" INTERNAL\r\na URLFETCH a b\r\n",
+    b"a RESETKEY\r\na RESETKEY INBOX internal XSAMPLE\r\n",
     b"\r\n",
 ];
 
@@ -64,6 +70,7 @@ fn frame(bytes: &[u8], mut size: impl FnMut() -> usize) -> Vec<String> {
     let mut said = Vec::new();
     let mut message = Vec::new();
     let mut appends = 0;
+    let mut urls = 0;
     let mut rest = bytes;
     let mut idle = false;
     let mut turns = 0;
@@ -99,6 +106,20 @@ fn frame(bytes: &[u8], mut size: impl FnMut() -> usize) -> Vec<String> {
                 match appends % 2 {
                     1 => framer.accept(),
                     _ => framer.refuse(),
+                }
+            }
+            Event::Url(url) => {
+                said.push(format!("url {url}"));
+                urls += 1;
+                if urls % 3 == 0 {
+                    framer.refuse();
+                }
+            }
+            Event::Text { size, binary } => {
+                said.push(format!("text {size} {binary}"));
+                match size < 100 {
+                    true => framer.accept(),
+                    false => framer.refuse(),
                 }
             }
             Event::Message(n) => {

@@ -7,7 +7,7 @@ use pillarbox::imap::view::Opened;
 use pillarbox::mail::{Change, Flags, MailboxId, ModSeq, Uid, UidSet};
 use pillarbox::sasl::{self, Denial, Exchange, Verdict};
 
-const SESSIONS: [&[u8]; 12] = [
+const SESSIONS: [&[u8]; 14] = [
     b"a LOGIN alice secret\r\nb SELECT INBOX\r\nc FETCH 1:* (FLAGS UID)\r\nd UID SEARCH 1:3 NOT SEEN\r\ne LOGOUT\r\n",
     b"a AUTHENTICATE PLAIN\r\nAGFsaWNlAHNlY3JldA==\r\nb EXAMINE x (CONDSTORE)\r\nc STORE 1 FLAGS x\r\nd CLOSE\r\n",
     b"a AUTHENTICATE PLAIN AGFsaWNlAHNlY3JldA==\r\nb IDLE\r\nDONE\r\nc IDLE\r\nx\r\nd NOOP\r\n",
@@ -19,6 +19,8 @@ const SESSIONS: [&[u8]; 12] = [
     b"a LOGIN alice secret\r\nb SELECT INBOX\r\nc SELECT none\r\nd FETCH 1 UID\r\ne SELECT a//b\r\nf CHECK\r\n",
     b"a LOGIN alice secret\r\nb SELECT INBOX\r\nc STORE 1:2 +FLAGS (\\Seen $x)\r\nd COPY 1 x\r\ne UID MOVE * x\r\nf EXPUNGE\r\ng UID EXPUNGE 1:9\r\nh UNSELECT\r\n",
     b"a LOGIN alice secret\r\nb LIST \"\" *\r\nc LSUB \"\" %\r\nd STATUS x (MESSAGES HIGHESTMODSEQ)\r\ne CREATE y (USE (\\Sent))\r\nf RENAME y z\r\ng DELETE z\r\nh SUBSCRIBE q\r\n",
+    b"a LOGIN alice secret\r\nb APPEND x CATENATE (URL \"/x/;UID=1\" TEXT {3+}\r\nabc URL {1+}\r\ny)\r\nc APPEND x CATENATE (URL bad TEXT {3+}\r\nabc)\r\nd NOOP\r\ne APPEND x CATENATE (TEXT {2000+}\r\n",
+    b"a LOGIN alice secret\r\nb GENURLAUTH x INTERNAL y z\r\nc URLFETCH x\r\nd RESETKEY\r\ne RESETKEY a//b\r\nf RESETKEY x INTERNAL\r\n",
     b"a LOGIN alice secret\r\nb SELECT INBOX\r\nc SEARCH 9\r\nd FETCH 9 UID\r\ne UID FETCH 9 UID\r\nf SEARCH OR 1 NOT (2 MODSEQ 1)\r\n",
 ];
 
@@ -114,6 +116,19 @@ fn world(
                 session.accept_append();
             }
         },
+        Ask::AppendUrl(url) if url == "bad" => {
+            *message = None;
+            session.refuse_append(&Outcome::bad("No such part."), out);
+        }
+        Ask::AppendUrl(url) => {
+            let (message, _) = message.as_mut().expect("an APPEND accepted");
+            message.extend_from_slice(url.as_bytes());
+        }
+        Ask::AppendText { size, .. } if size > 1000 => {
+            *message = None;
+            session.refuse_append(&Outcome::bad("Large."), out);
+        }
+        Ask::AppendText { .. } => session.accept_append(),
         Ask::AppendEnd => {
             let (message, _) = message.take().expect("an APPEND accepted");
             session.complete(&Outcome::ok(format!("{} bytes.", message.len())), out);

@@ -27,5 +27,7 @@ pub(super) const USER: Limits = Limits {
     command: 256 * 1024,
     discard: 256 * 1024 * 1024,
 };
+/// Most URLs and texts of one CATENATE.
+pub(super) const MAX_PARTS: usize = 256;
 /// Most literals of one command.
 pub(super) const MAX_LITERALS: usize = 256;

@@ -37,6 +37,19 @@ fn run(
                     false => framer.refuse(),
                 }
             }
+            Event::Url(url) => {
+                said.push(format!("url {url}"));
+                if url == "bad" {
+                    framer.refuse();
+                }
+            }
+            Event::Text { size, binary } => {
+                said.push(format!("text {size} {binary}"));
+                match accept && size < 1000 {
+                    true => framer.accept(),
+                    false => framer.refuse(),
+                }
+            }
             Event::Message(n) => {
                 message.extend_from_slice(&input.bytes()[..n]);
                 framer.taken(&mut input, n);
@@ -354,4 +367,71 @@ fn memory_is_given_back() {
     let told = run(&mut framer, &literal, true, || 16 * 1024);
     assert_eq!(told.len(), 1);
     assert_eq!(framer.collected.capacity(), 0);
+}
+
+#[test]
+fn a_catenate_comes_part_by_part() {
+    check(
+        b"a APPEND x CATENATE (URL one TEXT {2}\r\nab URL {3}\r\ntwo URL three TEXT ~{1+}\r\nc)\r\nb NOOP\r\n",
+        &[
+            "append a x 0",
+            "url one",
+            "text 2 false",
+            "+",
+            "+",
+            "url two",
+            "url three",
+            "text 1 true",
+            "message \"abc\"",
+            "b Noop",
+        ],
+    );
+    check(
+        b"a APPEND {1+}\r\nx (\\Seen) catenate (url \"o ne\")\r\nb NOOP\r\n",
+        &["append a x 0", "url o ne", "message \"\"", "b Noop"],
+    );
+}
+
+#[test]
+fn a_catenate_that_is_refused_stays_in_step() {
+    // What is sent without asking is dropped with all that follows; the rest is not sent.
+    check(
+        b"a APPEND x CATENATE (URL bad TEXT {2+}\r\nab URL {3+}\r\ntwo TEXT {1}\r\nb NOOP\r\n",
+        &["append a x 0", "url bad", "b Noop"],
+    );
+    check(
+        b"a APPEND x CATENATE (URL bad TEXT {2}\r\nb NOOP\r\n",
+        &["append a x 0", "url bad", "b Noop"],
+    );
+    check(
+        b"a APPEND x CATENATE (TEXT {1+}\r\na URL bad URL c)\r\nb NOOP\r\n",
+        &["append a x 0", "text 1 false", "url bad", "b Noop"],
+    );
+    check(
+        b"a APPEND x CATENATE (TEXT {2000}\r\nb NOOP\r\n",
+        &["append a x 0", "text 2000 false", "b Noop"],
+    );
+    check(
+        b"a APPEND x CATENATE (TEXT {1+}\r\na TEXT \"b\")\r\nb NOOP\r\n",
+        &[
+            "append a x 0",
+            "text 1 false",
+            "reject a TEXT takes a literal",
+            "b Noop",
+        ],
+    );
+    check(
+        b"a APPEND x CATENATE (URL a\r\nb NOOP\r\n",
+        &["reject a an argument is missing", "b Noop"],
+    );
+    check(
+        b"a APPEND x CATENATE (URL a) {2+}\r\nab\r\nb NOOP\r\n",
+        &["reject a something follows the last argument", "b Noop"],
+    );
+    let many = "URL u ".repeat(257);
+    let line = format!("a APPEND x CATENATE ({})\r\nb NOOP\r\n", many.trim_end());
+    check(
+        line.as_bytes(),
+        &["reject a a CATENATE has too many parts", "b Noop"],
+    );
 }

@@ -377,9 +377,9 @@ fn append_heads() {
         non_synchronizing: false,
         binary: false,
     };
-    let head = |text: &str| match append(text.as_bytes(), literal) {
+    let head = |text: &str| match append(text.as_bytes(), Some(literal)) {
         None => "none".to_owned(),
-        Some(Ok(it)) => format!(
+        Some(Ok((it, _))) => format!(
             "{} {} {:?} {:?} {}",
             it.tag,
             it.mailbox,

@@ -3,9 +3,9 @@
 use super::body::{Body, Source, begin, chunk};
 use super::fetch::Failure;
 use crate::imap::command::{Partial, Section, SectionText};
-use crate::imap::fetch::section::{Located, locate, part};
 use crate::imap::response::text::{literal_head, literal8_head};
 use crate::message::decode::Decoder;
+use crate::message::section::{Located, locate, part};
 use crate::message::structure::{ByteRange, Encoding};
 use crate::store::{Blob, Snapshot};
 
@@ -48,7 +48,7 @@ impl Source {
         };
         if encoding == Encoding::Identity {
             let has_nul = self.structure(snapshot)?.has_nul;
-            let range = crate::imap::fetch::section::cut(range, partial);
+            let range = crate::message::section::cut(range, partial);
             return Ok(begin(range, has_nul, out));
         }
         let counted = self.count(&range, encoding, snapshot)?;

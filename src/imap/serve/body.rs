@@ -4,10 +4,10 @@
 use super::binary::Decoding;
 use super::fetch::Failure;
 use crate::imap::command::{Partial, Section, SectionText};
-use crate::imap::fetch::section::{self, Located, cut};
 use crate::imap::response::text::{literal_head, literal8_head};
 use crate::mail::EmailId;
 use crate::message::header::header_fields;
+use crate::message::section::{self, Located, cut};
 use crate::message::structure::{ByteRange, Structure, StructureRef};
 use crate::store::{Blob, Error, Result, Snapshot};
 
@@ -182,7 +182,7 @@ pub fn chunk(range: &ByteRange, room: u32) -> ByteRange {
 }
 
 /// A literal has no NUL (RFC 3501, 9, CHAR8); what stands for it keeps the length.
-fn without_nul(bytes: &mut [u8]) {
+pub(super) fn without_nul(bytes: &mut [u8]) {
     let mut from = 0;
     while let Some(at) = bytes.get(from..).and_then(|rest| memchr::memchr(0, rest)) {
         if let Some(byte) = bytes.get_mut(from + at) {

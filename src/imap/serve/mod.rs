@@ -12,6 +12,7 @@ mod read;
 mod refusal;
 mod search;
 mod todo;
+mod url;
 
 use crate::context::Context;
 use crate::imap::session::{Action, Ask, Config, Outcome, Session, Step};
@@ -208,6 +209,8 @@ impl Driver {
             }
             Ask::Select { name, read_only } => self.select(name, read_only).await,
             Ask::Append { append, name } => self.begin_append(append, name).await,
+            Ask::AppendUrl(url) => self.append_url(&url).await,
+            Ask::AppendText { size, binary } => self.append_text(size, binary),
             Ask::AppendEnd => {
                 let outcome = self.end_append().await;
                 self.complete(&outcome).await;
@@ -241,6 +244,12 @@ impl Driver {
             Action::Store(store) => self.store_flags(store).await?,
             Action::Copy { uids, to } => self.copy(uids, to).await,
             Action::Move { uids, to } => self.move_messages(uids, to).await,
+            Action::GenUrlAuth(urls) => self.generate_urls(urls).await,
+            Action::UrlFetch(urls) => self.fetch_urls(urls).await?,
+            Action::ResetKey {
+                mailbox,
+                mechanisms,
+            } => self.reset_key(mailbox, &mechanisms).await,
             Action::Expunge(uids) => self.expunge(uids).await,
             Action::Close { expunge } => self.close(expunge).await,
         })

@@ -19,6 +19,10 @@ pub enum Ask {
     Select { name: MailboxName, read_only: bool },
     /// Look at an APPEND's mailbox and size: `accept_append` or `refuse_append`.
     Append { append: Append, name: MailboxName },
+    /// Put what the URL names into the message (RFC 4469); `refuse_append` if that fails.
+    AppendUrl(String),
+    /// Look at the size of a text to come: `accept_append` or `refuse_append`.
+    AppendText { size: u64, binary: bool },
     /// The message is whole: commit it, then `complete`.
     AppendEnd,
     /// `complete`.
@@ -63,6 +67,13 @@ pub enum Action {
     Move {
         uids: UidSet,
         to: MailboxName,
+    },
+    /// RFC 4467; see [`Command`](crate::imap::command::Command).
+    GenUrlAuth(Vec<(String, String)>),
+    UrlFetch(Vec<String>),
+    ResetKey {
+        mailbox: Option<MailboxName>,
+        mechanisms: Vec<String>,
     },
     /// Of these UIDs, or all that are \Deleted.
     Expunge(Option<UidSet>),

@@ -135,6 +135,15 @@ impl Session {
                 response::mailbox::namespace(out);
                 Err(Outcome::ok("That is all."))
             }
+            Command::GenUrlAuth(urls) => act(Action::GenUrlAuth(urls)),
+            Command::UrlFetch(urls) => act(Action::UrlFetch(urls)),
+            Command::ResetKey {
+                mailbox,
+                mechanisms,
+            } => act(Action::ResetKey {
+                mailbox: mailbox.as_deref().map(name).transpose()?,
+                mechanisms,
+            }),
             Command::Idle => {
                 response::continuation(out, "Idling: DONE ends it.");
                 self.doing = Doing::Idle;

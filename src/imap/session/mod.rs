@@ -232,6 +232,10 @@ impl Session {
                 self.dispatch(request.command, out)
             }
             Event::Append(append) => self.begin_append(append, out),
+            Event::Url(url) => Some(Step::Ask(Box::new(Ask::AppendUrl(url)))),
+            Event::Text { size, binary } => {
+                Some(Step::Ask(Box::new(Ask::AppendText { size, binary })))
+            }
             Event::Message(n) => Some(Step::Data(n)),
             Event::AppendEnd => Some(Step::Ask(Box::new(Ask::AppendEnd))),
             Event::Rejected(rejected) => {
@@ -354,6 +358,7 @@ impl Session {
             Some((Code::UidValidity(uid_validity), "These UIDs are valid.")),
             Some((Code::UidNext(uid_next), "The next UID, at least.")),
             Some((Code::HighestModSeq(modseq), "The highest there is.")),
+            Some((Code::UrlMech, "How URLs are authorized.")),
         ];
         for (code, text) in codes.into_iter().flatten() {
             response::untagged(out, Status::Ok, Some(code), text);

@@ -1,7 +1,32 @@
-//! What a section of a FETCH means in a message (RFC 3501, 6.4.5).
+//! What a section of a FETCH or an IMAP URL means in a message (RFC 3501, 6.4.5).
 
-use crate::imap::command::{Partial, Section, SectionText};
-use crate::message::structure::{ByteRange, Kind, Part};
+use super::structure::{ByteRange, Kind, Part};
+
+/// `<start.count>`; a count of `u32::MAX` is all that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Partial {
+    pub start: u32,
+    pub count: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// `2.1`; empty is the whole message.
+    pub path: Vec<u32>,
+    pub text: SectionText,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SectionText {
+    /// `[]`, `[2.1]`.
+    All,
+    Header,
+    /// Names as sent.
+    HeaderFields(Vec<String>),
+    HeaderFieldsNot(Vec<String>),
+    Text,
+    Mime,
+}
 
 /// Where a section's bytes are.
 #[derive(Clone, Debug, PartialEq, Eq)]
