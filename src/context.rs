@@ -46,6 +46,12 @@ pub struct Context {
 }
 
 impl Context {
+    /// Saves what is counted in memory and must outlive a restart: once a minute, and at the
+    /// end, before the store is closed.
+    pub async fn save(&self) {
+        self.rates.save(&self.store).await;
+    }
+
     /// What a login over this connection can be bound to, where the owner wants that.
     pub fn binding(&self, stream: &Stream) -> Option<Binding> {
         stream.binding().filter(|_| self.settings.bind_logins)

@@ -38,6 +38,9 @@ pub type Error = Box<dyn std::error::Error + Send + Sync>;
 /// How often the certificate is looked at: a local one renews itself, the owner's is read anew.
 const CERTIFICATE_CHECK: Duration = Duration::from_secs(24 * 3600);
 
+/// How often what is counted is saved: so much of it a power cut may take.
+const SAVE_COUNTS: Duration = Duration::from_secs(60);
+
 /// The server: opened, then accepting, then running, then stopped.
 pub struct Server {
     pub context: Arc<Context>,
@@ -89,6 +92,7 @@ impl Server {
             Err(error) => log::warn!("no control socket: {error}"),
         }
         others.push(smol::spawn(collect::run(context.clone())));
+        others.push(smol::spawn(keep_counts(context.clone())));
         Ok(Server {
             context,
             dir: dir.to_path_buf(),
@@ -144,6 +148,7 @@ impl Server {
         for task in self.others {
             task.cancel().await;
         }
+        self.context.save().await;
         self.context.store.close().await;
         // Only so that the CLI need not try it; a dead socket does no harm.
         let _ = fs::remove_file(control::socket_path(&self.dir));
@@ -253,6 +258,13 @@ async fn keep_certificate(tls: Tls) {
     loop {
         Timer::after(CERTIFICATE_CHECK).await;
         reload(&tls);
+    }
+}
+
+async fn keep_counts(context: Arc<Context>) {
+    loop {
+        Timer::after(SAVE_COUNTS).await;
+        context.save().await;
     }
 }
 

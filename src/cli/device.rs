@@ -41,6 +41,9 @@ struct Add {
     /// let it send to other servers, not to this one alone
     #[argh(switch)]
     relay: bool,
+    /// let it send as much as it likes; else it has an account's limits
+    #[argh(switch)]
+    no_limits: bool,
     /// data directory (default /var/lib/pillarbox)
     #[argh(option)]
     dir: Option<PathBuf>,
@@ -83,6 +86,7 @@ impl Add {
         let device = Device {
             tls: !self.no_tls,
             relay: self.relay,
+            limits: !self.no_limits,
             ..Device::new(&self.name, networks?)?
         };
         let done = format!("{} may send without a login now.", device.name);
@@ -104,7 +108,7 @@ impl List {
     fn run(self, outer: Option<PathBuf>) -> Result<(), Error> {
         let request = Request::Addressing(Addressing::ListDevices);
         let rows = control::ask(&data_dir(self.dir.or(outer)), request)?;
-        print_table(&["DEVICE", "WHERE", "TLS", "SENDS TO"], &rows);
+        print_table(&["DEVICE", "WHERE", "TLS", "SENDS TO", "LIMITS"], &rows);
         Ok(())
     }
 }

@@ -2,7 +2,9 @@
 
 use super::{DEFAULT_DIR, Error};
 use crate::serve;
-use crate::settings::{DELAY_NOTICE, EXPIRY, FIRST_PAUSE, LONGEST_PAUSE, Listen, Settings};
+use crate::settings::{
+    DELAY_NOTICE, EXPIRY, FIRST_PAUSE, LONGEST_PAUSE, Listen, NEW_RECIPIENTS, Settings,
+};
 use argh::FromArgs;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -69,6 +71,10 @@ pub struct Serve {
     /// recipients to which one account may submit in a day (default 0: no limit)
     #[argh(option, default = "0")]
     max_recipients_per_day: u32,
+    /// of these, addresses on other servers that it never wrote to before (default 200; 0: no
+    /// limit)
+    #[argh(option, default = "NEW_RECIPIENTS")]
+    max_new_recipients_per_day: u32,
     /// certificate authorities to trust when sending mail, beside the system's, PEM
     #[argh(option)]
     tls_authorities: Option<PathBuf>,
@@ -102,6 +108,7 @@ impl Serve {
             bind_logins: self.bind_logins,
             max_messages_per_hour: self.max_messages_per_hour,
             max_recipients_per_day: self.max_recipients_per_day,
+            max_new_recipients_per_day: self.max_new_recipients_per_day,
             pop3_login_delay: Duration::from_secs(u64::from(self.pop3_login_delay)),
             tls_authorities: self.tls_authorities,
             greylist: self.greylist,

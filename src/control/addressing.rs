@@ -50,9 +50,10 @@ pub enum Addressing {
     ListDevices,
 }
 
-/// How a device's TLS and relay are told.
+/// How a device's TLS, relay and limits are told.
 const TLS: [&str; 2] = ["no-tls", "tls"];
 const RELAY: [&str; 2] = ["here", "everywhere"];
+const LIMITS: [&str; 2] = ["unlimited", "limited"];
 
 impl Addressing {
     /// The request's words.
@@ -74,6 +75,7 @@ impl Addressing {
                 let mut words = vec!["device-add".into(), device.name.clone()];
                 words.push(flag(TLS, device.tls));
                 words.push(flag(RELAY, device.relay));
+                words.push(flag(LIMITS, device.limits));
                 words.extend(device.networks.iter().map(Network::to_string));
                 words
             }
@@ -110,8 +112,8 @@ impl Addressing {
                 Addressing::RemoveGrant { account, grant }
             }),
             ["grant-list"] => Ok(Addressing::ListGrants),
-            ["device-add", name, tls, relay, networks @ ..] => {
-                device(name, tls, relay, networks).map(Addressing::AddDevice)
+            ["device-add", name, tls, relay, limits, networks @ ..] => {
+                device(name, [tls, relay, limits], networks).map(Addressing::AddDevice)
             }
             ["device-remove", name] => Ok(Addressing::RemoveDevice {
                 name: name.to_string(),
@@ -147,7 +149,11 @@ fn read_grant(
     Ok(make(address(account)?, grant))
 }
 
-fn device(name: &str, tls: &str, relay: &str, networks: &[&str]) -> Result<Device, String> {
+fn device(
+    name: &str,
+    [tls, relay, limits]: [&str; 3],
+    networks: &[&str],
+) -> Result<Device, String> {
     let networks: Result<Vec<Network>, &str> =
         networks.iter().map(|it| Network::parse(it)).collect();
     let device = Device::new(name, networks?)?;
@@ -158,6 +164,7 @@ fn device(name: &str, tls: &str, relay: &str, networks: &[&str]) -> Result<Devic
     Ok(Device {
         tls: flag(TLS, tls)?,
         relay: flag(RELAY, relay)?,
+        limits: flag(LIMITS, limits)?,
         ..device
     })
 }
@@ -273,11 +280,13 @@ fn row_of(device: &Device) -> Vec<String> {
     let networks: Vec<String> = device.networks.iter().map(Network::to_string).collect();
     let tls = if device.tls { "needed" } else { "not needed" };
     let to = if device.relay { "everywhere" } else { "here" };
+    let limits = if device.limits { "as accounts" } else { "none" };
     vec![
         device.name.clone(),
         networks.join(" "),
         tls.into(),
         to.into(),
+        limits.into(),
     ]
 }
 
@@ -365,6 +374,7 @@ mod tests {
             }),
             Addressing::AddDevice(Device {
                 tls: false,
+                limits: false,
                 ..device
             }),
             Addressing::RemoveDevice {
@@ -381,9 +391,10 @@ mod tests {
             &["group-add", "team", "ann@b.de"][..],
             &["catch-all-set", "@b.de", "ann@b.de"],
             &["grant-add", "ann@b.de", "@"],
-            &["device-add", "x", "tls", "here"],
-            &["device-add", "x", "tls", "here", "0.0.0.0/0"],
-            &["device-add", "x", "maybe", "here", "10.0.0.1"],
+            &["device-add", "x", "tls", "here", "limited"],
+            &["device-add", "x", "tls", "here", "limited", "0.0.0.0/0"],
+            &["device-add", "x", "maybe", "here", "limited", "10.0.0.1"],
+            &["device-add", "x", "tls", "here", "maybe", "10.0.0.1"],
         ] {
             assert!(matches!(Addressing::read(wrong), Some(Err(_))), "{wrong:?}");
         }

@@ -48,6 +48,8 @@ pub struct Device {
     pub tls: bool,
     /// Whether it may send to other servers.
     pub relay: bool,
+    /// Whether it may send no more than an account.
+    pub limits: bool,
 }
 
 /// Longest name of a device, bytes.
@@ -70,6 +72,7 @@ impl Device {
             networks,
             tls: true,
             relay: false,
+            limits: true,
         })
     }
 

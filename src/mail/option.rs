@@ -9,6 +9,10 @@ pub struct AccountOptions {
     pub pop3_order: Order,
     /// Whether submitted mail is filed in Sent.
     pub sent_copy: bool,
+    /// In place of the server's own limit; 0 is none.
+    pub messages_per_hour: Option<u32>,
+    pub recipients_per_day: Option<u32>,
+    pub new_recipients_per_day: Option<u32>,
 }
 
 /// What POP3's DELE comes to at QUIT.
@@ -43,6 +47,8 @@ const ORDERS: [(Order, &str); 2] = [
     (Order::Descending, "descending"),
 ];
 
+/// A limit that is not the account's own.
+const SERVERS: &str = "default";
 const SWITCH: [(bool, &str); 2] = [(false, "off"), (true, "on")];
 
 impl AccountOptions {
@@ -52,6 +58,9 @@ impl AccountOptions {
             "pop3-delete" => self.pop3_delete = find(&DELETIONS, name, value)?,
             "pop3-order" => self.pop3_order = find(&ORDERS, name, value)?,
             "sent-copy" => self.sent_copy = find(&SWITCH, name, value)?,
+            "max-messages-per-hour" => self.messages_per_hour = limit(name, value)?,
+            "max-recipients-per-day" => self.recipients_per_day = limit(name, value)?,
+            "max-new-recipients-per-day" => self.new_recipients_per_day = limit(name, value)?,
             _ => {
                 let names: Vec<&str> = self.rows().iter().map(|(name, _)| *name).collect();
                 let names = names.join(", ");
@@ -62,11 +71,18 @@ impl AccountOptions {
     }
 
     /// Each option with its value.
-    pub fn rows(&self) -> Vec<(&'static str, &'static str)> {
+    pub fn rows(&self) -> Vec<(&'static str, String)> {
+        let shown = |limit: Option<u32>| limit.map_or(SERVERS.into(), |it| it.to_string());
         vec![
             ("pop3-delete", name(&DELETIONS, self.pop3_delete)),
             ("pop3-order", name(&ORDERS, self.pop3_order)),
             ("sent-copy", name(&SWITCH, self.sent_copy)),
+            ("max-messages-per-hour", shown(self.messages_per_hour)),
+            ("max-recipients-per-day", shown(self.recipients_per_day)),
+            (
+                "max-new-recipients-per-day",
+                shown(self.new_recipients_per_day),
+            ),
         ]
     }
 
@@ -98,9 +114,19 @@ fn find<T: Copy>(values: &[(T, &str)], option: &str, value: &str) -> Result<T, S
     })
 }
 
-fn name<T: PartialEq>(values: &[(T, &'static str)], value: T) -> &'static str {
+fn limit(option: &str, value: &str) -> Result<Option<u32>, String> {
+    match value.parse() {
+        Ok(limit) => Ok(Some(limit)),
+        Err(_) if value == SERVERS => Ok(None),
+        Err(_) => Err(format!(
+            "{option} is a number, 0 for no limit, or {SERVERS}: as the server has it"
+        )),
+    }
+}
+
+fn name<T: PartialEq>(values: &[(T, &str)], value: T) -> String {
     let found = values.iter().find(|(it, _)| *it == value);
-    found.map_or("", |(_, name)| name)
+    found.map_or("", |(_, name)| name).into()
 }
 
 #[cfg(test)]
@@ -115,10 +141,14 @@ mod tests {
             ("pop3-delete", "trash"),
             ("pop3-order", "descending"),
             ("sent-copy", "on"),
+            ("max-messages-per-hour", "0"),
+            ("max-new-recipients-per-day", "7"),
         ] {
             options.set(name, value).unwrap();
         }
         assert_eq!(options.pop3_delete, Deletion::Trash);
+        assert_eq!(options.messages_per_hour, Some(0));
+        assert_eq!(options.recipients_per_day, None);
         assert_eq!(options.pop3_order, Order::Descending);
         assert_eq!(AccountOptions::decode(&options.encode()), options);
         let newer = format!("{}colour blue\nx\n", options.encode());
@@ -134,6 +164,7 @@ mod tests {
             Err("pop3-delete is expunge or keep or trash".into())
         );
         assert!(options.set("colour", "blue").is_err());
+        assert!(options.set("max-messages-per-hour", "-1").is_err());
         assert_eq!(options, AccountOptions::default());
     }
 }

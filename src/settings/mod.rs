@@ -103,6 +103,9 @@ pub const LONGEST_PAUSE: Duration = Duration::from_secs(4 * 3600);
 pub const DELAY_NOTICE: Duration = Duration::from_secs(4 * 3600);
 pub const EXPIRY: Duration = Duration::from_secs(5 * 24 * 3600);
 
+/// Addresses elsewhere that an account may write to for the first time in a day.
+pub const NEW_RECIPIENTS: u32 = 200;
+
 /// What the server holds connections and messages to.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -177,6 +180,8 @@ pub struct Settings {
     pub max_messages_per_hour: u32,
     /// Recipients to which one account may submit in a day; 0 for no limit.
     pub max_recipients_per_day: u32,
+    /// Of these, those elsewhere that it never wrote to before; 0 for no limit.
+    pub max_new_recipients_per_day: u32,
     /// SMTP between commands; RFC 5321, 4.5.3.2.7 asks for 5 min at least.
     pub smtp_timeout: Duration,
     /// How long one chunk of output may wait for a client that does not read.
@@ -221,6 +226,7 @@ impl Default for Settings {
             pop3_login_delay: Duration::ZERO,
             max_messages_per_hour: 0,
             max_recipients_per_day: 0,
+            max_new_recipients_per_day: NEW_RECIPIENTS,
             smtp_timeout: Duration::from_secs(5 * 60),
             write_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(10),

@@ -4,6 +4,7 @@ mod arrival;
 mod forward;
 mod home;
 mod incoming;
+mod limit;
 mod spool;
 
 use super::author::Author;
@@ -27,10 +28,11 @@ use crate::settings::Settings;
 use crate::store::{self, Delivery, NewItem, Snapshot, Staging};
 use arrival::Arrival;
 use async_io::Timer;
+use limit::Allowance;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Replies to a pipelined group are collected to this much, bytes.
 const MAX_OUTPUT: usize = 16 * 1024;
@@ -92,6 +94,10 @@ async fn drive(
         Role::Incoming | Role::Lmtp => None,
     };
     let may_relay = device.as_ref().is_some_and(|(device, _)| device.relay);
+    let device_allowance = device
+        .as_ref()
+        .map(|(it, _)| Allowance::of_device(context, it));
+    let mut allowance = device_allowance.flatten();
     let mut session = Session::new(Config {
         role,
         // Who submits need not be told to those who read.
@@ -168,6 +174,7 @@ async fn drive(
                     account,
                     relays: account.is_some() || may_relay,
                     role,
+                    allowance: allowance.as_ref(),
                     path: session.sender().unwrap_or_default(),
                 };
                 let answer = answer(context, stream, &sender, ask, &mut message).await;
@@ -175,6 +182,7 @@ async fn drive(
                     taken(context, stream, author, notice).await;
                 }
                 if let Answer::Verdict(Verdict::Granted(account)) = &answer {
+                    allowance = Some(Allowance::of_account(context, account));
                     let grants = context.store.look(|snapshot| snapshot.grants(account.id));
                     session.set_grants(grants.unwrap_or_else(|error| {
                         log::warn!("smtp: grants can't be read: {error}");
@@ -200,11 +208,13 @@ async fn drive(
 }
 
 /// On whose behalf the session asks.
-struct Sender {
+struct Sender<'a> {
     account: Option<AccountId>,
     /// Whether it may send to other servers.
     relays: bool,
     role: Role,
+    /// Without limits if there is none.
+    allowance: Option<&'a Allowance>,
     /// The reverse-path as written.
     path: String,
 }
@@ -212,7 +222,7 @@ struct Sender {
 async fn answer(
     context: &Context,
     stream: &Stream,
-    sender: &Sender,
+    sender: &Sender<'_>,
     ask: Ask,
     message: &mut Option<Upload>,
 ) -> Answer {
@@ -223,15 +233,23 @@ async fn answer(
             Answer::Recipient(
                 match is_stranger(context, stream, sender, &found, &address) {
                     true => Err(NoRecipient::Trouble(Trouble::Wait(STRANGER))),
-                    false => found.and_then(|found| within_rate(context, sender, found)),
+                    false => found.and_then(|found| match sender.allowance {
+                        Some(it) => it.recipient(context, now().unix, &address, found),
+                        None => Ok(found),
+                    }),
                 },
             )
         }
-        Ask::Begin { .. } if !may_begin(context, sender) => Answer::Begun(Err(Trouble::Wait(
-            "This account has sent as many messages as it may in an hour; try later",
-        ))),
         Ask::Begin { size } => {
-            Answer::Begun(match begin(context, stream, sender.role, size).await {
+            let allowed = match sender.allowance {
+                Some(it) => it.message(context, now().unix),
+                None => Ok(()),
+            };
+            let begun = match allowed {
+                Ok(()) => begin(context, stream, sender.role, size).await,
+                Err(trouble) => Err(trouble),
+            };
+            Answer::Begun(match begun {
                 Ok(upload) => {
                     *message = Some(upload);
                     stamp()
@@ -260,7 +278,7 @@ const STRANGER: &str = "Greylisted: this server takes it when you try again in a
 fn is_stranger(
     context: &Context,
     stream: &Stream,
-    sender: &Sender,
+    sender: &Sender<'_>,
     found: &Result<Found, NoRecipient>,
     recipient: &Address,
 ) -> bool {
@@ -343,7 +361,7 @@ fn device_at(context: &Context, peer: IpAddr) -> Option<(Device, Trusted)> {
 
 /// Who has logged in, or a device that may, sends to other servers too; a group's members
 /// may be there whoever sends.
-fn find(context: &Context, sender: &Sender, address: &Address) -> Result<Found, NoRecipient> {
+fn find(context: &Context, sender: &Sender<'_>, address: &Address) -> Result<Found, NoRecipient> {
     let resolved = context.store.look(|snapshot| {
         let resolved = recipient::resolve(snapshot, address)?;
         match incoming::is_postmaster(&context.settings.hostname, address) {
@@ -468,28 +486,6 @@ fn sent_copy(snapshot: &Snapshot, account: AccountId) -> store::Result<Option<De
             keywords: Vec::new(),
         },
     }))
-}
-
-/// Whether the account may send one more message in this hour.
-fn may_begin(context: &Context, sender: &Sender) -> bool {
-    let limit = context.settings.max_messages_per_hour;
-    sender
-        .account
-        .is_none_or(|account| context.rates.message(account, Instant::now(), limit))
-}
-
-/// Refuses one recipient more than the account may have in this day.
-fn within_rate(context: &Context, sender: &Sender, found: Found) -> Result<Found, NoRecipient> {
-    let limit = context.settings.max_recipients_per_day;
-    let within = sender
-        .account
-        .is_none_or(|account| context.rates.recipient(account, Instant::now(), limit));
-    match within {
-        true => Ok(found),
-        false => Err(NoRecipient::Trouble(Trouble::Wait(
-            "This account has sent to as many recipients as it may in a day; try later",
-        ))),
-    }
 }
 
 /// Puts the notice of a delivery into the sender's own INBOX: who submits has one here.

@@ -135,6 +135,8 @@ pub struct Found {
 pub enum NoRecipient {
     /// The domain is ours, the name is not.
     Unknown,
+    /// Who sends has written to too many today that it never wrote to before.
+    TooManyNew,
     /// The domain is another server's, and there is no way to it: why, in a sentence.
     NoRoute(&'static str),
     Trouble(Trouble),
@@ -401,7 +403,7 @@ impl Session {
     pub(super) fn say(&mut self, reply: Reply, out: &mut Vec<u8>) -> Next {
         reply.write(out);
         // That there is no room, or not yet, is no guess: the client is to come again.
-        if reply.is_refusal() && !matches!(reply.code, 451 | 452) {
+        if reply.is_refusal() && !matches!(reply.code, 450..=452) {
             self.errors += 1;
         }
         if matches!(reply.code, 500..=504) {

@@ -187,6 +187,12 @@ impl Session {
                 }
             },
             Err(NoRecipient::Unknown) => Reply::new(550, "5.1.1", "There is no such address here"),
+            Err(NoRecipient::TooManyNew) => Reply::new(
+                450,
+                "4.7.1",
+                "This account has written to as many new addresses as it may in a day: send to \
+                 this one tomorrow, or ask who runs this server for more",
+            ),
             Err(NoRecipient::NoRoute(why)) => Reply::new(550, "5.7.1", why),
             Err(NoRecipient::Trouble(trouble)) => trouble.reply(self.config.max_message_size),
         };

@@ -139,7 +139,7 @@ pub(super) fn delete(tx: &mut Tx<'_>, id: AccountId) -> Result<()> {
     tx.change().accounts.remove(id.0)?;
     option::forget(tx, id)?;
     addressing::forget_grants(tx, id)?;
-    remember::forget(tx, id)?;
+    remember::forget(tx, &remember::name_of_account(id))?;
     mailbox::doom_all(tx, id)
 }
 

@@ -3,6 +3,7 @@
 use super::account;
 use super::error::{Error, Result};
 use super::record;
+use super::remember;
 use super::snapshot::Snapshot;
 use super::tx::Tx;
 use crate::address::{Address, Domain};
@@ -70,7 +71,7 @@ pub(super) fn set_catch_all(
 }
 
 pub(super) fn add_device(tx: &mut Tx<'_>, device: &Device) -> Result<()> {
-    if record::get(tx, DEVICE, &device.name)?.is_some() {
+    if has_device(tx, &device.name)? {
         return Err(Error::Exists);
     }
     let networks = device.networks.iter().map(|it| format!("network {it}"));
@@ -78,13 +79,19 @@ pub(super) fn add_device(tx: &mut Tx<'_>, device: &Device) -> Result<()> {
         .chain([
             format!("tls {}", device.tls),
             format!("relay {}", device.relay),
+            format!("limits {}", device.limits),
         ])
         .collect();
     put_lines(tx, DEVICE, &device.name, &lines)
 }
 
 pub(super) fn remove_device(tx: &mut Tx<'_>, name: &str) -> Result<bool> {
+    remember::forget(tx, &remember::name_of_device(name))?;
     record::remove(tx, DEVICE, name)
+}
+
+pub(super) fn has_device(tx: &Tx<'_>, name: &str) -> Result<bool> {
+    Ok(record::get(tx, DEVICE, name)?.is_some())
 }
 
 fn put_lines(
@@ -118,12 +125,13 @@ fn damaged() -> Error {
 
 fn device(name: &str, record: Vec<u8>) -> Result<Device> {
     let mut networks = Vec::new();
-    let (mut tls, mut relay) = (true, false);
+    let (mut tls, mut relay, mut limits) = (true, false, true);
     for line in lines(Some(record), |line| Some(line.to_owned()))? {
         match line.split_once(' ') {
             Some(("network", text)) => networks.push(Network::parse(text).map_err(|_| damaged())?),
             Some(("tls", text)) => tls = text != "false",
             Some(("relay", text)) => relay = text == "true",
+            Some(("limits", text)) => limits = text != "false",
             _ => return Err(damaged()),
         }
     }
@@ -131,6 +139,7 @@ fn device(name: &str, record: Vec<u8>) -> Result<Device> {
     Ok(Device {
         tls,
         relay,
+        limits,
         ..device
     })
 }

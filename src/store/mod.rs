@@ -94,7 +94,7 @@ pub use noted::Note;
 pub use outbox::{Due, MAX_QUEUE, MAX_QUEUE_RECIPIENTS, QueueNews};
 pub use record::{MAX_RECORD, MAX_RECORDS};
 pub use redo::rewritten;
-pub use remember::{MAX_REMEMBERED, name_of_account};
+pub use remember::{MAX_REMEMBERED, name_of_account, name_of_device};
 pub use snapshot::Snapshot;
 pub use staging::{MAX_UPLOADS, Staged, Staging};
 pub use transfer::MAX_VANISHED;

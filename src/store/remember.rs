@@ -3,6 +3,7 @@
 
 use super::Store;
 use super::account;
+use super::addressing;
 use super::error::Result;
 use super::record::{self, MAX_RECORD};
 use super::snapshot::Snapshot;
@@ -10,8 +11,9 @@ use super::tx::Tx;
 use crate::mail::AccountId;
 
 const KIND: &str = "remembered";
-/// Before the number of an account in the name of what goes with it.
+/// Before the number of an account, or the name of a device, in the name of what goes with it.
 const OF_ACCOUNT: &str = "account ";
+const OF_DEVICE: &str = "device ";
 
 /// Longest remembered value, bytes. What may be longer goes under several names.
 pub const MAX_REMEMBERED: usize = MAX_RECORD;
@@ -21,7 +23,8 @@ impl Store {
     /// none, durable when it returns. Meant for once a minute, not for each message: every
     /// call is a transaction. [`Error::Limit`] for a value longer than [`MAX_REMEMBERED`] and
     /// for more names than [`MAX_RECORDS`]; [`Error::Full`] where the disk is. What is under a
-    /// name by [`name_of_account`] goes with its account, and is not put for one that is gone.
+    /// name by [`name_of_account`] or [`name_of_device`] goes with that, and is not put for one
+    /// that is gone.
     ///
     /// [`Error::Limit`]: super::Error::Limit
     /// [`Error::Full`]: super::Error::Full
@@ -55,12 +58,20 @@ pub fn name_of_account(id: AccountId) -> String {
     format!("{OF_ACCOUNT}{}", id.0)
 }
 
-pub(super) fn forget(tx: &mut Tx<'_>, id: AccountId) -> Result<()> {
-    record::remove(tx, KIND, &name_of_account(id)).map(|_| ())
+/// The name of the value that goes with a device.
+pub fn name_of_device(name: &str) -> String {
+    format!("{OF_DEVICE}{name}")
 }
 
-/// Whether it is of an account that was deleted meanwhile.
+pub(super) fn forget(tx: &mut Tx<'_>, name: &str) -> Result<()> {
+    record::remove(tx, KIND, name).map(|_| ())
+}
+
+/// Whether it is of an account or device that was deleted meanwhile.
 fn is_orphan(tx: &Tx<'_>, name: &str) -> Result<bool> {
+    if let Some(device) = name.strip_prefix(OF_DEVICE) {
+        return addressing::has_device(tx, device).map(|has| !has);
+    }
     let id = name.strip_prefix(OF_ACCOUNT).and_then(|id| id.parse().ok());
     match id.map(|id| account::must_exist(tx, AccountId(id))) {
         None | Some(Ok(())) => Ok(false),

@@ -392,6 +392,9 @@ impl Run {
             "login_timeout" => settings.login_timeout = wait()?,
             "max_messages_per_hour" => settings.max_messages_per_hour = number(value)? as u32,
             "max_recipients_per_day" => settings.max_recipients_per_day = number(value)? as u32,
+            "max_new_recipients_per_day" => {
+                settings.max_new_recipients_per_day = number(value)? as u32;
+            }
             "pop3_login_delay" => settings.pop3_login_delay = wait()?,
             "imap_timeout" => settings.imap_timeout = wait()?,
             "pop3_timeout" => settings.pop3_timeout = wait()?,

@@ -181,6 +181,7 @@ async fn tell(context: &Context, what: &Delivered) -> Result<(), String> {
     let server = Sender {
         account: None,
         relays: true,
+        allowance: None,
         role: Role::Incoming,
         path: String::new(),
     };
