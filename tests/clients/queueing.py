@@ -41,7 +41,8 @@ class Serving(Server):
         return [
             harness.binary(), "--log", "info", "serve", "--dir", self.directory,
             "--port-base", str(self.base), "--address", "127.0.0.1",
-            "--hostname", f"mail.{DOMAIN}", "--no-direct", *self.options,
+            "--hostname", f"mail.{DOMAIN}", "--no-direct",
+            "--max-new-recipients-per-day", "0", *self.options,
         ]
 
     def imap(self, user):
