@@ -17,7 +17,7 @@ use crate::net::dns::Resolver;
 use crate::net::exporter::Binding;
 use crate::net::stream::Stream;
 use crate::net::tls::Tls;
-use crate::settings::Settings;
+use crate::settings::{Live, Settings};
 use crate::store::Store;
 use homes::Homes;
 use maildrops::Maildrops;
@@ -30,7 +30,8 @@ use std::sync::Arc;
 pub struct Context {
     pub store: Store,
     pub login: Login,
-    pub settings: Arc<Settings>,
+    /// What the owner chose; a session asks anew at each step.
+    pub live: Arc<Live>,
     pub tls: Tls,
     pub resolver: Resolver,
     /// Which maildrops POP3 sessions have open; `Maildrops::default()` at start.
@@ -52,8 +53,13 @@ impl Context {
         self.rates.save(&self.store).await;
     }
 
+    /// The settings that hold now.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.live.now()
+    }
+
     /// What a login over this connection can be bound to, where the owner wants that.
     pub fn binding(&self, stream: &Stream) -> Option<Binding> {
-        stream.binding().filter(|_| self.settings.bind_logins)
+        stream.binding().filter(|_| self.settings().bind_logins)
     }
 }

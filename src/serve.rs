@@ -16,12 +16,13 @@ use crate::net::tls::Tls;
 use crate::pop3::serve as pop3;
 use crate::queue::runner::Running;
 use crate::queue::{self, transport::Transport};
-use crate::settings::{Service, Settings};
+use crate::settings::document::Chosen;
+use crate::settings::{Listen, Live, Service, Settings};
 use crate::smtp::serve as smtp;
 use crate::store::{Options, Store};
 use async_io::{Async, Timer};
 use async_signal::{Signal, Signals};
-use futures_lite::StreamExt;
+use futures_lite::{StreamExt, future};
 use smol::Task;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, ErrorKind};
@@ -46,7 +47,9 @@ pub struct Server {
     pub context: Arc<Context>,
     dir: PathBuf,
     /// Bound, not accepted on yet: clients wait in the kernel's queue.
-    sockets: Vec<(Service, Async<TcpListener>)>,
+    sockets: Vec<(Listen, Async<TcpListener>)>,
+    /// What is accepted on, or will be.
+    open: Vec<Listen>,
     /// LMTP's own.
     lmtp: Option<Async<UnixListener>>,
     listeners: Arc<Listeners>,
@@ -59,14 +62,19 @@ pub struct Server {
 }
 
 impl Server {
-    /// Everything but accepting. `dir` is made if missing, its parent is not.
-    pub async fn open(dir: &Path, settings: Settings) -> Result<Server, Error> {
+    /// Everything but accepting. `dir` is made if missing, its parent is not. `given` goes
+    /// over what the store has chosen, and that over `defaults`.
+    pub async fn open(dir: &Path, defaults: Settings, given: Chosen) -> Result<Server, Error> {
         // From here on Ctrl-C waits its turn, and what was begun is cleaned up.
         let signals = Signals::new([Signal::Term, Signal::Int, Signal::Hup])?;
         make_directory(dir)?;
         let room = listen::raise_file_limit();
-        let sockets = bind_all(&settings)?;
-        let store = open_store(dir, &settings).await?;
+        let store = open_store(dir).await?;
+        let live = Live::new(defaults, given, &control::chosen(&store)?)?;
+        let settings = live.now();
+        let live = Arc::new(live);
+        let open = settings.listen()?;
+        let sockets = bind_all(&open)?;
         let tls = certificate(dir, &settings)?;
         let listeners = Listeners::new(deadlines(&settings));
         let gates = Gates::new(&settings, room);
@@ -74,8 +82,8 @@ impl Server {
         let context = Arc::new(Context {
             login: Login::new(store.clone())?,
             store: store.clone(),
-            homes: Homes::new(&settings.listen),
-            settings: Arc::new(settings),
+            homes: Homes::new(&open),
+            live: live.clone(),
             tls: tls.clone(),
             resolver,
             maildrops: Maildrops::default(),
@@ -84,10 +92,13 @@ impl Server {
             dir: std::path::absolute(dir)?,
         });
         let transport = transport(&context);
-        let queue = queue::start(store.clone(), transport.clone(), &context.settings);
+        let queue = queue::start(store.clone(), transport.clone(), &settings);
         let mut others = vec![smol::spawn(keep_certificate(tls))];
         match control::bind(dir) {
-            Ok(socket) => others.push(smol::spawn(control::serve(socket, store, transport))),
+            Ok(socket) => {
+                let serving = control::serve(socket, store, transport, live);
+                others.push(smol::spawn(serving));
+            }
             // Mail goes on without it.
             Err(error) => log::warn!("no control socket: {error}"),
         }
@@ -97,6 +108,7 @@ impl Server {
             context,
             dir: dir.to_path_buf(),
             sockets,
+            open,
             lmtp: bind_lmtp(dir)
                 .inspect_err(|error| log::warn!("no LMTP socket: {error}"))
                 .ok(),
@@ -112,10 +124,10 @@ impl Server {
     pub fn accept(&mut self, services: &[Service]) {
         let chosen = self
             .sockets
-            .extract_if(.., |(service, _)| services.contains(service));
-        for (service, socket) in chosen {
-            self.listeners
-                .serve(socket, handler(service, &self.context, &self.gates));
+            .extract_if(.., |(listen, _)| services.contains(&listen.service));
+        for (listen, socket) in chosen {
+            let handler = handler(listen.service, &self.context, &self.gates);
+            self.listeners.serve(socket, listen.address, handler);
         }
         if services.contains(&Service::Lmtp)
             && let Some(socket) = self.lmtp.take()
@@ -127,24 +139,62 @@ impl Server {
 
     /// Runs until SIGTERM or SIGINT; SIGHUP reads the certificate anew.
     pub async fn run(&mut self) -> Result<(), Error> {
-        while let Some(signal) = self.signals.next().await {
-            match signal? {
-                Signal::Hup => reload(&self.context.tls),
-                signal => {
+        loop {
+            let changed = self.context.live.changed();
+            // Whatever changed before that.
+            self.follow_settings().await;
+            let signal = self.signals.next();
+            let woken = future::or(async { Some(signal.await) }, async {
+                changed.await;
+                None
+            });
+            match woken.await {
+                None => {}
+                Some(Some(Ok(Signal::Hup))) => reload(&self.context.tls),
+                Some(Some(Err(error))) => return Err(error.into()),
+                Some(Some(Ok(signal))) => {
                     log::info!("{signal:?}: shutting down");
-                    break;
+                    return Ok(());
                 }
+                Some(None) => return Ok(()),
             }
         }
-        Ok(())
+    }
+
+    /// Limits and ports as the settings have them now; sessions go on.
+    async fn follow_settings(&mut self) {
+        let settings = self.context.settings();
+        self.listeners.set_deadlines(deadlines(&settings));
+        self.gates.set(&settings);
+        let Ok(wanted) = settings.listen() else {
+            return;
+        };
+        for gone in self.open.extract_if(.., |it| !wanted.contains(it)) {
+            self.listeners.close(gone.address).await;
+            log::info!("{} on {} is closed", gone.service, gone.address);
+        }
+        for listen in wanted {
+            if self.open.contains(&listen) {
+                continue;
+            }
+            match bind_all(&[listen]) {
+                Ok(sockets) => self.sockets.extend(sockets),
+                Err(error) => {
+                    log::error!("{error}");
+                    continue;
+                }
+            }
+            self.open.push(listen);
+            self.accept(&[listen.service]);
+            log::info!("{} on {}", listen.service, listen.address);
+        }
     }
 
     /// Ends the sessions, then the store: what has been acknowledged is on disk.
     pub async fn stop(self) {
-        self.listeners
-            .drain(self.context.settings.drain_timeout)
-            .await;
-        self.queue.stop(self.context.settings.drain_timeout).await;
+        let grace = self.context.settings().drain_timeout;
+        self.listeners.drain(grace).await;
+        self.queue.stop(grace).await;
         for task in self.others {
             task.cancel().await;
         }
@@ -172,11 +222,11 @@ fn bind_lmtp(dir: &Path) -> io::Result<Async<UnixListener>> {
 }
 
 /// Serves `dir` until told to stop.
-pub fn serve(dir: &Path, settings: Settings) -> Result<(), Error> {
+pub fn serve(dir: &Path, defaults: Settings, given: Chosen) -> Result<(), Error> {
     smol::block_on(async {
-        let mut server = Server::open(dir, settings).await?;
+        let mut server = Server::open(dir, defaults, given).await?;
         server.accept(&Service::ALL);
-        for listen in &server.context.settings.listen {
+        for listen in &server.open {
             log::info!("{} on {}", listen.service, listen.address);
         }
         // Fails only where there is no systemd to tell.
@@ -199,9 +249,9 @@ fn make_directory(dir: &Path) -> Result<(), Error> {
 }
 
 /// Before anything else: a port that is taken is the most likely reason not to start.
-fn bind_all(settings: &Settings) -> Result<Vec<(Service, Async<TcpListener>)>, Error> {
-    let bind = |it: &crate::settings::Listen| match listen::bind(it.address) {
-        Ok(socket) => Ok((it.service, socket)),
+fn bind_all(all: &[Listen]) -> Result<Vec<(Listen, Async<TcpListener>)>, Error> {
+    let bind = |it: &Listen| match listen::bind(it.address) {
+        Ok(socket) => Ok((*it, socket)),
         Err(error) => {
             let advice = match error.kind() {
                 ErrorKind::AddrInUse => "; another --port-base moves all ports",
@@ -216,17 +266,17 @@ fn bind_all(settings: &Settings) -> Result<Vec<(Service, Async<TcpListener>)>, E
             ))
         }
     };
-    let sockets: Result<Vec<_>, String> = settings.listen.iter().map(bind).collect();
+    let sockets: Result<Vec<_>, String> = all.iter().map(bind).collect();
     Ok(sockets?)
 }
 
-/// What the server itself adds to a message of the largest size: trace and missing header
-/// fields, CR at bare line ends.
-const MAX_ADDED: u64 = 1 << 20;
+/// Largest message in the store, bytes: what message.max-size may be at most, and what the
+/// server itself adds to it (trace and missing header fields, CR at bare line ends).
+const MAX_STORED: u64 = (1 << 30) + (1 << 20);
 
-async fn open_store(dir: &Path, settings: &Settings) -> Result<Store, Error> {
+async fn open_store(dir: &Path) -> Result<Store, Error> {
     let options = Options {
-        max_message: settings.max_message_size + MAX_ADDED,
+        max_message: MAX_STORED,
         ..Options::default()
     };
     let path = dir.to_path_buf();
@@ -236,7 +286,7 @@ async fn open_store(dir: &Path, settings: &Settings) -> Result<Store, Error> {
 
 fn transport(context: &Context) -> Arc<Transport> {
     let (store, resolver) = (context.store.clone(), context.resolver.clone());
-    Arc::new(Transport::new(store, resolver, &context.settings))
+    Arc::new(Transport::new(store, resolver, &context.settings()))
 }
 
 fn resolver(settings: &Settings) -> Resolver {
@@ -277,26 +327,36 @@ fn reload(tls: &Tls) {
 
 /// What counts the connections: a crowd of servers keeps no user out, nor the other way round.
 struct Gates {
+    /// How many connections the system allows.
+    room: usize,
     users: Arc<Gate>,
     servers: Arc<Gate>,
 }
 
 impl Gates {
-    /// `room` is how many connections the system allows.
     fn new(settings: &Settings, room: usize) -> Gates {
-        let incoming = settings.max_incoming.min(room / 4);
-        Gates {
-            users: Gate::new(Limits {
-                total: settings.max_connections.min(room - incoming),
-                unauthenticated: settings.max_unauthenticated,
-                per_source: settings.max_unauthenticated_per_source,
-            }),
-            servers: Gate::new(Limits {
-                total: incoming,
-                unauthenticated: incoming,
-                per_source: settings.max_incoming_per_source,
-            }),
-        }
+        let gates = Gates {
+            room,
+            users: Gate::new(Limits::default()),
+            servers: Gate::new(Limits::default()),
+        };
+        gates.set(settings);
+        gates
+    }
+
+    /// For connections that come from now on.
+    fn set(&self, settings: &Settings) {
+        let incoming = settings.max_incoming.min(self.room / 4);
+        self.users.set_limits(Limits {
+            total: settings.max_connections.min(self.room - incoming),
+            unauthenticated: settings.max_unauthenticated,
+            per_source: settings.max_unauthenticated_per_source,
+        });
+        self.servers.set_limits(Limits {
+            total: incoming,
+            unauthenticated: incoming,
+            per_source: settings.max_incoming_per_source,
+        });
     }
 }
 

@@ -64,6 +64,7 @@ const RULES: &[(&str, &[&str])] = &[
         &[
             "store",
             "net::dns",
+            "net::listen",
             "net::stream",
             "mail",
             "address",

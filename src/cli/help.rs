@@ -1,6 +1,7 @@
 //! `pillarbox help`: the manual, which is in the binary.
 
 use super::Error;
+use crate::settings::{SETTINGS, Settings};
 
 /// Name, what it is about, and text.
 type Topic = (&'static str, &'static str, &'static str);
@@ -28,6 +29,7 @@ pub const TOPICS: &[Topic] = topics! {
     "sending": "routes to other servers, directly or by a provider";
     "storage": "where the mail is, backups, a full disk";
     "security": "what protects the mail, and what is up to you";
+    "settings": "every setting, and how to change one";
     "limits": "every limit, and what is not there yet";
 };
 
@@ -52,7 +54,32 @@ pub fn show(topic: Option<&str>) -> Result<(), Error> {
         return Err(format!("the manual has no topic {name}; it has {names}").into());
     };
     say!("{}", text.trim_end());
+    if name == "settings" {
+        say!("\n{}", all_settings().trim_end());
+    }
     Ok(())
+}
+
+/// A block for each: name, default and range, then the meaning.
+fn all_settings() -> String {
+    let mut text = String::new();
+    let defaults = Settings::default();
+    for setting in SETTINGS {
+        let mark = if setting.at_start { " *" } else { "" };
+        let (name, range) = (setting.name, setting.range());
+        let default = match (name, setting.show(&defaults)) {
+            ("server.hostname", _) => "the machine's name".into(),
+            (_, value) if value.is_empty() => "none".into(),
+            (_, value) => value,
+        };
+        let source = match setting.source {
+            "" => String::new(),
+            source => format!(" [{source}]"),
+        };
+        text += &format!("    {name}{mark}\n        {}.{source}\n", setting.meaning);
+        text += &format!("        {range}; default {default}\n");
+    }
+    text
 }
 
 fn overview() -> String {
@@ -94,6 +121,37 @@ mod tests {
                 manual.contains(&format!("pillarbox alias {name}")),
                 "{name}"
             );
+        }
+    }
+
+    #[test]
+    fn every_setting_that_the_manual_names_exists() {
+        let manual: String = TOPICS.iter().map(|topic| topic.2).collect();
+        let tables: Vec<&str> = SETTINGS
+            .iter()
+            .map(|it| it.name.split('.').next().unwrap())
+            .collect();
+        for command in [
+            "settings set ",
+            "settings reset ",
+            "settings get ",
+            "--set ",
+        ] {
+            for named in manual.split(command).skip(1) {
+                let name: String = named
+                    .chars()
+                    .take_while(|c| c.is_ascii_alphanumeric() || ".-".contains(*c))
+                    .collect();
+                if tables
+                    .iter()
+                    .any(|table| name.starts_with(&format!("{table}.")))
+                {
+                    assert!(SETTINGS.iter().any(|it| it.name == name), "{name}");
+                }
+            }
+        }
+        for line in all_settings().lines() {
+            assert!(line.chars().count() <= 110, "{line}");
         }
     }
 

@@ -25,6 +25,7 @@ pub mod process;
 pub mod queue;
 pub mod route;
 pub mod serve;
+pub mod settings;
 
 use crate::address::Address;
 use crate::control::{self, Request};
@@ -74,6 +75,7 @@ pub enum Command {
     Route(route::RouteCommand),
     Collector(collector::CollectorCommand),
     Home(home::HomeCommand),
+    Settings(settings::SettingsCommand),
 }
 
 fn say(text: fmt::Arguments<'_>) {
@@ -130,6 +132,7 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
         Some(Command::Route(route)) => route.run(),
         Some(Command::Collector(collector)) => collector.run(),
         Some(Command::Home(home)) => home.run(),
+        Some(Command::Settings(settings)) => settings.run(),
         None => help::show(None),
     }
 }

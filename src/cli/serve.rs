@@ -2,13 +2,10 @@
 
 use super::{DEFAULT_DIR, Error};
 use crate::serve;
-use crate::settings::{
-    DELAY_NOTICE, EXPIRY, FIRST_PAUSE, LONGEST_PAUSE, Listen, NEW_RECIPIENTS, Settings,
-};
+use crate::settings::document::Chosen;
+use crate::settings::{Settings, find};
 use argh::FromArgs;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
-use std::time::Duration;
 
 /// Serve the mail of a data directory until told to stop (SIGTERM or Ctrl-C).
 #[derive(FromArgs)]
@@ -22,36 +19,27 @@ pub struct Serve {
     #[argh(option)]
     hostname: Option<String>,
     /// address to listen on (default [::], every address of IPv6 and IPv4)
-    #[argh(
-        option,
-        default = "IpAddr::V6(Ipv6Addr::UNSPECIFIED)",
-        from_str_fn(address)
-    )]
-    address: IpAddr,
+    #[argh(option)]
+    address: Option<String>,
     /// number added to every port: with 20000, IMAP is on 20143 (default 0)
-    #[argh(option, default = "0")]
-    port_base: u16,
+    #[argh(option)]
+    port_base: Option<String>,
     /// never send mail to other servers directly, only by a relay
     #[argh(switch)]
     no_direct: bool,
     /// pause before mail to another server is tried again; then each is twice as long
     /// (default 5min)
-    #[argh(option, arg_name = "time", default = "FIRST_PAUSE", from_str_fn(time))]
-    retry_after: Duration,
+    #[argh(option, arg_name = "time")]
+    retry_after: Option<String>,
     /// longest such pause (default 4h)
-    #[argh(
-        option,
-        arg_name = "time",
-        default = "LONGEST_PAUSE",
-        from_str_fn(time)
-    )]
-    retry_every: Duration,
+    #[argh(option, arg_name = "time")]
+    retry_every: Option<String>,
     /// when the sender is told that mail takes longer (default 4h)
-    #[argh(option, arg_name = "time", default = "DELAY_NOTICE", from_str_fn(time))]
-    tell_delay_after: Duration,
+    #[argh(option, arg_name = "time")]
+    tell_delay_after: Option<String>,
     /// when mail that could not be delivered goes back (default 5d)
-    #[argh(option, arg_name = "time", default = "EXPIRY", from_str_fn(time))]
-    give_up_after: Duration,
+    #[argh(option, arg_name = "time")]
+    give_up_after: Option<String>,
     /// your own TLS certificate with its chain, PEM
     #[argh(option)]
     tls_certificate: Option<PathBuf>,
@@ -63,18 +51,18 @@ pub struct Serve {
     #[argh(switch)]
     bind_logins: bool,
     /// seconds from one POP3 login of an account to the next (default 0: no limit)
-    #[argh(option, default = "0")]
-    pop3_login_delay: u32,
+    #[argh(option)]
+    pop3_login_delay: Option<u32>,
     /// messages that one account may submit in an hour (default 0: no limit)
-    #[argh(option, default = "0")]
-    max_messages_per_hour: u32,
+    #[argh(option)]
+    max_messages_per_hour: Option<u32>,
     /// recipients to which one account may submit in a day (default 0: no limit)
-    #[argh(option, default = "0")]
-    max_recipients_per_day: u32,
+    #[argh(option)]
+    max_recipients_per_day: Option<u32>,
     /// of these, addresses on other servers that it never wrote to before (default 200; 0: no
     /// limit)
-    #[argh(option, default = "NEW_RECIPIENTS")]
-    max_new_recipients_per_day: u32,
+    #[argh(option)]
+    max_new_recipients_per_day: Option<u32>,
     /// certificate authorities to trust when sending mail, beside the system's, PEM
     #[argh(option)]
     tls_authorities: Option<PathBuf>,
@@ -85,105 +73,72 @@ pub struct Serve {
     #[argh(switch)]
     dmarc_junk: bool,
     /// seconds that each refusal on port 25 is delayed, 0 to 30 (default 5)
-    #[argh(option, default = "5", from_str_fn(tarpit))]
-    tarpit: u64,
+    #[argh(option)]
+    tarpit: Option<u32>,
     /// name server to ask, ADDRESS or ADDRESS:PORT, up to three times (default: those of
     /// /etc/resolv.conf)
-    #[argh(option, from_str_fn(name_server))]
-    name_server: Vec<SocketAddr>,
+    #[argh(option)]
+    name_server: Vec<String>,
+    /// any setting, over what `pillarbox settings` has: NAME=VALUE; may come again
+    #[argh(option, arg_name = "name=value")]
+    set: Vec<String>,
 }
 
 impl Serve {
     pub fn run(self) -> Result<(), Error> {
-        let settings = Settings {
-            hostname: self.hostname.unwrap_or_else(machine_name),
-            listen: listen(self.address, self.port_base)?,
-            direct: !self.no_direct,
-            retry_after: self.retry_after,
-            retry_every: self.retry_every,
-            tell_delay_after: self.tell_delay_after,
-            give_up_after: self.give_up_after,
-            tls_certificate: self.tls_certificate,
-            tls_key: self.tls_key,
-            bind_logins: self.bind_logins,
-            max_messages_per_hour: self.max_messages_per_hour,
-            max_recipients_per_day: self.max_recipients_per_day,
-            max_new_recipients_per_day: self.max_new_recipients_per_day,
-            pop3_login_delay: Duration::from_secs(u64::from(self.pop3_login_delay)),
-            tls_authorities: self.tls_authorities,
-            greylist: self.greylist,
-            refuse_by_dmarc: !self.dmarc_junk,
-            tarpit: Duration::from_secs(self.tarpit),
-            name_servers: self.name_server,
-            ..Settings::default()
+        let given = self.given()?;
+        serve::serve(&self.dir, Settings::of_this_machine(), given)
+    }
+
+    /// What the options say, as settings.
+    fn given(&self) -> Result<Chosen, Error> {
+        let path = |path: &Option<PathBuf>| match path {
+            Some(path) => std::path::absolute(path).map(|it| Some(it.display().to_string())),
+            None => Ok(None),
         };
-        serve::serve(&self.dir, settings)
-    }
-}
-
-/// Every service at `address`, its port raised by `base`.
-pub fn listen(address: IpAddr, base: u16) -> Result<Vec<Listen>, Error> {
-    Listen::all(address, base)
-        .ok_or_else(|| format!("--port-base {base} is too high: ports end at 65535").into())
-}
-
-/// Accepts `[::]` too, as it is written with a port.
-fn address(text: &str) -> Result<IpAddr, String> {
-    text.trim_matches(['[', ']'])
-        .parse()
-        .map_err(|_| format!("{text} is not an IP address"))
-}
-
-fn tarpit(text: &str) -> Result<u64, String> {
-    let seconds = text.parse().ok().filter(|it| *it <= 30);
-    seconds.ok_or_else(|| format!("{text} is not a number from 0 to 30"))
-}
-
-pub(super) fn name_server(text: &str) -> Result<SocketAddr, String> {
-    const DNS: u16 = 53;
-    match text.parse() {
-        Ok(address) => Ok(address),
-        Err(_) => Ok(SocketAddr::new(address(text)?, DNS)),
-    }
-}
-
-/// A number with s, min, h or d.
-fn time(text: &str) -> Result<Duration, String> {
-    let split = text.find(|c: char| !c.is_ascii_digit());
-    let (number, unit) = text.split_at(split.unwrap_or(text.len()));
-    let seconds = match unit {
-        "s" => Some(1),
-        "min" => Some(60),
-        "h" => Some(3600),
-        "d" => Some(24 * 3600),
-        _ => None,
-    };
-    let number: Option<u32> = number.parse().ok().filter(|it| *it > 0);
-    match (number, seconds) {
-        (Some(number), Some(seconds)) => Ok(Duration::from_secs(u64::from(number) * seconds)),
-        _ => Err(format!("{text} is no time: 90s, 5min, 4h or 5d")),
-    }
-}
-
-pub(super) fn machine_name() -> String {
-    let system = rustix::system::uname();
-    match system.nodename().to_str() {
-        Ok(name) if !name.is_empty() && name != "(none)" => name.to_lowercase(),
-        _ => "localhost".to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_have_a_unit() {
-        for (text, seconds) in [("90s", 90), ("5min", 300), ("4h", 14_400), ("5d", 432_000)] {
-            assert_eq!(time(text), Ok(Duration::from_secs(seconds)));
+        let seconds = |number: Option<u32>| number.map(|it| format!("{it}s"));
+        let number = |number: Option<u32>| number.map(|it| it.to_string());
+        let switch = |given: bool, value: &str| given.then(|| value.to_string());
+        let servers = (!self.name_server.is_empty()).then(|| self.name_server.join(" "));
+        let options = [
+            ("server.hostname", self.hostname.clone()),
+            ("server.addresses", self.address.clone()),
+            ("server.port-base", self.port_base.clone()),
+            ("queue.direct", switch(self.no_direct, "off")),
+            ("queue.retry-after", self.retry_after.clone()),
+            ("queue.retry-every", self.retry_every.clone()),
+            ("queue.tell-delay-after", self.tell_delay_after.clone()),
+            ("queue.give-up-after", self.give_up_after.clone()),
+            ("tls.certificate", path(&self.tls_certificate)?),
+            ("tls.key", path(&self.tls_key)?),
+            ("login.bind", switch(self.bind_logins, "on")),
+            ("pop3.login-delay", seconds(self.pop3_login_delay)),
+            (
+                "submission.max-messages-per-hour",
+                number(self.max_messages_per_hour),
+            ),
+            (
+                "submission.max-recipients-per-day",
+                number(self.max_recipients_per_day),
+            ),
+            (
+                "submission.max-new-recipients-per-day",
+                number(self.max_new_recipients_per_day),
+            ),
+            ("tls.authorities", path(&self.tls_authorities)?),
+            ("smtp.greylist", switch(self.greylist, "on")),
+            ("smtp.refuse-by-dmarc", switch(self.dmarc_junk, "off")),
+            ("smtp.tarpit", seconds(self.tarpit)),
+            ("dns.servers", servers),
+        ];
+        let mut given = Chosen::new();
+        for (name, value) in options {
+            given.extend(value.map(|value| (name.to_string(), value)));
         }
-        for text in ["", "5", "min", "0s", "-1s", "1m", "4294967296s", "1 h"] {
-            assert!(time(text).is_err(), "{text}");
+        for pair in &self.set {
+            let (name, value) = pair.split_once('=').ok_or("--set takes NAME=VALUE")?;
+            given.insert(find(name)?.name.to_string(), value.to_string());
         }
+        Ok(given)
     }
 }

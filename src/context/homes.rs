@@ -275,6 +275,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use crate::net::dns::ResolverConfig;
+    use crate::settings::Settings;
 
     #[test]
     fn places_are_counted_and_given_back() {
@@ -296,8 +297,11 @@ mod tests {
 
     #[test]
     fn this_server_is_not_its_own_home() {
-        let listen = Listen::all("::".parse().unwrap(), 20_000).unwrap();
-        let homes = Homes::new(&listen);
+        let settings = Settings {
+            port_base: 20_000,
+            ..Settings::default()
+        };
+        let homes = Homes::new(&settings.listen().unwrap());
         let resolver = Resolver::new(ResolverConfig::servers([]));
         let mut home = HomeServer::new("localhost", Tls::Implicit).unwrap();
         home.imap = 20_993;

@@ -10,6 +10,7 @@ mod perform;
 mod queue;
 mod request;
 mod routing;
+mod settings;
 
 pub use addressing::Addressing;
 pub use collecting::Collecting;
@@ -19,9 +20,11 @@ pub use perform::perform;
 pub use queue::{Queue, What, Which};
 pub use request::{Reply, Request};
 pub use routing::Routing;
+pub use settings::{Choosing, chosen};
 
 use crate::net::stream::{Deadlines, Stream};
 use crate::queue::transport::Transport;
+use crate::settings::Live;
 use crate::store::{Options, Store};
 use crate::wire::{Input, Line};
 use async_io::Async;
@@ -34,8 +37,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Longest request, bytes: an address, a password, each byte escaped.
-const MAX_LINE: usize = 8 << 10;
+/// Longest request, bytes: all settings, each byte escaped.
+const MAX_LINE: usize = 64 << 10;
 /// Connections served at once; more wait.
 const MAX_CONNECTIONS: usize = 8;
 /// How long a client of the socket may stay silent, or not read.
@@ -62,15 +65,25 @@ pub fn bind(dir: &Path) -> io::Result<Async<UnixListener>> {
 }
 
 /// Serves the socket until dropped.
-pub async fn serve(listener: Async<UnixListener>, store: Store, transport: Arc<Transport>) {
+pub async fn serve(
+    listener: Async<UnixListener>,
+    store: Store,
+    transport: Arc<Transport>,
+    live: Arc<Live>,
+) {
     let places = Arc::new(async_lock::Semaphore::new(MAX_CONNECTIONS));
     loop {
         let place = places.acquire_arc().await;
         match listener.accept().await {
             Ok((socket, _)) => {
-                let (store, transport) = (store.clone(), transport.clone());
+                let world = World {
+                    store: store.clone(),
+                    transport: transport.clone(),
+                    live: live.clone(),
+                    who: peer(&socket),
+                };
                 smol::spawn(async move {
-                    converse(socket, &store, &transport).await;
+                    converse(socket, &world).await;
                     drop(place);
                 })
                 .detach();
@@ -83,7 +96,32 @@ pub async fn serve(listener: Async<UnixListener>, store: Store, transport: Arc<T
     }
 }
 
-async fn converse(socket: Async<UnixStream>, store: &Store, transport: &Transport) {
+/// What a request may concern.
+struct World {
+    store: Store,
+    transport: Arc<Transport>,
+    live: Arc<Live>,
+    /// Who asks.
+    who: String,
+}
+
+/// The user at the other end.
+fn peer(socket: &Async<UnixStream>) -> String {
+    match rustix::net::sockopt::socket_peercred(socket.get_ref()) {
+        Ok(credentials) => user(credentials.uid.as_raw()),
+        Err(_) => "unknown".into(),
+    }
+}
+
+/// How a user is named in records.
+fn user(id: u32) -> String {
+    match id {
+        0 => "root".into(),
+        id => format!("user {id}"),
+    }
+}
+
+async fn converse(socket: Async<UnixStream>, world: &World) {
     let deadlines = Deadlines {
         handshake: SERVER_TIMEOUT,
         write: SERVER_TIMEOUT,
@@ -96,7 +134,7 @@ async fn converse(socket: Async<UnixStream>, store: &Store, transport: &Transpor
                 let line = input.bytes().get(..length).unwrap_or_default();
                 let request = Request::read(line);
                 input.consume(end);
-                answer(store, transport, request).await
+                answer(world, request).await
             }
             Line::Partial => match stream.receive(&mut input, SERVER_TIMEOUT).await {
                 Ok(1..) => continue,
@@ -114,12 +152,17 @@ async fn converse(socket: Async<UnixStream>, store: &Store, transport: &Transpor
     }
 }
 
-async fn answer(store: &Store, transport: &Transport, request: Result<Request, String>) -> Reply {
+async fn answer(world: &World, request: Result<Request, String>) -> Reply {
     let request = request?;
     let name = request.describe();
     let reply = match request {
-        Request::Routing(request) => routing::perform(store, Some(transport), request).await,
-        request => perform(store, request).await,
+        Request::Routing(request) => {
+            routing::perform(&world.store, Some(&world.transport), request).await
+        }
+        Request::Choosing(request) => {
+            settings::perform(&world.store, Some(&world.live), &world.who, request).await
+        }
+        request => perform(&world.store, request).await,
     };
     match &reply {
         Ok(_) => log::info!("control: {name}"),

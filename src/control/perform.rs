@@ -1,6 +1,6 @@
 //! Does what a [`Request`] asks, on the store.
 
-use super::{Reply, Request, addressing, collecting, homes, keys, queue, routing};
+use super::{Reply, Request, addressing, collecting, homes, keys, queue, routing, settings};
 use crate::address::Address;
 use crate::mail::Account;
 use crate::mail::option::AccountOptions;
@@ -50,9 +50,15 @@ pub async fn perform(store: &Store, request: Request) -> Reply {
         Request::Collecting(request) => collecting::perform(store, request).await,
         Request::Keys(request) => keys::perform(store, request).await,
         Request::Homes(request) => homes::perform(store, request).await,
+        Request::Choosing(request) => settings::perform(store, None, &own_user(), request).await,
         Request::RemoveAlias { alias } => remove_alias(store, alias).await,
         Request::ListAliases => list_aliases(store).await,
     }
+}
+
+/// Who runs this, as a peer of the socket is named.
+fn own_user() -> String {
+    super::user(rustix::process::geteuid().as_raw())
 }
 
 async fn add_account(store: &Store, address: Address, password: Secret<String>) -> Reply {

@@ -1,7 +1,7 @@
 //! What is said over the control socket: one line a request, words between spaces, every
 //! byte of a word that is no printable ASCII escaped as `%XX`. Pure but for the reader.
 
-use super::{Addressing, Collecting, Homes, Keys, Queue, Routing};
+use super::{Addressing, Choosing, Collecting, Homes, Keys, Queue, Routing};
 use crate::address::Address;
 use crate::secret::Secret;
 use std::io::{self, BufRead, Read};
@@ -43,6 +43,7 @@ pub enum Request {
     Collecting(Collecting),
     Keys(Keys),
     Homes(Homes),
+    Choosing(Choosing),
     AddAlias {
         alias: Address,
         account: Address,
@@ -77,6 +78,7 @@ impl Request {
             Request::Collecting(request) => request.describe(),
             Request::Keys(request) => request.words().join(" "),
             Request::Homes(request) => request.describe(),
+            Request::Choosing(request) => request.describe(),
             Request::AddAlias { alias, account } => format!("alias add {alias} {account}"),
             Request::RemoveAlias { alias } => format!("alias remove {alias}"),
             Request::ListAliases => "alias list".to_string(),
@@ -136,6 +138,10 @@ impl Request {
                 let words = request.words();
                 put(&words.iter().map(String::as_str).collect::<Vec<_>>());
             }
+            Request::Choosing(request) => {
+                let words = request.words();
+                put(&words.iter().map(String::as_str).collect::<Vec<_>>());
+            }
             Request::AddAlias { alias, account } => {
                 put(&["alias-add", &alias.to_string(), &account.to_string()]);
             }
@@ -188,6 +194,7 @@ impl Request {
                 .or_else(|| Some(Queue::read(words)?.map(Request::Queue)))
                 .or_else(|| Some(Collecting::read(words)?.map(Request::Collecting)))
                 .or_else(|| Some(Homes::read(words)?.map(Request::Homes)))
+                .or_else(|| Some(Choosing::read(words)?.map(Request::Choosing)))
             {
                 Some(request) => request?,
                 None => return Err("the server does not know this request".to_string()),

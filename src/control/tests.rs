@@ -3,6 +3,7 @@ use crate::address::Address;
 use crate::net::dns::{Resolver, ResolverConfig};
 use crate::secret::Secret;
 use crate::settings::Settings;
+use crate::settings::document::Chosen;
 
 fn add(address: &str, password: &str) -> Request {
     Request::AddAccount {
@@ -102,7 +103,14 @@ fn a_running_server_is_asked() {
     assert_eq!(mode & 0o777, 0o600);
     let resolver = Resolver::new(ResolverConfig::servers([]));
     let transport = Transport::new(store.clone(), resolver, &Settings::default());
-    let serving = smol::spawn(serve(listener, store.clone(), Arc::new(transport)));
+    let live = Live::new(Settings::default(), Chosen::new(), &Chosen::new()).unwrap();
+    let live = Arc::new(live);
+    let serving = smol::spawn(serve(
+        listener,
+        store.clone(),
+        Arc::new(transport),
+        live.clone(),
+    ));
     script(dir.path());
     // Garbage and a line without end are answered, and the next client is served.
     for (bytes, reply) in [

@@ -35,8 +35,8 @@ pub enum Refusal {
     PerSource,
 }
 
-#[derive(Default)]
 struct Counts {
+    limits: Limits,
     total: usize,
     unauthenticated: usize,
     /// Of the unauthenticated; a source with none has no entry.
@@ -45,30 +45,39 @@ struct Counts {
 
 /// Counts the connections of the listeners that share it.
 pub struct Gate {
-    limits: Limits,
     counts: Mutex<Counts>,
 }
 
 impl Gate {
     pub fn new(limits: Limits) -> Arc<Gate> {
         Arc::new(Gate {
-            limits,
-            counts: Mutex::default(),
+            counts: Mutex::new(Counts {
+                limits,
+                total: 0,
+                unauthenticated: 0,
+                sources: HashMap::new(),
+            }),
         })
+    }
+
+    /// For connections that come from now on.
+    pub fn set_limits(&self, limits: Limits) {
+        self.counts().limits = limits;
     }
 
     /// Counts a new connection, or says which limit it would break.
     pub fn admit(self: &Arc<Gate>, peer: IpAddr) -> Result<Pass, Refusal> {
         let source = Source::new(peer);
         let mut counts = self.counts();
-        if counts.total >= self.limits.total {
+        let limits = counts.limits;
+        if counts.total >= limits.total {
             return Err(Refusal::Total);
         }
-        if counts.unauthenticated >= self.limits.unauthenticated {
+        if counts.unauthenticated >= limits.unauthenticated {
             return Err(Refusal::Unauthenticated);
         }
         let here = counts.sources.entry(source).or_default();
-        if *here >= self.limits.per_source {
+        if *here >= limits.per_source {
             return Err(Refusal::PerSource);
         }
         *here += 1;

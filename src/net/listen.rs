@@ -60,8 +60,9 @@ struct Connection {
 
 /// All listeners and their connections.
 pub struct Listeners {
-    deadlines: Deadlines,
-    accepting: Mutex<Vec<Task<()>>>,
+    deadlines: Mutex<Deadlines>,
+    /// By address; none for a Unix socket.
+    accepting: Mutex<Vec<(Option<SocketAddr>, Task<()>)>>,
     connections: Mutex<HashMap<u64, Connection>>,
     next_id: AtomicU64,
     last_log: Mutex<Option<Instant>>,
@@ -70,7 +71,7 @@ pub struct Listeners {
 impl Listeners {
     pub fn new(deadlines: Deadlines) -> Arc<Listeners> {
         Arc::new(Listeners {
-            deadlines,
+            deadlines: Mutex::new(deadlines),
             accepting: Mutex::default(),
             connections: Mutex::default(),
             next_id: AtomicU64::new(1),
@@ -78,11 +79,22 @@ impl Listeners {
         })
     }
 
-    /// Accepts from now on, until [`Listeners::drain`].
-    pub fn serve(self: &Arc<Self>, listener: Async<TcpListener>, handler: Handler) {
+    /// For connections that come from now on.
+    pub fn set_deadlines(&self, deadlines: Deadlines) {
+        *lock(&self.deadlines) = deadlines;
+    }
+
+    /// Accepts from now on, until [`Listeners::close`] with that address, or
+    /// [`Listeners::drain`].
+    pub fn serve(
+        self: &Arc<Self>,
+        listener: Async<TcpListener>,
+        address: SocketAddr,
+        handler: Handler,
+    ) {
         let all = self.clone();
         let task = smol::spawn(async move { all.accept(listener, handler).await });
-        lock(&self.accepting).push(task);
+        lock(&self.accepting).push((Some(address), task));
     }
 
     /// As [`Listeners::serve`], on a Unix socket.
@@ -99,7 +111,17 @@ impl Listeners {
                 }
             }
         });
-        lock(&self.accepting).push(task);
+        lock(&self.accepting).push((None, task));
+    }
+
+    /// Accepts no more on that address; the connections it has go on.
+    pub async fn close(&self, address: SocketAddr) {
+        let found: Vec<_> = lock(&self.accepting)
+            .extract_if(.., |(at, _)| *at == Some(address))
+            .collect();
+        for (_, task) in found {
+            task.cancel().await;
+        }
     }
 
     async fn accept(self: Arc<Self>, listener: Async<TcpListener>, handler: Handler) {
@@ -141,9 +163,10 @@ impl Listeners {
     fn start(self: &Arc<Self>, socket: Accepted, peer: IpAddr, pass: Pass, handler: Handler) {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let waiting = pass.waiting().clone();
+        let deadlines = *lock(&self.deadlines);
         let stream = match socket {
-            Accepted::Tcp(socket) => Stream::tcp(socket, peer, self.deadlines),
-            Accepted::Unix(socket) => Stream::unix(socket, self.deadlines),
+            Accepted::Tcp(socket) => Stream::tcp(socket, peer, deadlines),
+            Accepted::Unix(socket) => Stream::unix(socket, deadlines),
         };
         let stream = stream.admitted(id, pass, handler.goodbye);
         let all = self.clone();
@@ -168,7 +191,7 @@ impl Listeners {
     /// the others when their command is done or `grace` is over.
     pub async fn drain(&self, grace: Duration) {
         let accepting = std::mem::take(&mut *lock(&self.accepting));
-        for task in accepting {
+        for (_, task) in accepting {
             task.cancel().await;
         }
         let deadline = Instant::now() + grace;

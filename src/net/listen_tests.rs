@@ -52,7 +52,7 @@ fn server(limits: Limits) -> Server {
     let gate = Gate::new(limits);
     let listener = bind(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)).unwrap();
     let address = listener.get_ref().local_addr().unwrap();
-    all.serve(listener, echo(gate.clone()));
+    all.serve(listener, address, echo(gate.clone()));
     Server { all, gate, address }
 }
 

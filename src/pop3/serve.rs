@@ -59,7 +59,7 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
     if implicit_tls && !stream.is_tls() {
         stream.start_tls(&context.tls).await?;
     }
-    let settings = &context.settings;
+    let settings = context.settings();
     let mut session = Session::new(Config {
         tls: stream.is_tls(),
         plain_login: settings.plain_login_on_loopback && stream.peer().is_loopback(),
@@ -178,7 +178,7 @@ async fn open_maildrop(
     context: &Context,
     account: AccountId,
 ) -> Result<(Held, Maildrop), Unopened> {
-    let delay = context.settings.pop3_login_delay;
+    let delay = context.settings().pop3_login_delay;
     let lock = context.maildrops.lock(account, Instant::now(), delay);
     let lock = lock.map_err(|refused| match refused {
         Refused::InUse => Unopened::InUse,

@@ -55,7 +55,12 @@ impl Transport {
                 hostname: settings.hostname.clone(),
                 resolver,
                 authorities,
-                own: settings.listen.iter().map(|it| it.address).collect(),
+                own: settings
+                    .listen()
+                    .unwrap_or_default()
+                    .iter()
+                    .map(|it| it.address)
+                    .collect(),
             },
             pool: Pool::default(),
             known: Mutex::default(),

@@ -1,5 +1,15 @@
 //! The settings: typed, each with its unit, range and default.
 
+pub mod document;
+mod live;
+mod setting;
+mod table;
+pub mod value;
+
+pub use live::Live;
+pub use setting::{Setting, address, server};
+pub use table::{SETTINGS, find};
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -79,21 +89,23 @@ pub struct Listen {
     pub address: SocketAddr,
 }
 
-impl Listen {
-    /// Every service at `address`, on its well-known port plus `base`. `None` if a port
-    /// would be over 65535.
-    pub fn all(address: IpAddr, base: u16) -> Option<Vec<Listen>> {
-        let listen = |service: Service| {
-            let port = service.port().checked_add(base)?;
-            // It believes whoever comes.
-            let address = match service {
-                Service::Lmtp if !address.is_loopback() => Ipv4Addr::LOCALHOST.into(),
-                _ => address,
-            };
-            let address = SocketAddr::new(address, port);
-            Some(Listen { service, address })
-        };
-        Service::ALL.into_iter().map(listen).collect()
+/// Where a service is served, if it is. A port of 0 is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ports {
+    pub enabled: bool,
+    /// Where TLS is begun by a command, or not at all.
+    pub port: u16,
+    /// Where TLS comes first; 0 for services that have no such port.
+    pub tls_port: u16,
+}
+
+impl Ports {
+    fn well_known(plain: Service, tls: Option<Service>) -> Ports {
+        Ports {
+            enabled: true,
+            port: plain.port(),
+            tls_port: tls.map_or(0, Service::port),
+        }
     }
 }
 
@@ -111,8 +123,16 @@ pub const NEW_RECIPIENTS: u32 = 200;
 pub struct Settings {
     /// The name this server greets with and puts into Received; a domain name.
     pub hostname: String,
-    /// What is served where. `[::]` takes IPv4 too.
-    pub listen: Vec<Listen>,
+    /// Where all is served; `::` takes IPv4 too.
+    pub addresses: Vec<IpAddr>,
+    /// Added to every port.
+    pub port_base: u16,
+    pub imap: Ports,
+    pub pop3: Ports,
+    pub submission: Ports,
+    pub smtp: Ports,
+    /// On loopback alone: it believes whoever comes.
+    pub lmtp: Ports,
     /// The owner's certificate with its chain, PEM; without it, the server's own authority
     /// signs one.
     pub tls_certificate: Option<PathBuf>,
@@ -194,7 +214,13 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             hostname: "localhost".into(),
-            listen: Listen::all(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0).unwrap_or_default(),
+            addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
+            port_base: 0,
+            imap: Ports::well_known(Service::Imap, Some(Service::Imaps)),
+            pop3: Ports::well_known(Service::Pop3, Some(Service::Pop3s)),
+            submission: Ports::well_known(Service::Submission, Some(Service::Submissions)),
+            smtp: Ports::well_known(Service::Smtp, None),
+            lmtp: Ports::well_known(Service::Lmtp, None),
             tls_certificate: None,
             tls_key: None,
             max_connections: 4096,
@@ -233,3 +259,77 @@ impl Default for Settings {
         }
     }
 }
+
+impl Settings {
+    /// The defaults, with the machine's own name.
+    pub fn of_this_machine() -> Settings {
+        let system = rustix::system::uname();
+        let hostname = match system.nodename().to_str() {
+            Ok(name) if !name.is_empty() && name != "(none)" => name.to_lowercase(),
+            _ => "localhost".to_string(),
+        };
+        Settings {
+            hostname,
+            ..Settings::default()
+        }
+    }
+
+    /// What is served where. The error is a sentence.
+    pub fn listen(&self) -> Result<Vec<Listen>, String> {
+        let mut listen = Vec::new();
+        for service in Service::ALL {
+            let ports = match service {
+                Service::Imap | Service::Imaps => self.imap,
+                Service::Pop3 | Service::Pop3s => self.pop3,
+                Service::Submission | Service::Submissions => self.submission,
+                Service::Smtp => self.smtp,
+                Service::Lmtp => self.lmtp,
+            };
+            let port = match service.implicit_tls() {
+                true => ports.tls_port,
+                false => ports.port,
+            };
+            if !ports.enabled || port == 0 {
+                continue;
+            }
+            let Some(port) = port.checked_add(self.port_base) else {
+                let base = self.port_base;
+                return Err(format!(
+                    "--port-base {base} is too high: ports end at 65535"
+                ));
+            };
+            for address in &self.addresses {
+                let address = match service {
+                    Service::Lmtp if !address.is_loopback() => Ipv4Addr::LOCALHOST.into(),
+                    _ => *address,
+                };
+                let address = SocketAddr::new(address, port);
+                listen.push(Listen { service, address });
+            }
+        }
+        // Two addresses that are not loopback have one LMTP.
+        listen.dedup();
+        Ok(listen)
+    }
+
+    /// What no setting shows alone. The error is a sentence.
+    pub fn check(&self) -> Result<(), String> {
+        let listen = self.listen()?;
+        for (n, one) in listen.iter().enumerate() {
+            if let Some(other) = listen[..n].iter().find(|it| it.address == one.address) {
+                let (one, other, port) = (one.service, other.service, one.address.port());
+                return Err(format!("{other} and {one} can't both have port {port}"));
+            }
+        }
+        if self.tls_certificate.is_some() != self.tls_key.is_some() {
+            return Err("a TLS certificate and its key must be given together".into());
+        }
+        if self.retry_after > self.retry_every {
+            return Err("queue.retry-after is longer than queue.retry-every".into());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

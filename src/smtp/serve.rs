@@ -87,7 +87,7 @@ async fn drive(
     if implicit_tls && !stream.is_tls() {
         stream.start_tls(&context.tls).await?;
     }
-    let settings = &context.settings;
+    let settings = context.settings();
     // Only who submits may be known by an address.
     let device = match role {
         Role::Submission => device_at(context, stream.peer()),
@@ -282,7 +282,7 @@ fn is_stranger(
     found: &Result<Found, NoRecipient>,
     recipient: &Address,
 ) -> bool {
-    context.settings.greylist && sender.role == Role::Incoming && found.is_ok() && {
+    context.settings().greylist && sender.role == Role::Incoming && found.is_ok() && {
         let (peer, now) = (stream.peer(), now().unix);
         let recipient = recipient.key();
         context
@@ -297,7 +297,7 @@ async fn begin(
     role: Role,
     size: Option<u64>,
 ) -> Result<Upload, Trouble> {
-    let limit = context.settings.max_messages_per_source;
+    let limit = context.settings().max_messages_per_source;
     if role == Role::Incoming && !context.sources.may_send(stream.peer(), limit, now().unix) {
         let text = "Too many messages from your address in a minute, try later";
         return Err(Trouble::Wait(text));
@@ -364,7 +364,7 @@ fn device_at(context: &Context, peer: IpAddr) -> Option<(Device, Trusted)> {
 fn find(context: &Context, sender: &Sender<'_>, address: &Address) -> Result<Found, NoRecipient> {
     let resolved = context.store.look(|snapshot| {
         let resolved = recipient::resolve(snapshot, address)?;
-        match incoming::is_postmaster(&context.settings.hostname, address) {
+        match incoming::is_postmaster(&context.settings().hostname, address) {
             true if resolved == Resolved::Elsewhere => incoming::postmaster(snapshot),
             _ => Ok(resolved),
         }
@@ -400,7 +400,7 @@ fn find(context: &Context, sender: &Sender<'_>, address: &Address) -> Result<Fou
 
 /// Why nothing can be sent to other servers, if so.
 fn no_route(context: &Context) -> Option<&'static str> {
-    match &*context.settings {
+    match &*context.settings() {
         Settings { demo: true, .. } => Some("This is a demo: it sends nothing to other servers"),
         Settings { direct: true, .. } => None,
         _ => {
@@ -492,7 +492,7 @@ fn sent_copy(snapshot: &Snapshot, account: AccountId) -> store::Result<Option<De
 async fn tell(context: &Context, sender: AccountId, what: &Delivered) -> Result<(), String> {
     let name = stamp().map_err(|_| "no random numbers")?.id;
     let date = now();
-    let notice = notice::delivered(what, &context.settings.hostname, date, &name);
+    let notice = notice::delivered(what, &context.settings().hostname, date, &name);
     let notice = notice.map_err(|error| error.to_string())?;
     let deliveries = vec![Delivery {
         account: sender,

@@ -13,7 +13,8 @@ use pillarbox::net::dns::{Resolver, ResolverConfig};
 use pillarbox::net::stream::Stream;
 use pillarbox::net::tls::Tls;
 use pillarbox::secret::{Credential, Secret};
-use pillarbox::settings::Settings;
+use pillarbox::settings::document::Chosen;
+use pillarbox::settings::{Live, Settings};
 use pillarbox::store::{Delivery, Options, Store};
 use std::future::Future;
 use std::os::unix::net::UnixStream;
@@ -49,10 +50,11 @@ impl Server {
             let address = Address::parse(&format!("{name}@demo.test")).expect("an address");
             smol::block_on(store.create_account(address, credential())).expect("an account");
         }
+        let live = Live::new(settings, Chosen::new(), &Chosen::new()).expect("settings");
         let context = Arc::new(Context {
             login: Login::new(store.clone()).expect("a login service"),
             store,
-            settings: Arc::new(settings),
+            live: Arc::new(live),
             tls: tls(),
             resolver: Resolver::new(ResolverConfig::servers([])),
             maildrops: Maildrops::default(),

@@ -4,11 +4,12 @@
 mod messages;
 mod submit;
 
-use super::{Error, serve::listen};
+use super::Error;
 use crate::control::{Request, perform};
 use crate::net::authority::{Authority, read_limited, write_atomically};
 use crate::secret::Secret;
 use crate::serve::Server;
+use crate::settings::document::Chosen;
 use crate::settings::{Service, Settings};
 use crate::{address::Address, net};
 use argh::FromArgs;
@@ -60,10 +61,10 @@ impl Demo {
         };
         let settings = Settings {
             bind_logins: self.bind_logins,
-            ..settings(self.port_base)?
+            ..settings(self.port_base)
         };
         smol::block_on(async {
-            let mut server = Server::open(&dir, settings).await?;
+            let mut server = Server::open(&dir, settings, Chosen::new()).await?;
             let filled = fill(&mut server, &dir, self.password, self.port_base).await;
             let ran = match filled {
                 Ok(password) => {
@@ -84,18 +85,19 @@ impl Demo {
 }
 
 /// Loopback alone, by IPv4 and, where there is one, IPv6.
-fn settings(base: u16) -> Result<Settings, Error> {
+fn settings(base: u16) -> Settings {
     let v6 = IpAddr::V6(Ipv6Addr::LOCALHOST);
-    let mut all = listen(IpAddr::V4(Ipv4Addr::LOCALHOST), base)?;
+    let mut addresses = vec![IpAddr::V4(Ipv4Addr::LOCALHOST)];
     if net::listen::bind(SocketAddr::new(v6, 0)).is_ok() {
-        all.extend(listen(v6, base)?);
+        addresses.push(v6);
     }
-    Ok(Settings {
-        listen: all,
+    Settings {
+        addresses,
+        port_base: base,
         direct: false,
         demo: true,
         ..Settings::default()
-    })
+    }
 }
 
 /// Makes accounts and mail, unless an earlier run in this directory has. Gives the password.

@@ -4,10 +4,10 @@ mod check;
 mod records;
 
 use super::dkim::domain;
-use super::serve::{machine_name, name_server};
 use super::{Error, data_dir, print_table};
 use crate::control::{self, Keys, Request};
 use crate::net::dns::{Resolver, ResolverConfig};
+use crate::settings::{Settings, server};
 use argh::FromArgs;
 use records::{Record, all};
 use std::net::SocketAddr;
@@ -28,7 +28,7 @@ pub struct Dns {
     hostname: Option<String>,
     /// name server to ask, ADDRESS or ADDRESS:PORT, up to three times (default: those of
     /// /etc/resolv.conf)
-    #[argh(option, from_str_fn(name_server))]
+    #[argh(option, from_str_fn(server))]
     name_server: Vec<SocketAddr>,
     /// data directory (default /var/lib/pillarbox)
     #[argh(option)]
@@ -42,7 +42,9 @@ impl Dns {
             .filter(|it| !it.starts_with('['))
             .ok_or_else(|| format!("{domain} is no name in DNS"))?;
         let keys = control::ask(&data_dir(self.dir), Request::Keys(Keys::List))?;
-        let hostname = self.hostname.unwrap_or_else(machine_name);
+        let hostname = self
+            .hostname
+            .unwrap_or_else(|| Settings::of_this_machine().hostname);
         let records = all(&name, &hostname, &keys);
         if self.check {
             let resolver = match self.name_server.as_slice() {

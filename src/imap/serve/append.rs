@@ -44,7 +44,7 @@ impl Driver {
         append: Append,
         name: MailboxName,
     ) -> std::result::Result<Upload, Outcome> {
-        if append.size > self.context.settings.max_message_size {
+        if append.size > self.context.settings().max_message_size {
             return Err(refusal(&Error::TooLarge));
         }
         if append.size == 0 && !append.catenate {
@@ -70,7 +70,7 @@ impl Driver {
 
     /// Lets a TEXT of a CATENATE come, if the message does not grow too large by it.
     pub(super) fn append_text(&mut self, size: u64, binary: bool) {
-        let limit = self.context.settings.max_message_size;
+        let limit = self.context.settings().max_message_size;
         match self.upload.as_mut().and_then(|it| it.grow(size, limit)) {
             Some(upload) => {
                 upload.binary = binary;
@@ -94,7 +94,7 @@ impl Driver {
         let store = self.store();
         let opened = access::open(&store, &asker, url).await;
         let mut content = opened.map_err(|why| super::url::bad_url(url, why))?;
-        let limit = self.context.settings.max_message_size;
+        let limit = self.context.settings().max_message_size;
         let upload = self.upload.as_mut();
         let upload = upload.and_then(|it| it.grow(content.size(), limit));
         let upload = upload.ok_or_else(|| refusal(&Error::TooLarge))?;

@@ -58,7 +58,7 @@ impl Driver {
         self.stream.authenticated();
         let sent = std::mem::take(self.session.input());
         let said = std::mem::take(upstream.client.input());
-        let idle = self.context.settings.imap_timeout;
+        let idle = self.context.settings().imap_timeout;
         let mut server = upstream.stream;
         let ended = relay(&mut self.stream, &mut server, sent, said, idle).await;
         server.close().await;

@@ -201,7 +201,7 @@ impl Driver {
             StatusItem::Deleted => u64::from(info.deleted),
             StatusItem::Size => info.size,
             StatusItem::HighestModSeq => info.highest_modseq.get(),
-            StatusItem::AppendLimit => self.context.settings.max_message_size,
+            StatusItem::AppendLimit => self.context.settings().max_message_size,
         };
         let values: Vec<_> = items.iter().map(|&item| (item, value(item))).collect();
         response::mailbox::status(&mut self.out, info.name.as_str(), false, &values);

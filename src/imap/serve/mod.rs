@@ -68,7 +68,7 @@ enum Woken {
 
 impl Driver {
     fn new(context: Arc<Context>, stream: Stream) -> Driver {
-        let settings = &context.settings;
+        let settings = context.settings();
         let mut session = Session::new(Config {
             hostname: settings.hostname.clone(),
             tls: stream.is_tls(),
@@ -126,7 +126,7 @@ impl Driver {
     }
 
     fn patience(&self) -> Duration {
-        let settings = &self.context.settings;
+        let settings = self.context.settings();
         match (self.session.is_logged_in(), self.session.is_appending()) {
             (false, _) => settings.login_timeout,
             (true, true) => UPLOAD_WAIT.min(settings.imap_timeout),

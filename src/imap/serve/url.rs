@@ -21,7 +21,7 @@ impl Driver {
         Ok(Asker {
             account: self.account(),
             submits: false,
-            hostname: self.context.settings.hostname.clone(),
+            hostname: self.context.settings().hostname.clone(),
             selected: selected.map(|it| it.name),
             now: seconds_now(),
         })

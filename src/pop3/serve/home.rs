@@ -56,7 +56,7 @@ pub(super) async fn go_home(
     stream.authenticated();
     let sent = std::mem::take(session.input());
     let said = std::mem::take(upstream.client.input());
-    let idle = context.settings.pop3_timeout;
+    let idle = context.settings().pop3_timeout;
     // Whoever ends it: POP3 has no word for that.
     relay(stream, &mut upstream.stream, sent, said, idle).await;
     upstream.stream.close().await;

@@ -112,7 +112,7 @@ impl Arrival {
 
 fn query(context: &Context, peer: IpAddr, sender: Option<&Address>, client: &str) -> spf::Query {
     let now = jiff::Timestamp::now().as_second();
-    let query = spf::Query::helo(peer, client, &context.settings.hostname, now);
+    let query = spf::Query::helo(peer, client, &context.settings().hostname, now);
     match sender {
         Some(sender) => spf::Query {
             local: sender.local().to_owned(),

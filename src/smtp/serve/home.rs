@@ -95,7 +95,7 @@ async fn log_in(
     let implicit = home.tls == Tls::Implicit;
     let nonce = random::<18>().map_err(|_| Refused::Denied(Denial::Unavailable))?;
     let config = Config {
-        name: context.settings.hostname.clone(),
+        name: context.settings().hostname.clone(),
         server: home.host.clone(),
         tls: match implicit {
             true => TlsUse::Never,

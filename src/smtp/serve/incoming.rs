@@ -35,7 +35,7 @@ pub async fn take(
         .examine(context, stream.peer(), sender, &arrived.client)
         .await;
     let results = examined.results.clone();
-    let judgement = judge(&results, context.settings.refuse_by_dmarc);
+    let judgement = judge(&results, context.settings().refuse_by_dmarc);
     log(stream, &commit, &results, judgement);
     if let Judgement::Refuse(why) = judgement {
         return Err(Trouble::Refused(why));
@@ -50,8 +50,8 @@ pub async fn take(
     forward::rewrite(context, &mut commit, now().unix).await?;
     let sealer = forward::sealer(&context.store, &commit);
     let stored = async {
-        let hostname = &context.settings.hostname;
-        let staged = examined.store(hostname, &arrived, sealer).await?;
+        let settings = context.settings();
+        let staged = examined.store(&settings.hostname, &arrived, sealer).await?;
         let deliveries = deliveries(context, commit.local.clone(), judgement)?;
         let queued = queued(commit);
         context
@@ -175,7 +175,7 @@ async fn tell(context: &Context, what: &Delivered) -> Result<(), String> {
     let sender = Address::parse(&what.sender).map_err(|error| text(&error))?;
     let name = stamp().map_err(|_| "no random numbers")?.id;
     let date = now();
-    let notice = notice::delivered(what, &context.settings.hostname, date, &name);
+    let notice = notice::delivered(what, &context.settings().hostname, date, &name);
     let notice = notice.map_err(|error| text(&error))?;
     // As if the server itself had logged in: it may send to others.
     let server = Sender {

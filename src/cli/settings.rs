@@ -1,0 +1,291 @@
+//! `pillarbox settings`.
+
+use super::{Error, change, data_dir, print_table};
+use crate::control::{self, Choosing, Request};
+use crate::settings::document::{self, Chosen, MAX_LENGTH};
+use crate::settings::{SETTINGS, Setting, Settings, find};
+use argh::FromArgs;
+use jiff::Timestamp;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Look at settings and change them, of the running server too.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "settings")]
+pub struct SettingsCommand {
+    /// data directory (default /var/lib/pillarbox)
+    #[argh(option)]
+    dir: Option<PathBuf>,
+    #[argh(subcommand)]
+    action: Action,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum Action {
+    List(List),
+    Get(Get),
+    Set(Set),
+    Reset(Reset),
+    Edit(Edit),
+    Export(Export),
+    Import(Import),
+    Changes(Changes),
+}
+
+/// Print the settings: value, where it comes from, range, meaning.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "list")]
+struct List {
+    /// only those whose name begins so: imap
+    #[argh(positional)]
+    beginning: Option<String>,
+}
+
+/// Print the value of one.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "get")]
+struct Get {
+    /// its name, as `settings list` prints it
+    #[argh(positional)]
+    name: String,
+}
+
+/// Set one.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "set")]
+struct Set {
+    /// its name, as `settings list` prints it
+    #[argh(positional)]
+    name: String,
+    /// what it shall be
+    #[argh(positional)]
+    value: String,
+}
+
+/// Give one its default back.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "reset")]
+struct Reset {
+    /// its name, as `settings list` prints it
+    #[argh(positional)]
+    name: String,
+}
+
+/// Change all of them in an editor (VISUAL, EDITOR or vi).
+#[derive(FromArgs)]
+#[argh(subcommand, name = "edit")]
+struct Edit {}
+
+/// Print all of them as a TOML file.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "export")]
+struct Export {}
+
+/// Read all of them from a TOML file; what it does not name gets its default.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "import")]
+struct Import {
+    /// the file, or - for standard input
+    #[argh(positional)]
+    file: PathBuf,
+}
+
+/// Print who changed what and when.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "changes")]
+struct Changes {}
+
+impl SettingsCommand {
+    pub fn run(self) -> Result<(), Error> {
+        let dir = data_dir(self.dir);
+        match self.action {
+            Action::List(list) => print(&dir, list.beginning.as_deref().unwrap_or("")),
+            Action::Get(get) => {
+                let wanted = find(&get.name)?.name;
+                let row = rows(&dir)?
+                    .into_iter()
+                    .find(|row| row.setting.name == wanted);
+                say!("{}", row.map(|it| it.value).unwrap_or_default());
+                Ok(())
+            }
+            Action::Set(Set { name, value }) => {
+                let setting = find(&name)?;
+                let request = Choosing::Set { name, value };
+                change(Some(dir), Request::Choosing(request), &done(setting))
+            }
+            Action::Reset(Reset { name }) => {
+                let setting = find(&name)?;
+                let request = Choosing::Reset { name };
+                change(Some(dir), Request::Choosing(request), &done(setting))
+            }
+            Action::Edit(_) => edit(&dir),
+            Action::Export(_) => {
+                say!("{}", export(&dir)?.trim_end());
+                Ok(())
+            }
+            Action::Import(import) => replace(&dir, &read(&import.file)?),
+            Action::Changes(_) => changes(&dir),
+        }
+    }
+}
+
+struct Row {
+    setting: &'static Setting,
+    value: String,
+    from: String,
+    /// What the store has; empty if nothing.
+    chosen: String,
+}
+
+fn rows(dir: &Path) -> Result<Vec<Row>, Error> {
+    let rows = control::ask(dir, Request::Choosing(Choosing::List))?;
+    let row = |row: Vec<String>| {
+        let [name, value, from, chosen] = <[String; 4]>::try_from(row).ok()?;
+        let setting = find(&name).ok()?;
+        Some(Row {
+            setting,
+            value,
+            from,
+            chosen,
+        })
+    };
+    // A server of another version may have others.
+    Ok(rows.into_iter().filter_map(row).collect())
+}
+
+fn print(dir: &Path, beginning: &str) -> Result<(), Error> {
+    let rows: Vec<Vec<String>> = rows(dir)?
+        .into_iter()
+        .filter(|row| row.setting.name.starts_with(beginning))
+        .map(|row| {
+            let setting = row.setting;
+            let mut meaning = setting.meaning.to_string();
+            if !setting.source.is_empty() {
+                meaning = format!("{meaning} ({})", setting.source);
+            }
+            vec![
+                setting.name.into(),
+                row.value,
+                row.from,
+                setting.range(),
+                meaning,
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        return Err(format!("no setting begins with {beginning}").into());
+    }
+    print_table(&["SETTING", "VALUE", "FROM", "RANGE", "MEANING"], &rows);
+    Ok(())
+}
+
+fn done(setting: &Setting) -> String {
+    match setting.at_start {
+        true => format!("{} is set; it holds from the next start.", setting.name),
+        false => format!("{} is set.", setting.name),
+    }
+}
+
+fn export(dir: &Path) -> Result<String, Error> {
+    let rows = rows(dir)?.into_iter().filter(|row| !row.chosen.is_empty());
+    let chosen: Chosen = rows
+        .map(|row| (row.setting.name.to_string(), row.chosen))
+        .collect();
+    Ok(document::write(&chosen, &Settings::of_this_machine()))
+}
+
+fn read(file: &Path) -> Result<String, Error> {
+    let mut text = String::new();
+    let most = MAX_LENGTH as u64 + 1;
+    let told = |error| format!("{}: {error}", file.display());
+    match file.as_os_str() == "-" {
+        true => std::io::stdin().take(most).read_to_string(&mut text),
+        false => File::open(file)
+            .map_err(told)?
+            .take(most)
+            .read_to_string(&mut text),
+    }
+    .map_err(told)?;
+    Ok(text)
+}
+
+/// Nothing changes if anything in it is wrong.
+fn replace(dir: &Path, text: &str) -> Result<(), Error> {
+    let chosen = document::read(text, &Settings::of_this_machine())?;
+    let count = chosen.len();
+    let request = Request::Choosing(Choosing::Replace(chosen));
+    change(
+        Some(dir.to_path_buf()),
+        request,
+        &format!(
+            "The settings are read; {count} of {} are not at their default.",
+            SETTINGS.len()
+        ),
+    )
+}
+
+fn edit(dir: &Path) -> Result<(), Error> {
+    let before = export(dir)?;
+    let mut file = tempfile::Builder::new().suffix(".toml").tempfile()?;
+    file.write_all(before.as_bytes())?;
+    let editor = ["VISUAL", "EDITOR"].into_iter().find_map(std::env::var_os);
+    let editor = editor.unwrap_or_else(|| "vi".into());
+    loop {
+        // An editor may come with options, so the shell takes it apart.
+        let ran = Command::new("sh")
+            .arg("-c")
+            .arg("exec $0 \"$1\"")
+            .arg(&editor)
+            .arg(file.path())
+            .status()?;
+        if !ran.success() {
+            return Err(format!("{}: {ran}; nothing was changed", editor.display()).into());
+        }
+        let after = fs::read_to_string(file.path())?;
+        if after == before {
+            say!("Nothing was changed.");
+            return Ok(());
+        }
+        match replace(dir, &after) {
+            Err(error) => {
+                eprintln!("pillarbox: {error}");
+                if !again()? {
+                    return Err("nothing was changed".into());
+                }
+            }
+            done => return done,
+        }
+    }
+}
+
+fn again() -> Result<bool, Error> {
+    eprint!("Edit it again? [Y/n] ");
+    let mut line = String::new();
+    let read = std::io::stdin().read_line(&mut line)?;
+    Ok(read > 0 && !line.trim().to_lowercase().starts_with('n'))
+}
+
+fn changes(dir: &Path) -> Result<(), Error> {
+    let rows = control::ask(dir, Request::Choosing(Choosing::Changes))?;
+    let shown = |value: &str| match value {
+        "" => "(default)".to_string(),
+        value => value.to_string(),
+    };
+    let row = |row: Vec<String>| {
+        let [at, who, name, before, after] = <[String; 5]>::try_from(row).ok()?;
+        let at = Timestamp::from_second(at.parse().ok()?).ok()?;
+        Some(vec![
+            at.to_string(),
+            who,
+            name,
+            shown(&before),
+            shown(&after),
+        ])
+    };
+    let rows: Vec<Vec<String>> = rows.into_iter().filter_map(row).collect();
+    print_table(&["WHEN", "WHO", "SETTING", "BEFORE", "AFTER"], &rows);
+    Ok(())
+}

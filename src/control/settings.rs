@@ -1,0 +1,210 @@
+//! Requests about settings: what the owner chose, a record each, and who chose it when.
+
+use super::Reply;
+use crate::net::listen;
+use crate::settings::document::Chosen;
+use crate::settings::{Live, SETTINGS, Settings, find};
+use crate::store::{Note, Store};
+use jiff::Timestamp;
+
+/// The kinds of the records; keys are the names, and the changes' numbers.
+const SETTING: &str = "setting";
+const CHANGE: &str = "setting-change";
+/// Changes that are remembered; the oldest go.
+const MAX_CHANGES: usize = 1000;
+
+/// What the owner asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choosing {
+    /// Rows of name, value, what that comes from (`default`, `set` or `start`), and what is
+    /// chosen, if anything.
+    List,
+    Set {
+        name: String,
+        value: String,
+    },
+    /// Back to the default.
+    Reset {
+        name: String,
+    },
+    /// These and no others.
+    Replace(Chosen),
+    /// Rows of time, who, name, before, after; the oldest first.
+    Changes,
+}
+
+impl Choosing {
+    /// The request's words.
+    pub fn words(&self) -> Vec<String> {
+        match self {
+            Choosing::List => vec!["setting-list".into()],
+            Choosing::Set { name, value } => {
+                vec!["setting-set".into(), name.clone(), value.clone()]
+            }
+            Choosing::Reset { name } => vec!["setting-reset".into(), name.clone()],
+            Choosing::Replace(chosen) => {
+                let mut words = vec!["setting-replace".into()];
+                words.extend(
+                    chosen
+                        .iter()
+                        .flat_map(|(name, value)| [name.clone(), value.clone()]),
+                );
+                words
+            }
+            Choosing::Changes => vec!["setting-changes".into()],
+        }
+    }
+
+    /// `None` if they are no request of these.
+    pub fn read(words: &[&str]) -> Option<Result<Choosing, String>> {
+        Some(Ok(match words {
+            ["setting-list"] => Choosing::List,
+            ["setting-set", name, value] => Choosing::Set {
+                name: name.to_string(),
+                value: value.to_string(),
+            },
+            ["setting-reset", name] => Choosing::Reset {
+                name: name.to_string(),
+            },
+            ["setting-replace", rest @ ..] if rest.len() % 2 == 0 => {
+                let pairs = rest.chunks_exact(2).map(|it| (it[0].into(), it[1].into()));
+                Choosing::Replace(pairs.collect())
+            }
+            ["setting-changes"] => Choosing::Changes,
+            _ => return None,
+        }))
+    }
+
+    /// For logs.
+    pub fn describe(&self) -> String {
+        match self {
+            Choosing::List => "settings list".into(),
+            Choosing::Set { name, value } => format!("settings set {name} {value}"),
+            Choosing::Reset { name } => format!("settings reset {name}"),
+            Choosing::Replace(_) => "settings import".into(),
+            Choosing::Changes => "settings changes".into(),
+        }
+    }
+}
+
+/// What the store has chosen.
+pub fn chosen(store: &Store) -> Result<Chosen, String> {
+    let records = store.look(|snapshot| snapshot.records(SETTING));
+    let records = records.map_err(|error| error.to_string())?.into_iter();
+    let text = |value| String::from_utf8(value).map_err(|_| "a setting is damaged".to_string());
+    records
+        .map(|(name, value)| Ok((name, text(value)?)))
+        .collect()
+}
+
+/// With a server, `live` is what it runs by; `who` asks. Errors are sentences for the owner.
+pub async fn perform(store: &Store, live: Option<&Live>, who: &str, request: Choosing) -> Reply {
+    let before = chosen(store)?;
+    let mut after = before.clone();
+    match request {
+        Choosing::List => return Ok(list(&before, live)),
+        Choosing::Changes => return changes(store),
+        Choosing::Set { name, value } => {
+            let setting = find(&name)?;
+            // As we show it; one that is at its default stays chosen all the same.
+            let mut settings = Settings::of_this_machine();
+            setting.set(&mut settings, &value)?;
+            after.insert(name, setting.show(&settings));
+        }
+        Choosing::Reset { name } => {
+            after.remove(find(&name)?.name);
+        }
+        Choosing::Replace(chosen) => after = chosen,
+    }
+    check(&after, live)?;
+    let notes = notes(store, &before, &after, who)?;
+    store.note(notes).await.map_err(|error| error.to_string())?;
+    if let Some(live) = live {
+        live.apply(&after)?;
+    }
+    Ok(Vec::new())
+}
+
+/// Whether a server could run by them; what a running one would have to open is tried.
+fn check(chosen: &Chosen, live: Option<&Live>) -> Result<(), String> {
+    let Some(live) = live else {
+        return Live::new(Settings::of_this_machine(), Chosen::new(), chosen).map(|_| ());
+    };
+    let open = live.now().listen()?;
+    for wanted in live.with(chosen)?.listen()? {
+        if open.iter().any(|it| it.address == wanted.address) {
+            continue;
+        }
+        let (service, address) = (wanted.service, wanted.address);
+        listen::bind(address)
+            .map_err(|error| format!("can't listen on {address} for {service}: {error}"))?;
+    }
+    Ok(())
+}
+
+/// What changes, each with a note of who did it.
+fn notes(store: &Store, before: &Chosen, after: &Chosen, who: &str) -> Result<Vec<Note>, String> {
+    let keys = store.look(|snapshot| snapshot.record_keys(CHANGE));
+    let mut keys = keys.map_err(|error| error.to_string())?;
+    let mut next = keys
+        .last()
+        .and_then(|key| key.parse().ok())
+        .map_or(0, |it: u64| it + 1);
+    let now = Timestamp::now().as_second();
+    let mut notes = Vec::new();
+    let put = |kind, key: &str, value: Option<&str>| Note {
+        kind,
+        key: key.into(),
+        value: value.map(|it| it.as_bytes().to_vec()),
+    };
+    for name in SETTINGS.iter().map(|it| it.name) {
+        let (old, new) = (before.get(name), after.get(name));
+        if old == new {
+            continue;
+        }
+        notes.push(put(SETTING, name, new.map(String::as_str)));
+        let [old, new] = [old, new].map(|it| it.map_or("", String::as_str));
+        let key = format!("{next:010}");
+        let row = format!("{now}\n{who}\n{name}\n{old}\n{new}");
+        notes.push(put(CHANGE, &key, Some(&row)));
+        keys.push(key);
+        next += 1;
+    }
+    let surplus = keys.len().saturating_sub(MAX_CHANGES);
+    notes.extend(keys.iter().take(surplus).map(|key| put(CHANGE, key, None)));
+    Ok(notes)
+}
+
+fn list(chosen: &Chosen, live: Option<&Live>) -> Vec<Vec<String>> {
+    let mut offline = Settings::of_this_machine();
+    let now = match live {
+        Some(live) => live.now(),
+        None => {
+            // What can't be read any more is as if it were not there.
+            for (name, value) in chosen {
+                let _ = find(name).and_then(|it| it.set(&mut offline, value));
+            }
+            offline.into()
+        }
+    };
+    let row = |setting: &crate::settings::Setting| {
+        let from = match (live, chosen.contains_key(setting.name)) {
+            (Some(live), _) if live.is_given(setting.name) => "start",
+            (_, true) => "set",
+            (_, false) => "default",
+        };
+        let chosen = chosen.get(setting.name).cloned().unwrap_or_default();
+        vec![setting.name.into(), setting.show(&now), from.into(), chosen]
+    };
+    SETTINGS.iter().map(row).collect()
+}
+
+fn changes(store: &Store) -> Reply {
+    let records = store.look(|snapshot| snapshot.records(CHANGE));
+    let records = records.map_err(|error| error.to_string())?.into_iter();
+    let row = |(_, value): (String, Vec<u8>)| {
+        let text = String::from_utf8(value).map_err(|_| "a note is damaged".to_string())?;
+        Ok(text.split('\n').map(str::to_string).collect())
+    };
+    records.map(row).collect()
+}

@@ -1,0 +1,214 @@
+//! One setting: its name, what it may be, and where it stands in [`Settings`].
+
+use super::Settings;
+use super::value::{show_size, show_switch, show_time, size, switch, time};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Something that the owner may set.
+pub struct Setting {
+    /// `service.what`, as TOML has it: a table and a key.
+    pub name: &'static str,
+    pub field: Field,
+    /// In a line.
+    pub meaning: &'static str,
+    /// Which protocol's words it stands for; empty where it is ours alone.
+    pub source: &'static str,
+    /// Whether it holds only from the next start.
+    pub at_start: bool,
+}
+
+/// Where a setting stands, with the least and the most that it may be.
+#[derive(Clone, Copy)]
+pub enum Field {
+    Switch(fn(&mut Settings) -> &mut bool),
+    Number(fn(&mut Settings) -> &mut u32, u32, u32),
+    Count(fn(&mut Settings) -> &mut usize, usize, usize),
+    Port(fn(&mut Settings) -> &mut u16),
+    /// Seconds.
+    Time(fn(&mut Settings) -> &mut Duration, u64, u64),
+    /// Bytes.
+    Size(fn(&mut Settings) -> &mut u64, u64, u64),
+    /// A domain name; empty where the machine's own is meant.
+    Host(fn(&mut Settings) -> &mut String),
+    /// IP addresses with spaces between, one at least.
+    Addresses(fn(&mut Settings) -> &mut Vec<IpAddr>),
+    /// An absolute path; empty for none.
+    Path(fn(&mut Settings) -> &mut Option<PathBuf>),
+    /// Up to three name servers, ADDRESS or ADDRESS:PORT, with spaces between.
+    Servers(fn(&mut Settings) -> &mut Vec<SocketAddr>),
+}
+
+/// Longest value of text, bytes.
+const MAX_TEXT: usize = 1024;
+/// Longest domain name, octets (RFC 1035, 2.3.4, without the last dot).
+const MAX_HOST: usize = 253;
+/// Addresses to listen on.
+const MAX_ADDRESSES: usize = 8;
+/// Name servers, as resolv.conf has them.
+const MAX_SERVERS: usize = 3;
+
+impl Setting {
+    /// As [`Setting::set`] reads it.
+    pub fn show(&self, settings: &Settings) -> String {
+        let mut settings = settings.clone();
+        let it = &mut settings;
+        match self.field {
+            Field::Switch(at) => show_switch(*at(it)).into(),
+            Field::Number(at, ..) => at(it).to_string(),
+            Field::Count(at, ..) => at(it).to_string(),
+            Field::Port(at) => at(it).to_string(),
+            Field::Time(at, ..) => show_time(*at(it)),
+            Field::Size(at, ..) => show_size(*at(it)),
+            Field::Host(at) => at(it).clone(),
+            Field::Addresses(at) => words(at(it)),
+            Field::Path(at) => at(it)
+                .as_ref()
+                .map_or(String::new(), |path| path.display().to_string()),
+            Field::Servers(at) => words(at(it)),
+        }
+    }
+
+    /// Sets it in `settings`. The error is a sentence that says what it may be.
+    pub fn set(&self, settings: &mut Settings, text: &str) -> Result<(), String> {
+        self.read(settings, text)
+            .map_err(|error| format!("{}: {error}", self.name))
+    }
+
+    fn read(&self, settings: &mut Settings, text: &str) -> Result<(), String> {
+        if text.len() > MAX_TEXT || text.chars().any(char::is_control) {
+            return Err("that is no value".into());
+        }
+        match self.field {
+            Field::Switch(at) => *at(settings) = switch(text)?,
+            Field::Number(at, least, most) => {
+                *at(settings) = number(text, least.into(), most.into())?;
+            }
+            Field::Count(at, least, most) => {
+                *at(settings) = number(text, least as u64, most as u64)?;
+            }
+            Field::Port(at) => *at(settings) = number(text, 0, u16::MAX.into())?,
+            Field::Time(at, least, most) => {
+                let value = time(text)?;
+                within(value.as_secs(), least, most, |it| {
+                    show_time(Duration::from_secs(it))
+                })?;
+                *at(settings) = value;
+            }
+            Field::Size(at, least, most) => {
+                let value = size(text)?;
+                within(value, least, most, show_size)?;
+                *at(settings) = value;
+            }
+            Field::Host(at) => *at(settings) = host(text)?,
+            Field::Addresses(at) => *at(settings) = list(text, 1, MAX_ADDRESSES, address)?,
+            Field::Path(at) => {
+                let path = (!text.is_empty()).then(|| PathBuf::from(text));
+                if path.as_ref().is_some_and(|path| !path.is_absolute()) {
+                    return Err(format!("{text} is no path from /"));
+                }
+                *at(settings) = path;
+            }
+            Field::Servers(at) => *at(settings) = list(text, 0, MAX_SERVERS, server)?,
+        }
+        Ok(())
+    }
+
+    /// What it may be, for people.
+    pub fn range(&self) -> String {
+        match self.field {
+            Field::Switch(_) => "on or off".into(),
+            Field::Number(_, least, most) => format!("{least} to {most}"),
+            Field::Count(_, least, most) => format!("{least} to {most}"),
+            Field::Port(_) => "a port, 0 to 65535; 0 closes it".into(),
+            Field::Time(_, least, most) => {
+                let [least, most] = [least, most].map(|it| show_time(Duration::from_secs(it)));
+                format!("{least} to {most}")
+            }
+            Field::Size(_, least, most) => {
+                format!("{} to {}", show_size(least), show_size(most))
+            }
+            Field::Host(_) => "a domain name".into(),
+            Field::Addresses(_) => format!("1 to {MAX_ADDRESSES} IP addresses"),
+            Field::Path(_) => "a path, or empty".into(),
+            Field::Servers(_) => {
+                format!("up to {MAX_SERVERS} of ADDRESS or ADDRESS:PORT, or empty")
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+fn number<N: TryFrom<u64>>(text: &str, least: u64, most: u64) -> Result<N, String> {
+    let value = text
+        .parse()
+        .map_err(|_| format!("{text} is no number from {least} to {most}"))?;
+    within(value, least, most, |it| it.to_string())?;
+    N::try_from(value).map_err(|_| format!("{text} is too much"))
+}
+
+fn within(value: u64, least: u64, most: u64, show: impl Fn(u64) -> String) -> Result<(), String> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    let [value, least, most] = [value, least, most].map(show);
+    Err(format!("{value} is not within {least} to {most}"))
+}
+
+/// Labels of letters, digits and hyphens (RFC 1123, 2.1), in lower case.
+fn host(text: &str) -> Result<String, String> {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    match text.len() <= MAX_HOST && text.split('.').all(label) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err(format!("{text} is no domain name")),
+    }
+}
+
+/// Accepts `[::]` too, as it is written with a port.
+pub fn address(text: &str) -> Result<IpAddr, String> {
+    text.trim_matches(['[', ']'])
+        .parse()
+        .map_err(|_| format!("{text} is not an IP address"))
+}
+
+/// With the port of DNS where none is given.
+pub fn server(text: &str) -> Result<SocketAddr, String> {
+    const DNS: u16 = 53;
+    match text.parse() {
+        Ok(address) => Ok(address),
+        Err(_) => Ok(SocketAddr::new(address(text)?, DNS)),
+    }
+}
+
+fn words<T: ToString>(items: &[T]) -> String {
+    let items: Vec<String> = items.iter().map(T::to_string).collect();
+    items.join(" ")
+}
+
+fn list<T>(
+    text: &str,
+    least: usize,
+    most: usize,
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Result<Vec<T>, String> {
+    let items: Result<Vec<T>, String> = text.split_whitespace().map(read).collect();
+    let items = items?;
+    within(items.len() as u64, least as u64, most as u64, |it| {
+        it.to_string()
+    })?;
+    Ok(items)
+}

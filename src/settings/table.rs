@@ -1,0 +1,355 @@
+//! Every setting there is. The manual's page `settings` is made from this table.
+
+use super::setting::{Field, Setting};
+use Field::{Addresses, Count, Host, Number, Path, Port, Servers, Size, Switch, Time};
+
+const MIN: u64 = 60;
+const HOUR: u64 = 60 * MIN;
+const DAY: u64 = 24 * HOUR;
+
+/// One that holds for what begins after it was set.
+const fn live(
+    name: &'static str,
+    field: Field,
+    meaning: &'static str,
+    source: &'static str,
+) -> Setting {
+    Setting {
+        name,
+        field,
+        meaning,
+        source,
+        at_start: false,
+    }
+}
+
+/// One that holds from the next start.
+const fn at_start(
+    name: &'static str,
+    field: Field,
+    meaning: &'static str,
+    source: &'static str,
+) -> Setting {
+    Setting {
+        at_start: true,
+        ..live(name, field, meaning, source)
+    }
+}
+
+/// By service, in the order in which they are shown.
+pub const SETTINGS: &[Setting] = &[
+    at_start(
+        "server.hostname",
+        Host(|s| &mut s.hostname),
+        "the name that the server greets with and that its certificate holds for",
+        "RFC 5321, 4.1.1.1",
+    ),
+    live(
+        "server.addresses",
+        Addresses(|s| &mut s.addresses),
+        "where services listen; :: is every address of IPv6 and IPv4",
+        "",
+    ),
+    live(
+        "server.port-base",
+        Port(|s| &mut s.port_base),
+        "added to every port; 0 for the well-known ones",
+        "",
+    ),
+    live(
+        "server.max-connections",
+        Count(|s| &mut s.max_connections, 16, 65_536),
+        "connections of users at once, of all services",
+        "",
+    ),
+    live(
+        "server.write-timeout",
+        Time(|s| &mut s.write_timeout, 10, 10 * MIN),
+        "how long a client may leave what was sent to it unread",
+        "",
+    ),
+    live(
+        "server.drain-timeout",
+        Time(|s| &mut s.drain_timeout, 1, 5 * MIN),
+        "how long commands that run may take to end when the server stops",
+        "",
+    ),
+    live(
+        "message.max-size",
+        Size(|s| &mut s.max_message_size, 1 << 10, 1 << 30),
+        "the largest message that is taken",
+        "RFC 1870, RFC 7889",
+    ),
+    live(
+        "message.max-recipients",
+        Count(|s| &mut s.max_recipients, 1, 1000),
+        "recipients of one message",
+        "RFC 5321, 4.5.3.1.8",
+    ),
+    live(
+        "login.timeout",
+        Time(|s| &mut s.login_timeout, 10, 10 * MIN),
+        "how long a client may stay silent before it has logged in",
+        "",
+    ),
+    live(
+        "login.max-connections",
+        Count(|s| &mut s.max_unauthenticated, 4, 65_536),
+        "connections at once that have not logged in",
+        "",
+    ),
+    live(
+        "login.max-connections-per-address",
+        Count(|s| &mut s.max_unauthenticated_per_source, 1, 65_536),
+        "of these, from one address (IPv6: one /64)",
+        "",
+    ),
+    live(
+        "login.bind",
+        Switch(|s| &mut s.bind_logins),
+        "offer SCRAM-SHA-256-PLUS; Debian's mutt can't send mail then",
+        "RFC 7677, RFC 9266",
+    ),
+    live(
+        "login.plain-on-loopback",
+        Switch(|s| &mut s.plain_login_on_loopback),
+        "take passwords without TLS from programs on this machine",
+        "",
+    ),
+    live(
+        "imap.enabled",
+        Switch(|s| &mut s.imap.enabled),
+        "serve IMAP",
+        "RFC 3501",
+    ),
+    live(
+        "imap.port",
+        Port(|s| &mut s.imap.port),
+        "IMAP with STARTTLS",
+        "RFC 3501",
+    ),
+    live(
+        "imap.tls-port",
+        Port(|s| &mut s.imap.tls_port),
+        "IMAP over TLS",
+        "RFC 8314",
+    ),
+    live(
+        "imap.timeout",
+        Time(|s| &mut s.imap_timeout, 30 * MIN, DAY),
+        "how long a client may stay silent after login",
+        "RFC 9051, 5.4",
+    ),
+    live(
+        "pop3.enabled",
+        Switch(|s| &mut s.pop3.enabled),
+        "serve POP3",
+        "RFC 1939",
+    ),
+    live(
+        "pop3.port",
+        Port(|s| &mut s.pop3.port),
+        "POP3 with STLS",
+        "RFC 2595",
+    ),
+    live(
+        "pop3.tls-port",
+        Port(|s| &mut s.pop3.tls_port),
+        "POP3 over TLS",
+        "RFC 8314",
+    ),
+    live(
+        "pop3.timeout",
+        Time(|s| &mut s.pop3_timeout, 10 * MIN, DAY),
+        "how long a client may stay silent after login",
+        "RFC 1939, 3",
+    ),
+    live(
+        "pop3.login-delay",
+        Time(|s| &mut s.pop3_login_delay, 0, HOUR),
+        "shortest time from one login of an account to the next",
+        "RFC 2449, 6.5",
+    ),
+    live(
+        "submission.enabled",
+        Switch(|s| &mut s.submission.enabled),
+        "take mail from mail programs",
+        "RFC 6409",
+    ),
+    live(
+        "submission.port",
+        Port(|s| &mut s.submission.port),
+        "submission with STARTTLS",
+        "RFC 6409",
+    ),
+    live(
+        "submission.tls-port",
+        Port(|s| &mut s.submission.tls_port),
+        "submission over TLS",
+        "RFC 8314",
+    ),
+    live(
+        "submission.max-messages-per-hour",
+        Number(|s| &mut s.max_messages_per_hour, 0, 1_000_000),
+        "messages that one account may submit in an hour; 0 for no limit",
+        "",
+    ),
+    live(
+        "submission.max-recipients-per-day",
+        Number(|s| &mut s.max_recipients_per_day, 0, 1_000_000),
+        "recipients to which one account may submit in a day; 0 for no limit",
+        "",
+    ),
+    live(
+        "submission.max-new-recipients-per-day",
+        Number(|s| &mut s.max_new_recipients_per_day, 0, 1_000_000),
+        "of these, those elsewhere that it never wrote to; 0 for no limit",
+        "",
+    ),
+    live(
+        "smtp.enabled",
+        Switch(|s| &mut s.smtp.enabled),
+        "take mail from other servers",
+        "RFC 5321",
+    ),
+    live("smtp.port", Port(|s| &mut s.smtp.port), "SMTP", "RFC 5321"),
+    live(
+        "smtp.timeout",
+        Time(|s| &mut s.smtp_timeout, 5 * MIN, HOUR),
+        "how long a client of SMTP or submission may stay silent",
+        "RFC 5321, 4.5.3.2.7",
+    ),
+    live(
+        "smtp.max-connections",
+        Count(|s| &mut s.max_incoming, 4, 65_536),
+        "connections of other servers at once, SMTP and LMTP",
+        "",
+    ),
+    live(
+        "smtp.max-connections-per-address",
+        Count(|s| &mut s.max_incoming_per_source, 1, 65_536),
+        "of these, from one address (IPv6: one /64)",
+        "",
+    ),
+    live(
+        "smtp.max-messages-per-minute",
+        Number(|s| &mut s.max_messages_per_source, 1, 1_000_000),
+        "messages in a minute from one address (IPv6: one /64)",
+        "",
+    ),
+    live(
+        "smtp.tarpit",
+        Time(|s| &mut s.tarpit, 0, 30),
+        "how long each refusal is delayed",
+        "",
+    ),
+    live(
+        "smtp.greylist",
+        Switch(|s| &mut s.greylist),
+        "put off senders that have not been here before",
+        "RFC 6647",
+    ),
+    live(
+        "smtp.refuse-by-dmarc",
+        Switch(|s| &mut s.refuse_by_dmarc),
+        "refuse mail that its author's domain asks to refuse; off puts it into Junk",
+        "RFC 7489, 6.3",
+    ),
+    live(
+        "lmtp.enabled",
+        Switch(|s| &mut s.lmtp.enabled),
+        "take mail from a server on this machine",
+        "RFC 2033",
+    ),
+    live(
+        "lmtp.port",
+        Port(|s| &mut s.lmtp.port),
+        "LMTP, on loopback alone",
+        "RFC 2033",
+    ),
+    at_start(
+        "queue.direct",
+        Switch(|s| &mut s.direct),
+        "send to other servers directly where no relay is set",
+        "RFC 5321, 5.1",
+    ),
+    at_start(
+        "queue.retry-after",
+        Time(|s| &mut s.retry_after, 1, DAY),
+        "pause before mail is tried again; then each is twice as long",
+        "RFC 5321, 4.5.4.1",
+    ),
+    at_start(
+        "queue.retry-every",
+        Time(|s| &mut s.retry_every, 1, 7 * DAY),
+        "the longest such pause",
+        "RFC 5321, 4.5.4.1",
+    ),
+    at_start(
+        "queue.tell-delay-after",
+        Time(|s| &mut s.tell_delay_after, 1, 30 * DAY),
+        "when the sender is told that mail takes longer",
+        "RFC 3464, 2.3.3",
+    ),
+    at_start(
+        "queue.give-up-after",
+        Time(|s| &mut s.give_up_after, 1, 90 * DAY),
+        "when mail that could not be delivered goes back",
+        "RFC 5321, 4.5.4.1",
+    ),
+    at_start(
+        "queue.max-sending",
+        Count(|s| &mut s.max_sending, 1, 200),
+        "messages on their way at once",
+        "",
+    ),
+    at_start(
+        "queue.max-sending-per-destination",
+        Count(|s| &mut s.max_sending_per_destination, 1, 200),
+        "of these, to one destination",
+        "",
+    ),
+    at_start(
+        "tls.certificate",
+        Path(|s| &mut s.tls_certificate),
+        "your own certificate with its chain, PEM",
+        "",
+    ),
+    at_start(
+        "tls.key",
+        Path(|s| &mut s.tls_key),
+        "the key of tls.certificate, PEM",
+        "",
+    ),
+    at_start(
+        "tls.authorities",
+        Path(|s| &mut s.tls_authorities),
+        "authorities to trust when sending mail, beside the system's, PEM",
+        "",
+    ),
+    at_start(
+        "dns.servers",
+        Servers(|s| &mut s.name_servers),
+        "name servers to ask; none for those of the system",
+        "",
+    ),
+];
+
+/// By name; the error names those that are near.
+pub fn find(name: &str) -> Result<&'static Setting, String> {
+    let found = SETTINGS.iter().find(|it| it.name == name);
+    found.ok_or_else(|| {
+        let last = name.rsplit('.').next().unwrap_or(name);
+        let near: Vec<&str> = SETTINGS
+            .iter()
+            .map(|it| it.name)
+            .filter(|it| {
+                !last.is_empty() && it.contains(last) || it.starts_with(&format!("{name}."))
+            })
+            .collect();
+        match near.as_slice() {
+            [] => format!("there is no setting {name}; `pillarbox settings list` shows them"),
+            near => format!("there is no setting {name}; there is {}", near.join(", ")),
+        }
+    })
+}

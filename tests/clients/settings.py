@@ -1,0 +1,156 @@
+"""`pillarbox settings` on a running server: what is set holds at once and from then on, and
+sessions that it does not concern go on."""
+
+import os
+import smtplib
+import socket
+import stat
+import subprocess
+
+import harness
+from harness import PASSWORD, ServerCase, binary, wait_for
+
+
+class Settings(ServerCase):
+    def tearDown(self):
+        self.run_client(binary(), "settings", "--dir", self.server.directory, "import", self.file("none", ""))
+
+    def settings(self, *words, status=0, **options):
+        done = subprocess.run(
+            [binary(), "settings", "--dir", self.server.directory, *words],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            **options,
+        )
+        self.assertEqual(done.returncode, status, done.stderr)
+        return done.stderr if status else done.stdout
+
+    def set(self, name, value):
+        self.assertIn(name, self.settings("set", name, value))
+
+    def is_open(self, port):
+        try:
+            socket.create_connection(("127.0.0.1", port), 5).close()
+            return True
+        except ConnectionRefusedError:
+            return False
+
+    def announced(self):
+        with smtplib.SMTP("127.0.0.1", self.server.port("submission"), timeout=30) as client:
+            client.ehlo()
+            return client.esmtp_features["size"]
+
+    def test_list_says_value_range_and_meaning(self):
+        text = self.settings("list")
+        self.assertRegex(text, r"(?m)^smtp\.tarpit +5s +default +0s to 30s +how long")
+        self.set("smtp.tarpit", "7s")
+        self.assertRegex(self.settings("list", "smtp.t"), r"(?m)^smtp\.tarpit +7s +set ")
+        self.assertEqual(self.settings("get", "smtp.tarpit"), "7s\n")
+        self.settings("reset", "smtp.tarpit")
+        self.assertEqual(self.settings("get", "smtp.tarpit"), "5s\n")
+
+    def test_mistakes_are_told(self):
+        for name, value, said in (
+            ("smtp.tarpit", "31s", "31s is not within 0s to 30s"),
+            ("smtp.tarpit", "soon", "soon is no time"),
+            ("smtp.tarpid", "1s", "no setting smtp.tarpid"),
+            ("imap.port", "587", "imap and submission can't both have port"),
+            ("tls.key", "/nowhere", "must be given together"),
+        ):
+            self.assertIn(said, self.settings("set", name, value, status=1))
+
+    def test_a_service_that_is_off_has_no_port_and_its_sessions_go_on(self):
+        session = self.server.imap("alice")
+        self.set("imap.enabled", "off")
+        for service in ("imap", "imaps"):
+            wait_for(lambda: not self.is_open(self.server.port(service)), message=service)
+        self.assertTrue(self.is_open(self.server.port("pop3")))
+        self.assertEqual(session.select("INBOX")[0], "OK")
+        self.set("imap.enabled", "on")
+        for service in ("imap", "imaps"):
+            wait_for(lambda: self.is_open(self.server.port(service)), message=service)
+        self.server.imap("alice").logout()
+        session.logout()
+
+    def test_a_port_moves(self):
+        port = harness.free_port_base() + 7
+        self.set("pop3.port", str(port - self.server.base))
+        wait_for(lambda: self.is_open(port))
+        wait_for(lambda: not self.is_open(self.server.port("pop3")))
+
+    def test_a_port_that_is_taken_is_refused(self):
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            if port <= self.server.base:
+                self.fail("the system gives low ports")
+            text = self.settings("set", "pop3.port", str(port - self.server.base), status=1)
+            self.assertIn(f"can't listen on 127.0.0.1:{port} for pop3", text)
+        self.assertTrue(self.is_open(self.server.port("pop3")))
+        self.assertEqual(self.settings("get", "pop3.port"), "110\n")
+
+    def test_limits_hold_at_once_under_fifty_sessions(self):
+        sessions = [self.server.imap("bob") for _ in range(50)]
+        self.set("message.max-size", "1MiB")
+        self.assertEqual(self.announced(), str(1 << 20))
+        self.set("login.max-connections-per-address", "2")
+        waiting = [socket.create_connection(("127.0.0.1", self.server.port("imap")), 5) for _ in range(3)]
+        for s in waiting:
+            s.settimeout(30)
+        greetings = [s.recv(200)[:5] for s in waiting]
+        self.assertEqual(greetings, [b"* OK ", b"* OK ", b"* BYE"])
+        for s in waiting:
+            s.close()
+        for session in sessions:
+            self.assertEqual(session.noop()[0], "OK")
+            session.logout()
+
+    def test_a_file_is_read_whole_or_not_at_all(self):
+        self.set("smtp.tarpit", "9s")
+        self.set("server.max-connections", "77")
+        text = self.settings("export")
+        self.assertIn('\ntarpit = "9s"\n', text)
+        self.assertIn("\nmax-connections = 77\n", text)
+        self.assertIn("\n#enabled = true\n", text)
+        bad = self.file("bad.toml", text.replace('"9s"', '"10s"').replace("= 77", "= 7"))
+        line = 1 + next(n for n, it in enumerate(text.splitlines()) if it == "max-connections = 77")
+        self.assertIn(f"line {line}: server.max-connections: 7 is not", self.settings("import", bad, status=1))
+        self.assertEqual(self.settings("export"), text)
+        self.settings("import", self.file("less.toml", '[smtp]\ntarpit = "10s"\n'))
+        self.assertEqual(self.settings("get", "smtp.tarpit"), "10s\n")
+        self.assertEqual(self.settings("get", "server.max-connections"), "4096\n")
+        self.settings("import", "-", input=text)
+        self.assertEqual(self.settings("export"), text)
+
+    def test_an_editor_changes_them(self):
+        editor = self.file("editor", '#!/bin/sh\nsed -i "s/^#tarpit = .*/tarpit = \\"3s\\"/" "$1"\n')
+        os.chmod(editor, stat.S_IRWXU)
+        said = self.settings("edit", env={**os.environ, "VISUAL": editor})
+        self.assertIn("1 of", said)
+        self.assertEqual(self.settings("get", "smtp.tarpit"), "3s\n")
+        self.assertIn("Nothing was changed", self.settings("edit", env={**os.environ, "VISUAL": "true"}))
+
+    def test_changes_are_remembered(self):
+        self.set("pop3.timeout", "11min")
+        self.set("pop3.timeout", "12min")
+        last = self.settings("changes").splitlines()[-1].split()
+        self.assertRegex(last[0], r"\A20\d\d-\d\d-\d\dT")
+        self.assertEqual(last[-3:], ["pop3.timeout", "11min", "12min"])
+        self.assertEqual(last[1], "root" if os.getuid() == 0 else "user")
+
+    def test_they_outlive_the_server_and_its_options_go_over_them(self):
+        self.set("smtp.tarpit", "8s")
+        self.server.stop()
+        try:
+            self.assertEqual(self.settings("get", "smtp.tarpit"), "8s\n")
+            self.set("message.max-size", "2MiB")
+        finally:
+            self.server.start()
+        self.assertEqual(self.settings("get", "smtp.tarpit"), "8s\n")
+        self.assertEqual(self.announced(), str(2 << 20))
+
+
+if __name__ == "__main__":
+    harness.main()
