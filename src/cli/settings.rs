@@ -88,9 +88,9 @@ struct Export {}
 #[derive(FromArgs)]
 #[argh(subcommand, name = "import")]
 struct Import {
-    /// the file, or - for standard input
+    /// the file (default: standard input)
     #[argh(positional)]
-    file: PathBuf,
+    file: Option<PathBuf>,
 }
 
 /// Print who changed what and when.
@@ -126,7 +126,7 @@ impl SettingsCommand {
                 say!("{}", export(&dir)?.trim_end());
                 Ok(())
             }
-            Action::Import(import) => replace(&dir, &read(&import.file)?),
+            Action::Import(import) => replace(&dir, &read(import.file.as_deref())?),
             Action::Changes(_) => changes(&dir),
         }
     }
@@ -197,18 +197,16 @@ fn export(dir: &Path) -> Result<String, Error> {
     Ok(document::write(&chosen, &Settings::of_this_machine()))
 }
 
-fn read(file: &Path) -> Result<String, Error> {
+fn read(file: Option<&Path>) -> Result<String, Error> {
     let mut text = String::new();
     let most = MAX_LENGTH as u64 + 1;
+    let Some(file) = file else {
+        std::io::stdin().take(most).read_to_string(&mut text)?;
+        return Ok(text);
+    };
     let told = |error| format!("{}: {error}", file.display());
-    match file.as_os_str() == "-" {
-        true => std::io::stdin().take(most).read_to_string(&mut text),
-        false => File::open(file)
-            .map_err(told)?
-            .take(most)
-            .read_to_string(&mut text),
-    }
-    .map_err(told)?;
+    let mut opened = File::open(file).map_err(told)?.take(most);
+    opened.read_to_string(&mut text).map_err(told)?;
     Ok(text)
 }
 
