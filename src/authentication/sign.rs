@@ -155,7 +155,7 @@ fn keys_of<'a>(domain: &str, keys: &'a [Arc<SigningKey>]) -> Vec<&'a SigningKey>
 /// are signed anyway.
 pub(super) fn named(header: &[u8], more: &[&'static str]) -> Vec<String> {
     let mut names = Vec::new();
-    for name in SIGNED.iter().chain(more).copied() {
+    for &name in SIGNED.iter().chain(more) {
         let count = header::fields(header).filter(|it| it.is(name.as_bytes()));
         let again = usize::from(OVERSIGNED.contains(&name));
         let count = match count.count() {

@@ -58,7 +58,7 @@ fn with_unit(text: &str, units: &[(u64, &str)]) -> Option<u64> {
 }
 
 fn show_with_unit(number: u64, units: &[(u64, &str)]) -> String {
-    let fits = |(factor, _): &&(u64, &str)| number % factor == 0 && number >= *factor;
+    let fits = |(factor, _): &&(u64, &str)| number.is_multiple_of(*factor) && number >= *factor;
     let found = units.iter().find(fits).or(units.last());
     let (factor, name) = found.copied().unwrap_or((1, ""));
     format!("{}{name}", number / factor)
