@@ -35,7 +35,7 @@ impl Allowance {
     }
 
     fn new(context: &Context, who: Who, options: &AccountOptions) -> Allowance {
-        let settings = &context.settings;
+        let settings = context.settings();
         let or = |option: Option<u32>, setting| option.unwrap_or(setting);
         Allowance {
             who,
