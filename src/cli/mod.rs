@@ -59,6 +59,7 @@ pub struct Arguments {
 
 #[derive(FromArgs)]
 #[argh(subcommand)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 pub enum Command {
     Demo(demo::Demo),
     Serve(serve::Serve),
