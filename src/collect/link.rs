@@ -5,7 +5,6 @@ use super::failure::Failure;
 use crate::net::connect::{self, Authorities};
 use crate::net::dns::Resolver;
 use crate::net::stream::Stream;
-use crate::net::trust::Trust;
 use crate::wire::Input;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -68,14 +67,14 @@ impl Link {
 
     /// Nobody but the server with a certificate for its name gets the password.
     pub async fn start_tls(&mut self) -> Result<(), Failure> {
-        let roots = match &self.ca {
-            Some(path) => Authorities::new(Some(path.clone())).roots().await,
-            None => self.world.authorities.roots().await,
+        let config = match &self.ca {
+            Some(path) => Authorities::new(Some(path.clone())).verified().await,
+            None => self.world.authorities.verified().await,
         };
-        let roots = roots.map_err(|error| {
+        let config = config.map_err(|error| {
             Failure::refused(format!("the certificates to trust can't be read: {error}"))
         })?;
-        let begun = connect::start_tls(&mut self.stream, &self.host, Trust::Roots(roots)).await;
+        let begun = connect::start_tls(&mut self.stream, &self.host, config).await;
         begun.map_err(|error| match error.kind() {
             io::ErrorKind::TimedOut
             | io::ErrorKind::UnexpectedEof

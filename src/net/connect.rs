@@ -5,33 +5,58 @@ use super::stream::{Deadlines, Stream};
 use super::trust::Trust;
 use async_io::{Async, Timer};
 use futures_lite::FutureExt;
-use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::ServerName;
 use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Most addresses of one server that are tried.
 pub const MAX_ADDRESSES: usize = 8;
-/// How long one address has to answer.
-pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an address is waited for before the next is tried beside it (RFC 8305, 5).
 const STAGGER: Duration = Duration::from_millis(250);
-/// For the TLS handshake, and for each 64 KiB of output to be taken (RFC 5321, 4.5.3.2.5).
-const DEADLINES: Deadlines = Deadlines {
-    handshake: Duration::from_secs(60),
-    write: Duration::from_secs(180),
+/// TLS configurations that are kept at once.
+pub const MAX_CONFIGS: usize = 32;
+/// How long one is kept: a certificate that was good is looked at again after that.
+const CONFIG_AGE: Duration = Duration::from_secs(3600);
+
+/// How long a server is waited for.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For one address to answer.
+    pub connect: Duration,
+    /// For the TLS handshake, and for each 64 KiB of output to be taken.
+    pub deadlines: Deadlines,
+}
+
+pub const PATIENCE: Patience = Patience {
+    connect: Duration::from_secs(30),
+    deadlines: Deadlines {
+        handshake: Duration::from_secs(60),
+        // RFC 5321, 4.5.3.2.5.
+        write: Duration::from_secs(180),
+    },
 };
 
-/// The authorities that servers' certificates are held to.
+/// The authorities that servers' certificates are held to, and one TLS configuration for each
+/// kind of trust: with it a later connection resumes an earlier one's session. A session is
+/// resumed without a look at the certificate, so none passes from one kind to another, and
+/// rustls keeps them by the server's name.
 pub struct Authorities {
     /// The owner's own, PEM, beside the system's.
     own: Option<PathBuf>,
     loaded: async_lock::OnceCell<Arc<RootCertStore>>,
+    configs: Mutex<Vec<Kept>>,
+}
+
+struct Kept {
+    trust: Trust,
+    since: Instant,
+    config: Arc<ClientConfig>,
 }
 
 impl Authorities {
@@ -39,7 +64,33 @@ impl Authorities {
         Authorities {
             own,
             loaded: async_lock::OnceCell::new(),
+            configs: Mutex::default(),
         }
+    }
+
+    /// For a certificate that they vouch for, in the server's name.
+    pub async fn verified(&self) -> io::Result<Arc<ClientConfig>> {
+        self.config(Trust::Roots(self.roots().await?))
+    }
+
+    /// The one configuration for that kind of trust.
+    pub fn config(&self, trust: Trust) -> io::Result<Arc<ClientConfig>> {
+        let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
+        configs.retain(|it| it.since.elapsed() < CONFIG_AGE);
+        if let Some(kept) = configs.iter().find(|it| it.trust == trust) {
+            return Ok(kept.config.clone());
+        }
+        if configs.len() >= MAX_CONFIGS {
+            configs.remove(0);
+        }
+        let config = trust.clone().config().map_err(io::Error::other)?;
+        let config = Arc::new(config);
+        configs.push(Kept {
+            trust,
+            since: Instant::now(),
+            config: config.clone(),
+        });
+        Ok(config)
     }
 
     /// Read when first needed: many a server never needs them.
@@ -71,6 +122,14 @@ fn read_roots(own: Option<&Path>) -> io::Result<Arc<RootCertStore>> {
 /// Connects to the first of `addresses` that answers. They are tried in an order in which
 /// IPv6 and IPv4 take turns, each a moment after the one before.
 pub async fn connect(addresses: &[IpAddr], port: u16) -> io::Result<Stream> {
+    connect_within(addresses, port, PATIENCE).await
+}
+
+pub async fn connect_within(
+    addresses: &[IpAddr],
+    port: u16,
+    patience: Patience,
+) -> io::Result<Stream> {
     let addresses = in_turns(addresses);
     let (sender, receiver) = async_channel::bounded(MAX_ADDRESSES);
     let mut tasks = Vec::new();
@@ -80,7 +139,10 @@ pub async fn connect(addresses: &[IpAddr], port: u16) -> io::Result<Stream> {
             Timer::after(STAGGER * n).await;
             // Nobody waits any more for one that comes too late.
             let _ = sender
-                .send((address, open(SocketAddr::new(address, port)).await))
+                .send((
+                    address,
+                    open(SocketAddr::new(address, port), patience.connect).await,
+                ))
                 .await;
         }));
     }
@@ -88,7 +150,7 @@ pub async fn connect(addresses: &[IpAddr], port: u16) -> io::Result<Stream> {
     let mut why = io::Error::new(io::ErrorKind::NotFound, "it has no address");
     while let Ok((address, result)) = receiver.recv().await {
         match result {
-            Ok(socket) => return Ok(Stream::outgoing(socket, address, DEADLINES)),
+            Ok(socket) => return Ok(Stream::outgoing(socket, address, patience.deadlines)),
             Err(error) => {
                 why = io::Error::new(error.kind(), format!("[{address}] {}", plain(&error)))
             }
@@ -97,9 +159,9 @@ pub async fn connect(addresses: &[IpAddr], port: u16) -> io::Result<Stream> {
     Err(why)
 }
 
-async fn open(address: SocketAddr) -> io::Result<Async<TcpStream>> {
+async fn open(address: SocketAddr, limit: Duration) -> io::Result<Async<TcpStream>> {
     let late = async {
-        Timer::after(CONNECT_TIMEOUT).await;
+        Timer::after(limit).await;
         Err(io::ErrorKind::TimedOut.into())
     };
     Async::<TcpStream>::connect(address).or(late).await
@@ -123,11 +185,14 @@ fn in_turns(addresses: &[IpAddr]) -> Vec<IpAddr> {
 }
 
 /// TLS over a connection, as client. `name` is what the server is asked for (SNI), and what
-/// its certificate must hold for where `trust` looks at names.
-pub async fn start_tls(stream: &mut Stream, name: &str, trust: Trust) -> io::Result<()> {
+/// its certificate must hold for where the configuration's trust looks at names.
+pub async fn start_tls(
+    stream: &mut Stream,
+    name: &str,
+    config: Arc<ClientConfig>,
+) -> io::Result<()> {
     let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
-    let config = trust.config().map_err(io::Error::other)?;
-    stream.start_client_tls(Arc::new(config), name).await
+    stream.start_client_tls(config, name).await
 }
 
 /// Whether a connection there would come to one of `own`, where this server listens.

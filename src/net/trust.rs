@@ -4,6 +4,7 @@
 use super::dns::Tlsa;
 use super::tls::provider;
 use ring::digest;
+use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -29,6 +30,35 @@ pub enum Trust {
     Any,
 }
 
+/// Sessions that one configuration remembers; rustls keeps eight of a server at most.
+const SESSIONS: usize = 256;
+/// For DANE, whose configuration is for one server.
+const DANE_SESSIONS: usize = 8;
+
+impl PartialEq for Trust {
+    /// Whether what passes by one passes by the other too.
+    fn eq(&self, other: &Trust) -> bool {
+        match (self, other) {
+            (Trust::Any, Trust::Any) => true,
+            (Trust::Roots(ours), Trust::Roots(theirs)) => Arc::ptr_eq(ours, theirs),
+            (
+                Trust::Dane { records, names },
+                Trust::Dane {
+                    records: theirs,
+                    names: others,
+                },
+            ) => {
+                // Their order is the DNS's whim.
+                names == others
+                    && records.len() == theirs.len()
+                    && records.iter().all(|it| theirs.contains(it))
+                    && theirs.iter().all(|it| records.contains(it))
+            }
+            _ => false,
+        }
+    }
+}
+
 const DANE_TA: u8 = 2;
 const DANE_EE: u8 = 3;
 
@@ -48,14 +78,20 @@ impl Trust {
     pub fn config(self) -> Result<ClientConfig, Error> {
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?;
+        let sessions = match self {
+            Trust::Dane { .. } => DANE_SESSIONS,
+            _ => SESSIONS,
+        };
         let verifier = Verifier {
             trust: self,
             provider: provider(),
         };
-        Ok(builder
+        let mut config = builder
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier))
-            .with_no_client_auth())
+            .with_no_client_auth();
+        config.resumption = Resumption::in_memory_sessions(sessions);
+        Ok(config)
     }
 }
 

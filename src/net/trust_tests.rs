@@ -1,4 +1,5 @@
 use super::*;
+use crate::net::connect::{Authorities, MAX_CONFIGS};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 
 struct Chain {
@@ -150,4 +151,78 @@ fn records_that_nothing_can_be_held_to_are_told() {
     ] {
         assert!(!is_usable(&bad), "{bad:?}");
     }
+}
+
+/// What a server answers the handshake with in memory: whether a session was resumed.
+fn resumes(client: &Arc<ClientConfig>, server: &Arc<rustls::ServerConfig>, name: &str) -> bool {
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    let mut client = rustls::ClientConnection::new(client.clone(), name).unwrap();
+    let mut server = rustls::ServerConnection::new(server.clone()).unwrap();
+    let mut wire = Vec::new();
+    // A few rounds: the tickets come behind the handshake.
+    for _ in 0..4 {
+        client.write_tls(&mut wire).unwrap();
+        while server.read_tls(&mut wire.as_slice()).unwrap() > 0 {
+            server.process_new_packets().unwrap();
+            wire.clear();
+        }
+        server.write_tls(&mut wire).unwrap();
+        while client.read_tls(&mut wire.as_slice()).unwrap() > 0 {
+            client.process_new_packets().unwrap();
+            wire.clear();
+        }
+    }
+    assert!(!client.is_handshaking() && !server.is_handshaking());
+    client.handshake_kind() == Some(rustls::HandshakeKind::Resumed)
+}
+
+#[test]
+fn a_session_is_resumed_under_the_same_trust_and_name_alone() {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let names = ["mx.example", "mx2.example"].map(str::to_string);
+    let params = CertificateParams::new(names.to_vec()).unwrap();
+    let leaf = params.signed_by(&key, &issuer).unwrap().der().clone();
+    let server = rustls::ServerConfig::builder_with_provider(provider());
+    let server = server.with_safe_default_protocol_versions().unwrap();
+    let mut server = server
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.clone()], key.serialize_der().try_into().unwrap())
+        .unwrap();
+    server.ticketer = rustls::crypto::ring::Ticketer::new().unwrap();
+    let server = Arc::new(server);
+
+    let mut roots = RootCertStore::empty();
+    roots.add(issuer.der().clone()).unwrap();
+    let roots = Arc::new(roots);
+    let authorities = Authorities::new(None);
+    let config = |trust: Trust| authorities.config(trust).unwrap();
+    let (first, second) = (record(3, 1, 1, &leaf), record(3, 0, 1, &leaf));
+    let kinds = [
+        Trust::Any,
+        Trust::Roots(roots.clone()),
+        dane(vec![first.clone(), second.clone()], &["mx.example"]),
+        dane(vec![first.clone()], &["mx.example"]),
+        dane(vec![first.clone()], &["mx.example", "far.example"]),
+    ];
+    for trust in kinds {
+        for name in ["mx.example", "mx2.example"] {
+            let kind = config(trust.clone());
+            assert!(!resumes(&kind, &server, name), "{trust:?} {name}: too soon");
+            let again = config(trust.clone());
+            assert!(resumes(&again, &server, name), "{trust:?} {name}");
+        }
+    }
+    // The same records in another order are the same trust; other authorities are not.
+    let turned = config(dane(vec![second, first], &["mx.example"]));
+    assert!(resumes(&turned, &server, "mx2.example"));
+    let others = config(Trust::Roots(Arc::new(RootCertStore::clone(&roots))));
+    assert!(!resumes(&others, &server, "mx.example"));
+    // More kinds than are kept: the oldest goes, with its sessions.
+    for n in 0..MAX_CONFIGS {
+        config(dane(vec![record(3, 0, 0, &leaf)], &[&format!("mx{n}")]));
+    }
+    assert!(!resumes(&config(Trust::Any), &server, "mx.example"));
 }

@@ -3,7 +3,7 @@
 use super::destination::{Hop, Safety};
 use super::letter::{Letter, Unsent};
 use crate::mail::outgoing::{Outcome, Reply};
-use crate::net::connect::{self, Authorities};
+use crate::net::connect::{self, Authorities, Patience};
 use crate::net::dns::Resolver;
 use crate::net::stream::Stream;
 use crate::net::trust::Trust;
@@ -12,13 +12,15 @@ use crate::secret;
 use crate::smtp::client::capabilities::Capabilities;
 use crate::smtp::client::session::{Config, Session, Step, TlsUse};
 use crate::smtp::client::transaction::{Form, Transaction, refusal};
+use crate::smtp::client::{Timeouts, Wait};
 use crate::wire::Input;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
+use rustls::ClientConfig;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What every connection is made with.
 pub struct Maker {
@@ -28,6 +30,8 @@ pub struct Maker {
     pub authorities: Arc<Authorities>,
     /// Where we listen ourselves: never connected to.
     pub own: Vec<SocketAddr>,
+    pub patience: Patience,
+    pub timeouts: Timeouts,
 }
 
 /// Logged in, and ready for a message.
@@ -36,6 +40,9 @@ pub struct Connection {
     session: Session,
     server: String,
     out: Vec<u8>,
+    timeouts: Timeouts,
+    /// When what is under way must be done, however much the server still has to say.
+    deadline: Instant,
     /// Messages that it has carried.
     pub carried: usize,
 }
@@ -46,6 +53,16 @@ pub enum Refused {
     Later(Reply),
     /// All the addresses are our own.
     Loop,
+}
+
+/// What became of one transaction.
+pub struct Carried {
+    /// Each recipient's, in their order.
+    pub outcomes: Vec<Outcome>,
+    /// Those among them that another server may have at once.
+    pub onward: Vec<usize>,
+    /// Whether the connection may carry another.
+    pub sound: bool,
 }
 
 enum Broken {
@@ -84,13 +101,14 @@ impl Maker {
         login: Option<&Login>,
         tls: bool,
     ) -> Result<Connection, Broken> {
-        let mut stream = connect::connect(addresses, hop.port)
+        let begun = Instant::now();
+        let mut stream = connect::connect_within(addresses, hop.port, self.patience)
             .await
             .map_err(Broken::Unreached)?;
         let implicit = hop.safety == Safety::Verified { implicit: true };
         if implicit {
-            let trust = self.trust(&hop.safety).await.map_err(Broken::Tls)?;
-            let made = connect::start_tls(&mut stream, &hop.name, trust).await;
+            let config = self.tls(&hop.safety).await.map_err(Broken::Tls)?;
+            let made = connect::start_tls(&mut stream, &hop.name, config).await;
             made.map_err(Broken::Tls)?;
         }
         let nonce = secret::random::<18>().map_err(|error| Broken::Io(io::Error::other(error)))?;
@@ -111,16 +129,19 @@ impl Maker {
             session: Session::new(config, implicit),
             server: hop.name.clone(),
             out: Vec::new(),
+            timeouts: self.timeouts,
+            deadline: begun + self.timeouts.opening,
             carried: 0,
         };
         loop {
             match connection.step().await? {
                 Step::StartTls => {
-                    let trust = self.trust(&hop.safety).await.map_err(Broken::Tls)?;
-                    let made = connect::start_tls(&mut connection.stream, &hop.name, trust).await;
+                    let config = self.tls(&hop.safety).await.map_err(Broken::Tls)?;
+                    let made = connect::start_tls(&mut connection.stream, &hop.name, config).await;
                     made.map_err(Broken::Tls)?;
                     connection.session.tls_started(&mut connection.out);
                 }
+                Step::Prove => connection.prove().await,
                 Step::Ready => return Ok(connection),
                 Step::Closed(reply) => return Err(Broken::Closed(reply)),
                 _ => return Err(Broken::Io(io::Error::other("the session went astray"))),
@@ -128,15 +149,17 @@ impl Maker {
         }
     }
 
-    async fn trust(&self, safety: &Safety) -> io::Result<Trust> {
-        Ok(match safety {
-            Safety::Verified { .. } => Trust::Roots(self.authorities.roots().await?),
-            Safety::Dane { records, names } => Trust::Dane {
+    async fn tls(&self, safety: &Safety) -> io::Result<Arc<ClientConfig>> {
+        match safety {
+            Safety::Verified { .. } => self.authorities.verified().await,
+            Safety::Dane { records, names } => self.authorities.config(Trust::Dane {
                 records: records.clone(),
                 names: names.clone(),
-            },
-            Safety::Plain | Safety::Opportunistic | Safety::Encrypted => Trust::Any,
-        })
+            }),
+            Safety::Plain | Safety::Opportunistic | Safety::Encrypted => {
+                self.authorities.config(Trust::Any)
+            }
+        }
     }
 
     /// Where the server is, but for where we are ourselves.
@@ -184,15 +207,39 @@ impl Connection {
         self.stream.is_tls()
     }
 
-    /// Carries one message; gives each recipient's outcome, and whether the connection may
-    /// carry another.
-    pub async fn carry(
-        &mut self,
-        transaction: Transaction,
-        letter: &mut Letter,
-    ) -> (Vec<Outcome>, bool) {
+    /// Where it holds up nobody: a pool's thread.
+    async fn prove(&mut self) {
+        if let Some(proof) = self.session.proof() {
+            let proven = smol::unblock(move || proof.work()).await;
+            self.session.proven(proven, &mut self.out);
+        }
+    }
+
+    /// What comes next has that time as a whole.
+    fn allow(&mut self, time: Duration) {
+        self.deadline = Instant::now() + time;
+    }
+
+    /// Carries one message.
+    pub async fn carry(&mut self, transaction: Transaction, letter: &mut Letter) -> Carried {
         self.carried += 1;
+        self.allow(self.timeouts.envelope);
         self.session.send(transaction);
+        let (outcomes, sound) = self.converse(letter).await;
+        Carried {
+            outcomes,
+            onward: self.session.onward().to_vec(),
+            sound: sound && self.is_ready().await,
+        }
+    }
+
+    /// Whether another transaction may begin, once RSET is answered.
+    async fn is_ready(&mut self) -> bool {
+        self.allow(self.timeouts.of(Wait::Goodbye));
+        matches!(self.step().await, Ok(Step::Ready))
+    }
+
+    async fn converse(&mut self, letter: &mut Letter) -> (Vec<Outcome>, bool) {
         let mut sound = true;
         loop {
             match self.step().await {
@@ -206,6 +253,7 @@ impl Connection {
                             Unsent::Stream => self.session.body_cut(),
                         }
                     }
+                    self.allow(self.timeouts.data_end);
                 }
                 Ok(_) => {
                     let reply = refusal("4.5.0", "the session went astray");
@@ -228,18 +276,23 @@ impl Connection {
             }
             _ => self.session.body(letter.seal(now).await?, &mut self.out),
         }
+        let whole = Duration::from_secs(u64::from(letter.size) / self.timeouts.slowest);
+        self.allow(self.timeouts.body + whole);
         letter.rewind(form);
         while let Some(chunk) = letter.next().await? {
             self.session.body(chunk, &mut self.out);
             let sent = self.stream.send_out(&mut self.out).await;
             sent.map_err(|_| Unsent::Stream)?;
+            if Instant::now() > self.deadline {
+                return Err(Unsent::Stream);
+            }
         }
         self.session.body_end(&mut self.out);
         Ok(())
     }
 
-    /// Steps until it is the caller's turn. Each reply has its time as a whole: a server that
-    /// drips holds a place that other mail waits for.
+    /// Steps until it is the caller's turn. Each reply has its time as a whole, and so has all
+    /// that was allowed at once: a server that drips holds a place that other mail waits for.
     async fn step(&mut self) -> Result<Step, Broken> {
         let (mut since, mut heard) = (Instant::now(), self.session.heard());
         loop {
@@ -255,7 +308,8 @@ impl Connection {
             let Step::Wait(wait) = step else {
                 return Ok(step);
             };
-            let left = wait.limit().saturating_sub(since.elapsed());
+            let left = self.timeouts.of(wait).saturating_sub(since.elapsed());
+            let left = left.min(self.deadline.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 return Err(Broken::Io(io::ErrorKind::TimedOut.into()));
             }
@@ -270,6 +324,7 @@ impl Connection {
 
     /// QUIT, and waits a moment for the answer, as is polite (RFC 5321, 4.1.1.10).
     pub async fn quit(mut self) {
+        self.allow(self.timeouts.of(Wait::Goodbye));
         self.session.quit(&mut self.out);
         // It is over either way.
         let _ = self.step().await;

@@ -4,7 +4,6 @@ use super::policy::{self, MAX_POLICY, Mode, Policy};
 use crate::address::Domain;
 use crate::net::connect::{self, Authorities};
 use crate::net::dns::Resolver;
-use crate::net::trust::Trust;
 use crate::store::Store;
 use crate::wire::Input;
 use async_io::Timer;
@@ -102,8 +101,8 @@ impl PolicyStore {
     async fn get(&self, host: &str, resolver: &Resolver) -> io::Result<String> {
         let addresses = resolver.addresses(host).await.map_err(io::Error::other)?;
         let mut stream = connect::connect(&addresses.records, HTTPS_PORT).await?;
-        let trust = Trust::Roots(self.authorities.roots().await?);
-        connect::start_tls(&mut stream, host, trust).await?;
+        let config = self.authorities.verified().await?;
+        connect::start_tls(&mut stream, host, config).await?;
         let request = format!(
             "GET /.well-known/mta-sts.txt HTTP/1.1\r\nHost: {host}\r\n\
              User-Agent: pillarbox\r\nConnection: close\r\n\r\n"

@@ -1,7 +1,7 @@
 //! Carries mail to the next server: finds it, connects or takes a connection that is there
 //! already, and hands the messages over.
 
-use super::connection::{Connection, Maker, Refused};
+use super::connection::{Carried, Connection, Maker, Refused};
 use super::destination::{self, Destination, Hop, Safety};
 use super::letter::{self, Letter};
 use super::pool::Pool;
@@ -10,10 +10,11 @@ use super::sts::{self, PolicyStore};
 use super::{Carrier, Sent};
 use crate::address::{Address, Domain};
 use crate::mail::outgoing::{Consignment, Lane, Outcome, QueueItem, Reply};
-use crate::net::connect::Authorities;
+use crate::net::connect::{Authorities, PATIENCE};
 use crate::net::dns::Resolver;
 use crate::sasl::client::Login;
 use crate::settings::Settings;
+use crate::smtp::client::TIMEOUTS;
 use crate::smtp::client::transaction::{MAX_RECIPIENTS, To, Transaction, refusal};
 use crate::store::Store;
 use std::collections::HashMap;
@@ -61,6 +62,8 @@ impl Transport {
                     .iter()
                     .map(|it| it.address)
                     .collect(),
+                patience: PATIENCE,
+                timeouts: TIMEOUTS,
             },
             pool: Pool::default(),
             known: Mutex::default(),
@@ -104,30 +107,66 @@ impl Transport {
                 return all(Outcome::Deferred(letter::unreadable()));
             }
         };
-        let mut why = None;
+        Sent::Done(self.deliver(&way, &consignment, &mut letter).await)
+    }
+
+    /// Server by server, in their order, until each recipient has an answer of his own.
+    async fn deliver(
+        &self,
+        way: &Way,
+        consignment: &Consignment,
+        letter: &mut Letter,
+    ) -> Vec<(usize, Outcome)> {
+        let begun = Instant::now();
+        let mut parcel = Parcel::new(consignment);
         for hop in &way.destination.hops {
-            let key = format!(
-                "{}:{}/{}",
-                hop.name,
-                hop.port,
-                destination::describe(&hop.safety)
-            );
-            let _place = self.pool.place(&key).await;
-            let who = way.login.as_ref().map_or("", |it| it.user.as_str());
-            match self.connection(&key, hop, way.login.as_ref()).await {
-                Ok(connection) => {
-                    let carried = self.carry(&key, who, connection, &consignment, &mut letter);
-                    return Sent::Done(carried.await);
-                }
-                // What a server said tells more than that another is not there.
-                Err(Refused::Later(reply)) if why.is_none() || reply.enhanced != "4.4.1" => {
-                    why = Some(Outcome::Deferred(reply));
-                }
-                Err(Refused::Later(_)) => {}
-                Err(Refused::Loop) => why = why.or(Some(Outcome::Failed(destination::loops()))),
+            if parcel.left.is_empty() || begun.elapsed() > self.maker.timeouts.attempt {
+                break;
+            }
+            if let Err(Refused::Loop) = self.by(hop, way, &mut parcel, letter).await {
+                // It is us: who comes behind would only bring it back (RFC 5321, 5.1).
+                let looping = || Outcome::Failed(destination::loops());
+                parcel.why.get_or_insert_with(looping);
+                break;
             }
         }
-        all(why.unwrap_or_else(|| Outcome::Deferred(refusal("4.4.0", "there is no server to try"))))
+        parcel.told()
+    }
+
+    /// By one server: over a connection that is kept, and if that has died, over a new one.
+    async fn by(
+        &self,
+        hop: &Hop,
+        way: &Way,
+        parcel: &mut Parcel<'_>,
+        letter: &mut Letter,
+    ) -> Result<(), Refused> {
+        let server = format!("{}:{}", hop.name, hop.port);
+        // What one domain's records let pass need not pass for another's.
+        let key = format!("{server}/{:?}", hop.safety);
+        let _place = self.pool.place(&server).await;
+        let who = way.login.as_ref().map_or("", |it| it.user.as_str());
+        while let Some(mut kept) = self.pool.take(&key, who) {
+            if kept.is_stale() {
+                continue;
+            }
+            let sound = self.carry(&key, who, kept, parcel, letter).await;
+            if sound || parcel.left.is_empty() {
+                return Ok(());
+            }
+        }
+        match self.maker.open(hop, way.login.as_ref()).await {
+            Ok(connection) => {
+                self.carry(&key, who, connection, parcel, letter).await;
+            }
+            // What a server said tells more than that another is not there.
+            Err(Refused::Later(reply)) if parcel.why.is_none() || reply.enhanced != "4.4.1" => {
+                parcel.why = Some(Outcome::Deferred(reply));
+            }
+            Err(Refused::Later(_)) => {}
+            Err(refused) => return Err(refused),
+        }
+        Ok(())
     }
 
     /// The way as far as it is known without asking: a smarthost is one for all domains.
@@ -216,54 +255,33 @@ impl Transport {
         Ok(way)
     }
 
-    async fn connection(
-        &self,
-        key: &str,
-        hop: &Hop,
-        login: Option<&Login>,
-    ) -> Result<Connection, Refused> {
-        let who = login.map_or("", |it| it.user.as_str());
-        while let Some(mut kept) = self.pool.take(key, who) {
-            if !kept.is_stale() {
-                return Ok(kept);
-            }
-        }
-        self.maker.open(hop, login).await
-    }
-
-    /// All recipients, in as many transactions as the server wants.
+    /// All recipients, in as many transactions as the server wants. Gives whether the
+    /// connection was sound to the end.
     async fn carry(
         &self,
         key: &str,
         who: &str,
         mut connection: Connection,
-        consignment: &Consignment,
+        parcel: &mut Parcel<'_>,
         letter: &mut Letter,
-    ) -> Vec<(usize, Outcome)> {
-        let item = &consignment.item;
+    ) -> bool {
+        let item = &parcel.consignment.item;
         let most = connection.capabilities().max_recipients;
         let most = most.unwrap_or(MAX_RECIPIENTS).clamp(1, MAX_RECIPIENTS);
-        let mut outcomes = Vec::new();
-        let mut sound = true;
-        let mut last = refusal("4.4.2", "the connection was lost");
-        for places in consignment.recipients.chunks(most) {
-            if !sound {
-                let left = places.iter();
-                outcomes.extend(left.map(|&it| (it, Outcome::Deferred(last.clone()))));
-                continue;
+        let mut left = std::mem::take(&mut parcel.left);
+        while !left.is_empty() {
+            let places: Vec<usize> = left.drain(..most.min(left.len())).collect();
+            let transaction = self.transaction(item, &places, &connection, letter).await;
+            let carried = connection.carry(transaction, letter).await;
+            parcel.take(&places, &carried);
+            if !carried.sound {
+                // Nobody has asked for them yet.
+                parcel.left.append(&mut left);
+                return false;
             }
-            let transaction = self.transaction(item, places, &connection, letter).await;
-            let (told, still_sound) = connection.carry(transaction, letter).await;
-            sound = still_sound;
-            if let Some(Outcome::Deferred(reply)) = told.last() {
-                last = reply.clone();
-            }
-            outcomes.extend(places.iter().copied().zip(told));
         }
-        if sound {
-            self.pool.give_back(key, who, connection);
-        }
-        outcomes
+        self.pool.give_back(key, who, connection);
+        true
     }
 
     async fn transaction(
@@ -329,6 +347,49 @@ impl Transport {
     }
 }
 
+/// What is left of a consignment on its way from server to server.
+struct Parcel<'a> {
+    consignment: &'a Consignment,
+    /// The places of recipients without an answer of their own.
+    left: Vec<usize>,
+    told: Vec<(usize, Outcome)>,
+    /// What the last server came to.
+    why: Option<Outcome>,
+}
+
+impl<'a> Parcel<'a> {
+    fn new(consignment: &'a Consignment) -> Parcel<'a> {
+        Parcel {
+            consignment,
+            left: consignment.recipients.clone(),
+            told: Vec::new(),
+            why: None,
+        }
+    }
+
+    fn take(&mut self, places: &[usize], carried: &Carried) {
+        for (n, (&place, outcome)) in places.iter().zip(&carried.outcomes).enumerate() {
+            let onward = carried.onward.contains(&n);
+            if (onward || !carried.sound) && matches!(outcome, Outcome::Deferred(_)) {
+                self.why = Some(outcome.clone());
+            }
+            match onward {
+                true => self.left.push(place),
+                false => self.told.push((place, outcome.clone())),
+            }
+        }
+    }
+
+    /// An outcome for each.
+    fn told(mut self) -> Vec<(usize, Outcome)> {
+        let none = || Outcome::Deferred(refusal("4.4.0", "no server took it"));
+        let why = self.why.unwrap_or_else(none);
+        let left = self.left.into_iter();
+        self.told.extend(left.map(|place| (place, why.clone())));
+        self.told
+    }
+}
+
 impl Carrier for Arc<Transport> {
     fn lane(&self, sender: Option<&Address>, domain: &Domain) -> Lane {
         Transport::lane(self, sender, domain)
@@ -388,3 +449,7 @@ fn told(reply: &Reply) -> String {
         code => format!("{code} {} {}", reply.enhanced, reply.text),
     }
 }
+
+#[cfg(test)]
+#[path = "transport_tests.rs"]
+mod tests;

@@ -75,6 +75,12 @@ impl Client {
         }
     }
 
+    /// Whether the next answer takes SCRAM's rounds of hashing, [`MAX_ITERATIONS`] at most:
+    /// too long for a thread that others wait for.
+    pub fn is_slow(&self) -> bool {
+        matches!(self.state, State::First { .. })
+    }
+
     /// The answer to a challenge.
     pub fn respond(&mut self, challenge: &[u8]) -> Result<Secret<Vec<u8>>, Broken> {
         let Login { user, password } = &self.login;

@@ -90,6 +90,10 @@ fn talk(bytes: &[u8], login: bool, mut slice: impl FnMut() -> usize) -> String {
                 rest = later;
             }
             Step::StartTls => session.tls_started(&mut out),
+            Step::Prove => {
+                let proven = session.proof().unwrap().work();
+                session.proven(proven, &mut out);
+            }
             Step::Ready if sent < 3 => {
                 sent += 1;
                 session.send(transaction());

@@ -1,25 +1,21 @@
 //! The client's state machine. Give it what came ([`Session::receive`]), ask what is next
-//! ([`Session::step`]), send what it wrote; it holds no socket and no clock.
+//! ([`Session::step`]), send what it wrote; it holds no socket and no clock. [`hello`] goes as
+//! far as the login, [`envelope`] is one message's transaction.
+
+mod envelope;
+mod hello;
+
+pub use hello::{Proof, Proven};
 
 use super::Wait;
 use super::capabilities::Capabilities;
 use super::reply::{Reader, Said};
-use super::text::Stuffer;
-use super::transaction::{Form, Transaction, refusal};
+use super::transaction::{Form, refusal};
 use crate::mail::outgoing::{Outcome, Reply};
-use crate::sasl::Mechanism;
 use crate::sasl::client::{Client, Login};
 use crate::wire::Input;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use std::collections::VecDeque;
+use envelope::{Current, Sent};
 use std::net::IpAddr;
-
-/// Commands sent ahead of their replies, with PIPELINING (RFC 2920): few enough for their
-/// replies to fit any socket's buffer.
-const MAX_AHEAD: usize = 50;
-/// Replies to one command that only say that the server still works on it or is nonsense.
-const MAX_CHALLENGES: usize = 8;
 
 /// What the session is to do.
 #[derive(Clone, Debug)]
@@ -50,6 +46,9 @@ pub enum Step {
     Wait(Wait),
     /// Make TLS, then say [`Session::tls_started`].
     StartTls,
+    /// Have [`Session::proof`] worked out where it holds up nobody, then say
+    /// [`Session::proven`].
+    Prove,
     /// Give it a transaction, or say goodbye.
     Ready,
     /// Give it the message: [`Session::body`], then [`Session::body_end`].
@@ -61,12 +60,6 @@ pub enum Step {
     Closed(Reply),
 }
 
-/// What can't be done without a server's help.
-const NO_TLS: (&str, &str) = (
-    "4.7.5",
-    "the server does not offer TLS, which is required here",
-);
-
 #[derive(Debug, PartialEq)]
 enum State {
     Greeting,
@@ -76,6 +69,8 @@ enum State {
     Handshake,
     Xclient,
     Auth,
+    /// SCRAM's rounds are to be done.
+    Proof,
     Ready,
     Envelope,
     Body,
@@ -84,27 +79,6 @@ enum State {
     Reset,
     Quit,
     Closed(Reply),
-}
-
-enum Sent {
-    Mail,
-    Rcpt(usize),
-    Data,
-}
-
-/// The transaction under way.
-struct Current {
-    transaction: Transaction,
-    form: Form,
-    /// The next recipient to be named.
-    next: usize,
-    mail_sent: bool,
-    data_sent: bool,
-    ahead: VecDeque<Sent>,
-    outcomes: Vec<Option<Outcome>>,
-    /// Recipients that the server took.
-    accepted: Vec<usize>,
-    stuffer: Stuffer,
 }
 
 pub struct Session {
@@ -119,8 +93,11 @@ pub struct Session {
     /// Where that one is, until the server has been told.
     origin: Option<IpAddr>,
     auth: Option<Client>,
+    proof: Option<Proof>,
     challenges: usize,
     current: Option<Current>,
+    /// See [`Session::onward`].
+    onward: Vec<usize>,
     done: Option<Vec<Outcome>>,
     /// The message was cut short.
     cut: bool,
@@ -141,8 +118,10 @@ impl Session {
             passes_on: false,
             origin: None,
             auth: None,
+            proof: None,
             challenges: 0,
             current: None,
+            onward: Vec::new(),
             done: None,
             cut: false,
             heard: 0,
@@ -181,6 +160,7 @@ impl Session {
             match &self.state {
                 State::Ready if self.done.is_none() => return Step::Ready,
                 State::Handshake => return Step::StartTls,
+                State::Proof => return Step::Prove,
                 State::Body => {
                     let form = self.current.as_ref().map_or(Form::Data, |it| it.form);
                     return Step::Body(form);
@@ -215,6 +195,8 @@ impl Session {
                     Some(Sent::Data) => Wait::DataStart,
                 }
             }
+            // What is left is to hear why it hung up, if it did.
+            State::Final if self.cut => Wait::Goodbye,
             State::Final => Wait::DataEnd,
             State::Reset | State::Quit => Wait::Goodbye,
             _ => Wait::Hello,
@@ -229,78 +211,10 @@ impl Session {
         self.ehlo(out);
     }
 
-    /// Begins a transaction, when [`Step::Ready`].
-    pub fn send(&mut self, transaction: Transaction) {
-        let outcomes = vec![None; transaction.recipients.len()];
-        match transaction.form(&self.capabilities) {
-            Ok(form) => {
-                self.current = Some(Current {
-                    transaction,
-                    form,
-                    next: 0,
-                    mail_sent: false,
-                    data_sent: false,
-                    ahead: VecDeque::new(),
-                    outcomes,
-                    accepted: Vec::new(),
-                    stuffer: Stuffer::default(),
-                });
-                self.state = State::Envelope;
-            }
-            Err(reply) => {
-                let reply = self.named(reply);
-                self.done = Some(vec![Outcome::Failed(reply); outcomes.len()]);
-            }
-        }
-    }
-
-    /// The next bytes of the message.
-    pub fn body(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        if let (State::Body, Some(current)) = (&self.state, &mut self.current) {
-            match current.form {
-                Form::Bdat => out.extend_from_slice(bytes),
-                Form::Data | Form::Converted => current.stuffer.push(bytes, out),
-            }
-        }
-    }
-
-    /// The message is complete.
-    pub fn body_end(&mut self, out: &mut Vec<u8>) {
-        if let (State::Body, Some(current)) = (&self.state, &mut self.current) {
-            if current.form != Form::Bdat {
-                std::mem::take(&mut current.stuffer).finish(out);
-            }
-            self.state = State::Final;
-        }
-    }
-
-    /// The message could not be sent to its end: a server that hung up has perhaps said why.
-    /// The connection is of no further use.
-    pub fn body_cut(&mut self) {
-        if self.state == State::Body {
-            self.cut = true;
-            self.state = State::Final;
-        }
-    }
-
     /// When [`Step::Ready`] and nothing more is to be sent.
     pub fn quit(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"QUIT\r\n");
         self.state = State::Quit;
-    }
-
-    /// The connection is gone or was given up: what that means for the recipients of the
-    /// transaction under way. Nothing was taken that was not said to be.
-    pub fn lost(&mut self, why: Reply) -> Vec<Outcome> {
-        let why = self.named(why);
-        self.state = State::Closed(why.clone());
-        let Some(current) = self.current.take() else {
-            return Vec::new();
-        };
-        let outcomes = current.outcomes.into_iter();
-        outcomes
-            .map(|it| it.unwrap_or_else(|| Outcome::Deferred(why.clone())))
-            .collect()
     }
 
     /// Our own words about this server.
@@ -313,11 +227,6 @@ impl Session {
 
     fn close(&mut self, enhanced: &str, text: &str) {
         self.state = State::Closed(self.named(refusal(enhanced, text)));
-    }
-
-    fn ehlo(&mut self, out: &mut Vec<u8>) {
-        out.extend_from_slice(format!("EHLO {}\r\n", self.config.name).as_bytes());
-        self.state = State::Ehlo;
     }
 
     fn said(&mut self, said: Said, out: &mut Vec<u8>) {
@@ -352,265 +261,6 @@ impl Session {
             State::Quit => self.state = State::Closed(reply),
             _ => self.state = State::Closed(reply),
         }
-    }
-
-    fn greeted(&mut self, out: &mut Vec<u8>) {
-        let wanted = !self.tls && self.config.tls != TlsUse::Never;
-        if wanted && self.capabilities.starttls {
-            out.extend_from_slice(b"STARTTLS\r\n");
-            self.state = State::StartTls;
-        } else if wanted && self.config.tls == TlsUse::Required {
-            self.close(NO_TLS.0, NO_TLS.1);
-        } else if let Some(line) = self.xclient() {
-            out.extend_from_slice(line.as_bytes());
-            self.state = State::Xclient;
-        } else {
-            self.log_in(out);
-        }
-    }
-
-    fn xclient(&mut self) -> Option<String> {
-        let takes = |name: &str| self.capabilities.xclient.iter().any(|it| it == name);
-        let (address, name) = (takes("ADDR"), takes("NAME"));
-        let origin = self.origin.take().filter(|_| address)?;
-        // What the real name is, nobody has asked.
-        let name = if name { " NAME=[UNAVAILABLE]" } else { "" };
-        Some(match origin.to_canonical() {
-            IpAddr::V4(four) => format!("XCLIENT ADDR={four}{name}\r\n"),
-            IpAddr::V6(six) => format!("XCLIENT ADDR=IPV6:{six}{name}\r\n"),
-        })
-    }
-
-    fn log_in(&mut self, out: &mut Vec<u8>) {
-        self.state = State::Ready;
-        let Some(login) = &self.config.login else {
-            return;
-        };
-        let mut offered = self.capabilities.auth.clone();
-        if self.passes_on {
-            offered.retain(|it| matches!(it, Mechanism::Plain | Mechanism::Login));
-        }
-        let Some(mechanism) = Client::choose(&offered) else {
-            self.close(
-                "4.7.0",
-                "the server offers no way to log in that is known here",
-            );
-            return;
-        };
-        let mut client = Client::new(mechanism, login.clone(), self.config.nonce.clone());
-        out.extend_from_slice(format!("AUTH {}", mechanism.name()).as_bytes());
-        if let Some(initial) = client.initial() {
-            out.push(b' ');
-            out.extend_from_slice(BASE64.encode(initial.reveal()).as_bytes());
-        }
-        out.extend_from_slice(b"\r\n");
-        self.auth = Some(client);
-        self.challenges = 0;
-        self.state = State::Auth;
-    }
-
-    fn challenged(&mut self, said: &Said, reply: Reply, out: &mut Vec<u8>) {
-        let Some(client) = &mut self.auth else {
-            return self.close("4.7.0", "the login was not under way");
-        };
-        if said.code == 235 {
-            match client.is_done() {
-                true => self.auth = None,
-                false => self.close(
-                    "4.7.0",
-                    "the server does not prove that it knows the password",
-                ),
-            }
-            return;
-        }
-        if said.code != 334 {
-            self.state = State::Closed(reply);
-            return;
-        }
-        self.challenges += 1;
-        let text = said.lines.first().map_or("", String::as_str);
-        let answer = match BASE64.decode(text) {
-            _ if self.challenges > MAX_CHALLENGES => Err("it asks and asks"),
-            Ok(challenge) => client.respond(&challenge),
-            // LOGIN's prompts are for the eye: not every server encodes them.
-            Err(_) => client.respond(text.as_bytes()),
-        };
-        match answer {
-            Ok(answer) => {
-                out.extend_from_slice(BASE64.encode(answer.reveal()).as_bytes());
-                out.extend_from_slice(b"\r\n");
-                self.state = State::Auth;
-            }
-            Err(why) => self.close("4.7.0", &format!("the login failed: {why}")),
-        }
-    }
-
-    /// Sends of the envelope what may go now.
-    fn advance(&mut self, out: &mut Vec<u8>) {
-        let (State::Envelope, Some(current)) = (&self.state, &mut self.current) else {
-            return;
-        };
-        let server = &self.capabilities;
-        let most = if server.pipelining { MAX_AHEAD } else { 1 };
-        if !current.mail_sent {
-            current.mail_sent = true;
-            out.extend_from_slice(&current.transaction.mail(server, current.form));
-            current.ahead.push_back(Sent::Mail);
-        }
-        while current.ahead.len() < most
-            && let Some(to) = current.transaction.recipients.get(current.next)
-        {
-            let at = current.next;
-            current.next += 1;
-            if current.outcomes.get(at).is_some_and(Option::is_some) {
-                continue;
-            }
-            match current.transaction.rcpt(to, server) {
-                Ok(line) => {
-                    out.extend_from_slice(&line);
-                    current.ahead.push_back(Sent::Rcpt(at));
-                }
-                Err(mut reply) => {
-                    reply.server = Some(self.config.server.clone());
-                    current.set(at, Outcome::Failed(reply));
-                }
-            }
-        }
-        if current.next < current.transaction.recipients.len() || current.data_sent {
-            return;
-        }
-        self.finish_envelope(out);
-    }
-
-    /// All recipients are named: DATA goes with them where it may, else when they are answered.
-    fn finish_envelope(&mut self, out: &mut Vec<u8>) {
-        let Some(current) = &mut self.current else {
-            return;
-        };
-        let outcomes = &current.outcomes;
-        let asked = |it: &Sent| matches!(it, Sent::Rcpt(at) if outcomes.get(*at).is_some_and(Option::is_none));
-        let hopeful = !current.accepted.is_empty() || current.ahead.iter().any(asked);
-        if !hopeful && current.ahead.is_empty() {
-            return self.give_up(out);
-        }
-        match current.form {
-            Form::Bdat if current.ahead.is_empty() => {
-                let size = current.transaction.size;
-                out.extend_from_slice(format!("BDAT {size} LAST\r\n").as_bytes());
-                current.data_sent = true;
-                self.state = State::Body;
-            }
-            Form::Data | Form::Converted
-                if hopeful
-                    && (current.ahead.is_empty()
-                        || (self.capabilities.pipelining && current.ahead.len() < MAX_AHEAD)) =>
-            {
-                out.extend_from_slice(b"DATA\r\n");
-                current.data_sent = true;
-                current.ahead.push_back(Sent::Data);
-            }
-            _ => {}
-        }
-    }
-
-    /// Nobody gets the message.
-    fn give_up(&mut self, out: &mut Vec<u8>) {
-        self.finish();
-        out.extend_from_slice(b"RSET\r\n");
-        self.state = State::Reset;
-    }
-
-    /// A reply to a command of the envelope.
-    fn answered(&mut self, said: &Said, reply: Reply, out: &mut Vec<u8>) {
-        self.state = State::Envelope;
-        let Some(current) = &mut self.current else {
-            return self.close("4.5.0", "the server answers what was not asked");
-        };
-        match current.ahead.pop_front() {
-            Some(Sent::Mail) if said.is_positive() => {}
-            Some(Sent::Mail) => {
-                // Whoever was named behind it is refused too, and not for his own sake.
-                current.next = current.transaction.recipients.len();
-                for at in 0..current.outcomes.len() {
-                    current.set(at, refused(said, reply.clone()));
-                }
-            }
-            Some(Sent::Rcpt(at)) if said.is_positive() => {
-                if current.outcomes.get(at).is_some_and(Option::is_none) {
-                    current.accepted.push(at);
-                }
-            }
-            Some(Sent::Rcpt(at)) => {
-                // 552 for too many recipients is as good as 452 (RFC 5321, 4.5.3.1.10).
-                let outcome = match said.code {
-                    552 => Outcome::Deferred(reply),
-                    _ => refused(said, reply),
-                };
-                current.set(at, outcome);
-            }
-            Some(Sent::Data) if said.code == 354 => self.state = State::Body,
-            Some(Sent::Data) => {
-                for at in std::mem::take(&mut current.accepted) {
-                    current.set(at, refused(said, reply.clone()));
-                }
-                // A later DATA is not to be tried.
-                current.data_sent = false;
-                current.next = current.transaction.recipients.len();
-            }
-            None => self.close("4.5.0", "the server answers what was not asked"),
-        }
-        let nobody = |it: &Current| it.accepted.is_empty();
-        if self.state == State::Body && self.current.as_ref().is_some_and(nobody) {
-            // It takes a message for nobody: an empty one (RFC 2920, 3.1).
-            out.extend_from_slice(b".\r\n");
-            self.state = State::Final;
-        }
-    }
-
-    /// The reply to the whole message.
-    fn finished(&mut self, said: &Said, reply: Reply) {
-        let notifies = self.capabilities.dsn;
-        if let Some(current) = &mut self.current {
-            for at in std::mem::take(&mut current.accepted) {
-                let reply = reply.clone();
-                let outcome = match said.is_positive() {
-                    true if self.cut => Outcome::Deferred(reply),
-                    true => Outcome::Delivered { reply, notifies },
-                    false => refused(said, reply),
-                };
-                current.set(at, outcome);
-            }
-        }
-        self.finish();
-        self.state = State::Ready;
-    }
-
-    /// Ends the transaction; whoever has no outcome by now may be tried again.
-    fn finish(&mut self) {
-        if let Some(current) = self.current.take() {
-            let left = self.named(refusal("4.5.0", "the server left the recipient out"));
-            let outcomes = current.outcomes.into_iter();
-            let outcomes = outcomes.map(|it| it.unwrap_or_else(|| Outcome::Deferred(left.clone())));
-            self.done = Some(outcomes.collect());
-        }
-    }
-}
-
-impl Current {
-    /// The first outcome stands.
-    fn set(&mut self, at: usize, outcome: Outcome) {
-        if let Some(place) = self.outcomes.get_mut(at)
-            && place.is_none()
-        {
-            *place = Some(outcome);
-        }
-    }
-}
-
-fn refused(said: &Said, reply: Reply) -> Outcome {
-    match said.is_permanent() {
-        true => Outcome::Failed(reply),
-        false => Outcome::Deferred(reply),
     }
 }
 

@@ -3,7 +3,10 @@ use crate::address::Address;
 use crate::mail::outgoing::{Body, Envelope, Notify};
 use crate::secret::Secret;
 use crate::smtp::client::text::Survey;
-use crate::smtp::client::transaction::To;
+use crate::smtp::client::transaction::{To, Transaction};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use envelope::MAX_AHEAD;
 
 const GREETING: &str = "220 mx.example ESMTP\r\n";
 const PLAIN: &str = "250 mx.example\r\n";
@@ -329,6 +332,20 @@ fn logins_hold_or_end_it() {
     assert_eq!((reply.code, reply.enhanced.as_str()), (535, "5.7.8"));
     let (_, step) = start("250-mx\r\n250 AUTH XOAUTH2\r\n");
     assert!(matches!(step, Step::Closed(_)));
+    // SCRAM's rounds are for the driver to have done elsewhere.
+    let (mut talk, _) = start("250-mx\r\n250 AUTH SCRAM-SHA-256\r\n");
+    talk.sent();
+    let challenge = BASE64.encode("r=abcxyz,s=QSXCR+Q6sek8bf92,i=4096");
+    assert_eq!(talk.hear(&format!("334 {challenge}\r\n")), Step::Prove);
+    assert_eq!(talk.sent(), "");
+    let proof = talk.session.proof().unwrap();
+    let proven = std::thread::spawn(|| proof.work()).join().unwrap();
+    talk.session.proven(proven, &mut talk.out);
+    assert_eq!(talk.hear(""), Step::Wait(Wait::Hello));
+    assert!(
+        talk.sent()
+            .starts_with(&BASE64.encode("c=biws,r=abcxyz,p=")[..20])
+    );
     // A server that skips its proof.
     let (mut talk, _) = start("250-mx\r\n250 AUTH SCRAM-SHA-256 PLAIN\r\n");
     assert!(talk.sent().starts_with("AUTH SCRAM-SHA-256 "));

@@ -126,7 +126,8 @@ async fn log_in(
             }
             Step::Ready => break,
             Step::Closed(reply) => return Err(refused(home, &reply)),
-            Step::Body(_) | Step::Done(_) => return Err(Refused::Down),
+            // SCRAM is not chosen where a client is passed on.
+            Step::Prove | Step::Body(_) | Step::Done(_) => return Err(Refused::Down),
         }
     }
     match does_what_we_offer(session.capabilities()) {

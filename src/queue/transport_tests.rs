@@ -1,0 +1,533 @@
+//! A message on its way to servers that misbehave, each as its test wants, with waits that the
+//! test sets: what is to expire takes a moment, all else an hour, so that nothing but the one
+//! limit can end it.
+
+use super::*;
+use crate::mail::DateTime;
+use crate::mail::outgoing::{Envelope, Notify, Recipient, Status};
+use crate::net::connect::Patience;
+use crate::net::dns::ResolverConfig;
+use crate::net::stream::Deadlines;
+use crate::smtp::client::Timeouts;
+use crate::store::simdisk::SimDisk;
+use crate::store::{NewItem, Options};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+const HOUR: Duration = Duration::from_secs(3600);
+/// What expires.
+const MOMENT: Duration = Duration::from_millis(150);
+/// Between two bytes of a peer that drips: ever again before any single wait is over.
+const DRIP: Duration = Duration::from_millis(10);
+
+/// What a peer does at a verb; `CONNECT` is the greeting, `.` the end of the message.
+#[derive(Clone, Copy)]
+enum Does {
+    Say(&'static str),
+    /// Never answers.
+    Stall,
+    /// Says this, over and over, a byte at a time.
+    Drip(&'static str),
+    /// Says this, over and over, as fast as it is taken.
+    Pour(&'static str),
+    /// Answers as it should, but late.
+    Late,
+    Hangup,
+    /// At DATA: goes on to read, but this slowly.
+    ReadSlowly,
+    /// At DATA: asks for the message and does not read it.
+    ReadNothing,
+}
+
+/// A server on a port of its own.
+struct Peer {
+    address: SocketAddr,
+    shared: Arc<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    connections: AtomicUsize,
+    /// Recipients of each message taken.
+    taken: Mutex<Vec<String>>,
+}
+
+impl Peer {
+    /// `script` gets the connection's number, the verb and the whole line.
+    fn new(script: impl Fn(usize, &str, &str) -> Option<Does> + Send + Sync + 'static) -> Peer {
+        let script = Arc::new(script);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Seen::default());
+        let seen = shared.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (seen, script) = (seen.clone(), script.clone());
+                std::thread::spawn(move || {
+                    let n = seen.connections.fetch_add(1, SeqCst);
+                    // A client that goes away ends it.
+                    let _ = talk(stream, &seen, |verb, line| script(n, verb, line));
+                });
+            }
+        });
+        Peer { address, shared }
+    }
+
+    fn good() -> Peer {
+        Peer::new(|_, _, _| None)
+    }
+
+    /// Does so at that verb.
+    fn at(wanted: &'static str, does: Does) -> Peer {
+        Peer::new(move |_, verb, _| (verb == wanted).then_some(does))
+    }
+
+    fn hop(&self, name: &str) -> Hop {
+        Hop {
+            name: name.into(),
+            port: self.address.port(),
+            address: Some(self.address.ip()),
+            safety: Safety::Plain,
+        }
+    }
+
+    fn connections(&self) -> usize {
+        self.shared.connections.load(SeqCst)
+    }
+
+    fn taken(&self) -> Vec<String> {
+        self.shared.taken.lock().unwrap().clone()
+    }
+}
+
+fn talk(
+    mut stream: TcpStream,
+    seen: &Seen,
+    does: impl Fn(&str, &str) -> Option<Does>,
+) -> std::io::Result<()> {
+    let mut lines = BufReader::new(stream.try_clone()?);
+    let (mut line, mut recipients) = ("CONNECT".to_string(), Vec::new());
+    loop {
+        let verb = line.split(' ').next().unwrap_or_default().to_uppercase();
+        let usual = match verb.as_str() {
+            "CONNECT" => "220 mx.test",
+            "EHLO" => "250 mx.test",
+            "DATA" => "354 go",
+            "QUIT" => "221 bye",
+            _ => "250 ok",
+        };
+        let said = match does(&verb, &line) {
+            None => usual,
+            Some(Does::Say(text)) => text,
+            Some(Does::Late) => {
+                std::thread::sleep(DRIP * 4);
+                usual
+            }
+            Some(Does::Hangup) => return Ok(()),
+            Some(Does::Stall) => return stall(&mut lines),
+            Some(Does::Drip(text)) => {
+                for byte in text.bytes().cycle() {
+                    stream.write_all(&[byte])?;
+                    std::thread::sleep(DRIP);
+                }
+                return Ok(());
+            }
+            Some(Does::Pour(text)) => loop {
+                stream.write_all(text.as_bytes())?;
+            },
+            Some(Does::ReadNothing) => {
+                stream.write_all(b"354 go\r\n")?;
+                std::thread::sleep(HOUR);
+                return Ok(());
+            }
+            Some(Does::ReadSlowly) => {
+                stream.write_all(b"354 go\r\n")?;
+                let mut some = [0; 64 << 10];
+                while lines.read(&mut some)? > 0 {
+                    std::thread::sleep(DRIP);
+                }
+                return Ok(());
+            }
+        };
+        if verb == "." && said.starts_with('2') {
+            seen.taken.lock().unwrap().push(recipients.join(" "));
+        }
+        stream.write_all(format!("{said}\r\n").as_bytes())?;
+        match verb.as_str() {
+            "MAIL" => recipients.clear(),
+            "RCPT" if said.starts_with('2') => recipients.push(line.clone()),
+            "DATA" if said.starts_with('3') => {
+                while line != "." {
+                    line = next(&mut lines)?;
+                }
+                continue;
+            }
+            "QUIT" => return Ok(()),
+            _ => {}
+        }
+        line = next(&mut lines)?;
+    }
+}
+
+fn next(lines: &mut BufReader<TcpStream>) -> std::io::Result<String> {
+    let mut line = String::new();
+    match lines.read_line(&mut line)? {
+        0 => Err(std::io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(line.trim_end().to_string()),
+    }
+}
+
+/// Until the client has had enough.
+fn stall(lines: &mut BufReader<TcpStream>) -> std::io::Result<()> {
+    std::io::copy(lines, &mut std::io::sink()).map(drop)
+}
+
+fn patient() -> Timeouts {
+    Timeouts {
+        greeting: HOUR,
+        hello: HOUR,
+        mail: HOUR,
+        rcpt: HOUR,
+        data_start: HOUR,
+        data_end: HOUR,
+        goodbye: MOMENT,
+        opening: HOUR,
+        envelope: HOUR,
+        body: HOUR,
+        slowest: u64::MAX,
+        attempt: HOUR,
+    }
+}
+
+struct Bench {
+    transport: Transport,
+    message: Vec<u8>,
+}
+
+impl Bench {
+    fn new(change: impl FnOnce(&mut Timeouts)) -> Bench {
+        let mut timeouts = patient();
+        change(&mut timeouts);
+        let options = Options {
+            reserve: 0,
+            ballast: 0,
+            ..Options::default()
+        };
+        let store = Store::open_on(Arc::new(SimDisk::new()), options).unwrap();
+        let resolver = Resolver::new(ResolverConfig::servers([]));
+        let mut transport = Transport::new(store, resolver, &Settings::default());
+        transport.maker.timeouts = timeouts;
+        transport.maker.patience = Patience {
+            connect: HOUR,
+            deadlines: Deadlines {
+                handshake: HOUR,
+                write: HOUR,
+            },
+        };
+        Bench {
+            transport,
+            message: b"From: ann@us.test\r\n\r\nhi\r\n".to_vec(),
+        }
+    }
+
+    /// One attempt for these recipients by way of these servers: an outcome for each.
+    fn send(&self, to: &[&str], hops: Vec<Hop>) -> Vec<Outcome> {
+        let attempt = async {
+            let consignment = self.consignment(to).await;
+            let email = consignment.item.email;
+            let mut letter = Letter::open(&self.transport.store, email).await.unwrap();
+            let way = Way {
+                destination: Destination {
+                    hops,
+                    certain: true,
+                    notes: Vec::new(),
+                },
+                login: None,
+            };
+            let mut told = self
+                .transport
+                .deliver(&way, &consignment, &mut letter)
+                .await;
+            told.sort_by_key(|it| it.0);
+            let places: Vec<usize> = told.iter().map(|it| it.0).collect();
+            assert_eq!(places, consignment.recipients, "an outcome for each");
+            told.into_iter().map(|it| it.1).collect()
+        };
+        let hung = async {
+            async_io::Timer::after(Duration::from_secs(120)).await;
+            panic!("nothing has ended the attempt");
+        };
+        smol::block_on(futures_lite::future::or(attempt, hung))
+    }
+
+    async fn consignment(&self, to: &[&str]) -> Consignment {
+        let store = &self.transport.store;
+        let mut staging = store.stage(None).await.unwrap();
+        staging.write(&self.message).await.unwrap();
+        let message = staging.finish().await.unwrap();
+        let recipient = |to: &&str| Recipient {
+            address: Address::parse(to).unwrap(),
+            notify: Notify::default(),
+            original: None,
+            status: Status::waiting(0),
+        };
+        let item = NewItem {
+            account: None,
+            name: "7f".into(),
+            submitted: 0,
+            envelope: Envelope {
+                sender: Address::parse("ann@us.test").ok(),
+                ..Envelope::default()
+            },
+            recipients: to.iter().map(recipient).collect(),
+        };
+        let date = DateTime { unix: 0, offset: 0 };
+        let queued = store.deliver(message, date, vec![], Some(item)).await;
+        let id = queued.unwrap().unwrap();
+        let item = store.look(|it| it.queue_item(id)).unwrap().unwrap();
+        Consignment {
+            lane: Lane {
+                hop: "x.test".into(),
+                domain: None,
+            },
+            recipients: (0..item.recipients.len()).collect(),
+            item,
+        }
+    }
+
+    fn send_one(&self, peers: &[&Peer]) -> Outcome {
+        let hops = peers.iter().enumerate();
+        let hops = hops.map(|(n, it)| it.hop(&format!("mx{n}.test"))).collect();
+        self.send(&["bob@x.test"], hops).remove(0)
+    }
+}
+
+fn deferred(outcome: &Outcome) -> (&str, &str) {
+    match outcome {
+        Outcome::Deferred(reply) => (&reply.enhanced, &reply.text),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn is_delivered(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Delivered { .. })
+}
+
+/// How a wait is set.
+type Set = fn(&mut Timeouts);
+
+/// The verbs before the message, and what each is waited for.
+const BEFORE: [(&str, Set); 5] = [
+    ("CONNECT", |it| it.greeting = MOMENT),
+    ("EHLO", |it| it.hello = MOMENT),
+    ("MAIL", |it| it.mail = MOMENT),
+    ("RCPT", |it| it.rcpt = MOMENT),
+    ("DATA", |it| it.data_start = MOMENT),
+];
+const SILENT: [Does; 2] = [Does::Stall, Does::Drip("250 and so on ")];
+const NONSENSE: [Does; 3] = [
+    Does::Say("\u{0}? no SMTP"),
+    Does::Pour("250 and so on "),
+    Does::Pour("250-more\r\n"),
+];
+
+#[test]
+fn the_waits_are_those_of_rfc_5321() {
+    let minutes = |it: Duration| it.as_secs() / 60;
+    let waits = [
+        TIMEOUTS.greeting,
+        TIMEOUTS.hello,
+        TIMEOUTS.mail,
+        TIMEOUTS.rcpt,
+        TIMEOUTS.data_start,
+        PATIENCE.deadlines.write,
+        TIMEOUTS.data_end,
+    ];
+    assert_eq!(waits.map(minutes), [5, 5, 5, 5, 2, 3, 10]);
+    // All that one server may take before a message moves, and the message of 50 MB.
+    assert_eq!(minutes(TIMEOUTS.opening), 15);
+    assert_eq!(minutes(TIMEOUTS.envelope), 30);
+}
+
+#[test]
+fn whoever_stalls_is_left_for_the_next_server_when_his_time_is_up() {
+    for (verb, limit) in BEFORE {
+        for does in SILENT {
+            let (bad, good) = (Peer::at(verb, does), Peer::good());
+            let began = Instant::now();
+            let outcome = Bench::new(limit).send_one(&[&bad, &good]);
+            assert!(began.elapsed() >= MOMENT, "{verb}: too early");
+            assert!(is_delivered(&outcome), "{verb}: {outcome:?}");
+            assert_eq!((bad.taken().len(), good.taken().len()), (0, 1), "{verb}");
+        }
+        // Alone, it is tried again later.
+        let outcome = Bench::new(limit).send_one(&[&Peer::at(verb, Does::Stall)]);
+        assert_eq!(deferred(&outcome), ("4.4.2", "no answer in time"), "{verb}");
+    }
+}
+
+#[test]
+fn whoever_breaks_off_or_talks_nonsense_is_left_for_the_next_server() {
+    for (verb, _) in BEFORE {
+        for does in [Does::Hangup].into_iter().chain(NONSENSE) {
+            let (bad, good) = (Peer::at(verb, does), Peer::good());
+            let outcome = Bench::new(|_| ()).send_one(&[&bad, &good]);
+            assert!(is_delivered(&outcome), "{verb}: {outcome:?}");
+            assert_eq!((bad.taken().len(), good.taken().len()), (0, 1), "{verb}");
+        }
+        let outcome = Bench::new(|_| ()).send_one(&[&Peer::at(verb, NONSENSE[0])]);
+        let nonsense = ("4.5.0", "what the server says is no SMTP");
+        assert_eq!(deferred(&outcome), nonsense, "{verb}");
+    }
+}
+
+/// It may have taken the message: another server would deliver it twice.
+#[test]
+fn without_an_answer_to_the_whole_message_nobody_else_gets_it_now() {
+    let limit: Set = |it| it.data_end = MOMENT;
+    let silent = SILENT.map(|does| (limit, does, "4.4.2"));
+    let nonsense = NONSENSE.map(|does| ((|_| ()) as Set, does, "4.5.0"));
+    let hangup: (Set, Does, &str) = (|_| (), Does::Hangup, "4.4.2");
+    for (limit, does, enhanced) in silent.into_iter().chain(nonsense).chain([hangup]) {
+        let (bad, good) = (Peer::at(".", does), Peer::good());
+        let outcome = Bench::new(limit).send_one(&[&bad, &good]);
+        assert_eq!(deferred(&outcome).0, enhanced, "{outcome:?}");
+        assert_eq!(good.connections(), 0);
+    }
+}
+
+#[test]
+fn a_server_that_answers_each_time_just_in_time_has_an_end_all_the_same() {
+    let names: Vec<String> = (0..100).map(|n| format!("u{n}@x.test")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let (bad, good) = (Peer::at("RCPT", Does::Late), Peer::good());
+    let bench = Bench::new(|it| it.envelope = MOMENT);
+    let outcomes = bench.send(&names, vec![bad.hop("mx0.test"), good.hop("mx1.test")]);
+    assert!(bad.taken().is_empty());
+    assert_eq!(good.taken().len(), 1);
+    // Those that it took as recipients as well: it has no byte of the message.
+    assert!(outcomes.iter().all(is_delivered));
+    // And before there is a transaction: a greeting of lines without end.
+    let bad = Peer::at("CONNECT", Does::Drip("220-a\r\n"));
+    let outcome = Bench::new(|it| it.opening = MOMENT).send_one(&[&bad, &Peer::good()]);
+    assert!(is_delivered(&outcome), "{outcome:?}");
+}
+
+#[test]
+fn an_attempt_that_has_taken_long_begins_with_no_further_server() {
+    let (bad, good) = (Peer::at("MAIL", Does::Late), Peer::good());
+    let bench = Bench::new(|it| {
+        it.mail = DRIP;
+        it.attempt = DRIP;
+    });
+    let outcome = bench.send_one(&[&bad, &good]);
+    assert_eq!(deferred(&outcome).1, "no answer in time");
+    assert_eq!(good.connections(), 0);
+}
+
+#[test]
+fn a_message_that_is_not_taken_fast_enough_is_given_up() {
+    for (n, does) in [Does::ReadNothing, Does::ReadSlowly]
+        .into_iter()
+        .enumerate()
+    {
+        let (bad, good) = (Peer::at("DATA", does), Peer::good());
+        let mut bench = Bench::new(|it| it.body = MOMENT);
+        // More than any socket's buffers, and by its rate no time to speak of.
+        let line = [&[b'x'; 900][..], b"\r\n"].concat();
+        bench.message.extend(line.repeat(16_000));
+        if n == 0 {
+            bench.transport.maker.timeouts.body = HOUR;
+            bench.transport.maker.patience.deadlines.write = MOMENT;
+        }
+        let outcome = bench.send_one(&[&bad, &good]);
+        assert_eq!(deferred(&outcome).0, "4.4.2", "{n}: {outcome:?}");
+        assert!(bad.taken().is_empty());
+        assert_eq!(good.connections(), 0);
+    }
+}
+
+#[test]
+fn a_server_says_of_each_recipient_what_becomes_of_him() {
+    let script = |_, _: &str, line: &str| match line {
+        "RCPT TO:<no@x.test>" => Some(Does::Say("550 5.1.1 no such user")),
+        "RCPT TO:<later@x.test>" => Some(Does::Say("450 4.2.1 busy")),
+        "RCPT TO:<full@x.test>" => Some(Does::Say("552 5.5.3 too many")),
+        _ => None,
+    };
+    let (first, second) = (Peer::new(script), Peer::good());
+    let to = ["no@x.test", "yes@x.test", "later@x.test", "full@x.test"];
+    let hops = vec![first.hop("mx0.test"), second.hop("mx1.test")];
+    let outcomes = Bench::new(|_| ()).send(&to, hops);
+    assert!(matches!(&outcomes[0], Outcome::Failed(it) if it.code == 550));
+    assert!(is_delivered(&outcomes[1]));
+    assert_eq!(deferred(&outcomes[2]), ("4.2.1", "busy"));
+    // RFC 5321, 4.5.3.1.10.
+    assert_eq!(deferred(&outcomes[3]).1, "too many");
+    assert_eq!(first.taken(), ["RCPT TO:<yes@x.test>"]);
+    assert_eq!(second.connections(), 0);
+}
+
+#[test]
+fn what_a_server_says_of_itself_sends_the_message_on_what_it_says_of_the_message_does_not() {
+    let cases = [
+        ("CONNECT", "554 go away", None),
+        ("EHLO", "421 4.3.2 closing", None),
+        ("MAIL", "451 4.3.0 no disk", None),
+        ("RCPT", "421 4.3.2 closing", None),
+        ("MAIL", "550 5.7.1 not from you", Some("5.7.1")),
+        ("DATA", "451 4.7.1 greylisted", Some("4.7.1")),
+        (".", "554 5.6.0 spam", Some("5.6.0")),
+    ];
+    for (verb, text, told) in cases {
+        let (bad, good) = (Peer::at(verb, Does::Say(text)), Peer::good());
+        match Bench::new(|_| ()).send_one(&[&bad, &good]) {
+            Outcome::Delivered { .. } => assert_eq!(told, None, "{text}"),
+            Outcome::Deferred(reply) | Outcome::Failed(reply) => {
+                assert_eq!(told, Some(reply.enhanced.as_str()), "{text}");
+            }
+        }
+        assert_eq!(good.taken().len(), usize::from(told.is_none()), "{text}");
+    }
+}
+
+#[test]
+fn our_own_server_among_them_cuts_the_list() {
+    let (down, us, behind) = (Peer::good(), Peer::good(), Peer::good());
+    let mut bench = Bench::new(|_| ());
+    bench.transport.maker.own = vec![us.address];
+    let outcome = bench.send_one(&[&us, &behind]);
+    assert!(
+        matches!(&outcome, Outcome::Failed(it) if it.enhanced == "5.4.6"),
+        "{outcome:?}"
+    );
+    // A better one that is down now will be up again.
+    let gone = Peer::at("CONNECT", Does::Hangup);
+    let outcome = bench.send_one(&[&gone, &us, &behind]);
+    assert_eq!(deferred(&outcome).0, "4.4.2");
+    assert_eq!((us.connections(), behind.connections()), (0, 0));
+    assert!(is_delivered(&bench.send_one(&[&down, &us])));
+}
+
+#[test]
+fn a_kept_connection_that_dies_is_made_anew() {
+    // It goes away at the second MAIL, and only then.
+    let mails = AtomicUsize::new(0);
+    let peer = Peer::new(move |connection, verb, _| {
+        let second = verb == "MAIL" && connection == 0 && mails.fetch_add(1, SeqCst) == 1;
+        second.then_some(Does::Hangup)
+    });
+    let bench = Bench::new(|_| ());
+    for _ in 0..2 {
+        assert!(is_delivered(&bench.send_one(&[&peer])));
+    }
+    assert_eq!((peer.connections(), peer.taken().len()), (2, 2));
+    // A server that puts a sender off stays so, on whichever connection.
+    let busy = Peer::at("MAIL", Does::Say("450 4.3.2 slowly"));
+    assert_eq!(deferred(&bench.send_one(&[&busy])).1, "slowly");
+    assert_eq!(deferred(&bench.send_one(&[&busy])).1, "slowly");
+    assert_eq!(busy.connections(), 1);
+}
