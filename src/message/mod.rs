@@ -8,12 +8,15 @@
 //!   it back.
 //! - [`header`]: the fields of a stored header. [`decode`], [`charset`], [`encoded_word`],
 //!   [`text`]: decoding for SEARCH and BINARY.
+//! - [`survey`], [`convert`] with [`quoted_printable`]: what a message is made of, and how
+//!   8-bit and binary parts become what others can take.
 //! - [`line_end`]: CRLF where a client left it out. [`notice`]: what the server writes itself.
 
 pub mod address_list;
 pub mod body_structure;
 pub mod charset;
 pub mod content;
+pub mod convert;
 pub mod date;
 pub mod decode;
 pub mod encoded_word;
@@ -24,8 +27,10 @@ pub mod lexer;
 pub mod line_end;
 pub mod notice;
 pub mod quote;
+pub mod quoted_printable;
 pub mod row;
 pub mod scanner;
 pub mod section;
 pub mod structure;
+pub mod survey;
 pub mod text;

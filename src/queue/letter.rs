@@ -4,9 +4,10 @@ use crate::authentication::sign::Signing;
 use crate::keys;
 use crate::mail::EmailId;
 use crate::mail::outgoing::{MAX_KEPT_HERE, Reply, kept_here};
+use crate::message::convert::{self, Piece, Target};
+use crate::message::quoted_printable::QuotedPrintable;
 use crate::message::structure::{ByteRange, Structure};
-use crate::smtp::client::convert::{self, Piece, QuotedPrintable};
-use crate::smtp::client::text::Survey;
+use crate::message::survey::Survey;
 use crate::smtp::client::transaction::{Form, refusal};
 use crate::store::{Blob, Result, Store};
 use std::collections::VecDeque;
@@ -78,7 +79,8 @@ impl Letter {
             let plan = self.store.read(move |snapshot| {
                 let structure = Structure::decode(&snapshot.structure(email)?);
                 let mut source = Source(snapshot.blob(email)?);
-                Ok(structure.and_then(|it| convert::plan(&it.root, it.size, &mut source)))
+                Ok(structure
+                    .and_then(|it| convert::plan(&it.root, it.size, Target::SevenBit, &mut source)))
             });
             self.pieces = plan.await.unwrap_or_default();
         }

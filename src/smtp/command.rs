@@ -48,6 +48,9 @@ pub struct Mail {
     pub size: Option<u64>,
     /// BY: seconds from now, and what then; `until` of it is still to come.
     pub deliver_by: Option<DeliverBy>,
+    /// BODY=BINARYMIME: the message comes by BDAT alone (RFC 3030, 3). What is stored, and goes
+    /// on, is not binary any more.
+    pub binary: bool,
     /// All that the next server is told.
     pub envelope: Envelope,
 }
@@ -164,7 +167,10 @@ fn mail(argument: &str) -> Result<Mail, Reply> {
     for (keyword, value) in Parameters::new(parameters)? {
         match (keyword.as_str(), value) {
             ("SIZE", Some(value)) => mail.size = Some(number(value).ok_or(SYNTAX)?),
-            ("BODY", Some(value)) => mail.envelope.body = body(value)?,
+            ("BODY", Some(value)) => {
+                mail.envelope.body = body(value)?;
+                mail.binary = value.eq_ignore_ascii_case("BINARYMIME");
+            }
             ("SMTPUTF8", None) => mail.envelope.smtputf8 = true,
             ("AUTH", Some(value)) if is_xtext(value) => {}
             ("RET", Some(value)) => mail.envelope.ret = Some(ret(value)?),
@@ -199,10 +205,14 @@ pub fn needs_smtputf8() -> Reply {
 fn body(value: &str) -> Result<Body, Reply> {
     match value.to_ascii_uppercase().as_str() {
         "7BIT" => Ok(Body::SevenBit),
-        "8BITMIME" => Ok(Body::EightBitMime),
-        // RFC 3030, 3: BINARYMIME is not offered.
-        _ => Err(Reply::new(504, "5.5.4", "BODY is 7BIT or 8BITMIME")),
+        "8BITMIME" | "BINARYMIME" => Ok(Body::EightBitMime),
+        _ => Err(not_that_body()),
     }
+}
+
+/// Of a BODY that is not offered.
+pub fn not_that_body() -> Reply {
+    Reply::new(504, "5.5.4", "BODY is 7BIT or 8BITMIME")
 }
 
 /// `-9` to `9` (RFC 6710, 4.1).

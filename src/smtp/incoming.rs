@@ -11,7 +11,8 @@ use super::text::{Lines, Piece, Unstuffer};
 /// The text of a message between the wire and the store.
 pub struct Incoming {
     header: Header,
-    lines: Lines,
+    /// Of a message with binary parts none: its lines are seen to at its end.
+    lines: Option<Lines>,
     received: u64,
     eight_bit: bool,
     limit: u64,
@@ -47,10 +48,10 @@ pub fn too_large(limit: u64) -> Reply {
 
 impl Incoming {
     /// `limit` is for the message as the client sends it, bytes.
-    pub fn new(header: Header, limit: u64) -> Incoming {
+    pub fn new(header: Header, binary: bool, limit: u64) -> Incoming {
         Incoming {
             header,
-            lines: Lines::default(),
+            lines: (!binary).then(Lines::default),
             received: 0,
             eight_bit: false,
             limit,
@@ -64,7 +65,9 @@ impl Incoming {
             return Ok(Output::Nothing);
         }
         self.received += text.len() as u64;
-        self.lines.push(text);
+        if let Some(lines) = &mut self.lines {
+            lines.push(text);
+        }
         self.eight_bit |= !text.is_ascii();
         let taken = match self.received > self.limit {
             true => Err(too_large(self.limit)),
@@ -92,7 +95,9 @@ impl Incoming {
         if let Some(reply) = &self.refusal {
             return Err(reply.clone());
         }
-        self.lines.finish();
+        if let Some(lines) = &mut self.lines {
+            lines.finish();
+        }
         self.check_lines()?;
         self.header.finish()
     }
@@ -107,9 +112,9 @@ impl Incoming {
             "The message has a CR or LF alone; lines end with CRLF (RFC 5321, 2.3.8)",
         );
         const NUL: Reply = Reply::new(554, "5.6.0", "The message has a NUL byte");
-        match (self.lines.bare, self.lines.nul) {
-            (true, _) => Err(BARE),
-            (_, true) => Err(NUL),
+        match &self.lines {
+            Some(lines) if lines.bare => Err(BARE),
+            Some(lines) if lines.nul => Err(NUL),
             _ => Ok(()),
         }
     }
@@ -124,6 +129,10 @@ impl Session {
         let may = match begun {
             Some((true, _) | (_, true)) => {
                 Err(sequence("The message came by BDAT; send BDAT or RSET"))
+            }
+            // RFC 3030, 3.
+            _ if self.transaction.as_ref().is_some_and(|it| it.mail.binary) => {
+                Err(sequence("BODY=BINARYMIME comes by BDAT"))
             }
             _ => self.may_send(),
         };
@@ -204,7 +213,7 @@ impl Session {
                 Header::Passed(Passage::new(front))
             }
         };
-        transaction.incoming = Some(Incoming::new(header, limit));
+        transaction.incoming = Some(Incoming::new(header, transaction.mail.binary, limit));
         Ok(())
     }
 

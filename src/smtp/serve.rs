@@ -19,6 +19,7 @@ use crate::context::Context;
 use crate::mail::addressing::Device;
 use crate::mail::outgoing::ROUTES;
 use crate::mail::{AccountId, DateTime, FlagNames, Flags, MailboxName, SpecialUse};
+use crate::message::convert::Target;
 use crate::message::notice::{self, Delivered};
 use crate::net::stream::Stream;
 use crate::recipient::{self, Resolved};
@@ -458,11 +459,17 @@ async fn deliver(
         deliveries.extend(copy.map_err(|error| trouble(&error))?);
     }
     let delivered = async {
-        let staged = staging.finish().await?;
+        let staged = match commit.binary {
+            true => staging.finish_as(Target::Lines).await?,
+            false => Some(staging.finish().await?),
+        };
+        let Some(staged) = staged else {
+            return Ok(Err(Trouble::Unconvertible));
+        };
         let delivered = context.store.deliver(staged, now(), deliveries, queued);
-        delivered.await.map(|_| ())
+        delivered.await.map(|_| Ok(()))
     };
-    delivered.await.map_err(|error| trouble(&error))
+    delivered.await.unwrap_or_else(|error| Err(trouble(&error)))
 }
 
 /// The copy for the sender's own Sent, if the account has that option.

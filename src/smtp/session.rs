@@ -93,6 +93,8 @@ pub struct Commit {
     /// What is for other servers, and waits in the queue.
     pub remote: Vec<outgoing::Recipient>,
     pub envelope: Envelope,
+    /// Whether it may hold what is not lines of text, which no mailbox does.
+    pub binary: bool,
     /// The name that the reply and Received give it.
     pub name: String,
     /// When it began to come, seconds since 1970.
@@ -147,6 +149,8 @@ pub enum NoRecipient {
 pub enum Trouble {
     Full,
     TooLarge,
+    /// It has binary parts that can't be made others without loss.
+    Unconvertible,
     /// Busy, or broken and to be mended.
     Later,
     /// It is against a rule, says the sentence.
@@ -552,7 +556,7 @@ impl Session {
         }
         lines.push(format!("LIMITS RCPTMAX={}", self.config.max_recipients));
         if self.config.role == Role::Submission {
-            lines.extend(["MT-PRIORITY".into(), "DELIVERBY".into()]);
+            lines.extend(["BINARYMIME", "MT-PRIORITY", "DELIVERBY"].map(String::from));
             if self.config.tls {
                 lines.push("REQUIRETLS".into());
             }

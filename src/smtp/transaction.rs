@@ -1,6 +1,8 @@
 //! MAIL, RCPT and the end of a message: the envelope of one transaction.
 
-use super::command::{Mail, Path, Recipient, Wishes, needs_smtputf8, unknown_parameter};
+use super::command::{
+    Mail, Path, Recipient, Wishes, needs_smtputf8, not_that_body, unknown_parameter,
+};
 use super::incoming::{Incoming, too_large};
 use super::reply::Reply;
 use super::role::Role;
@@ -94,6 +96,9 @@ impl Session {
             if given && !offered {
                 return Err(unknown_parameter(keyword));
             }
+        }
+        if mail.binary && !submits {
+            return Err(not_that_body());
         }
         let limit = self.config.max_message_size;
         if mail.size.is_some_and(|size| size > limit) {
@@ -335,6 +340,7 @@ impl Transaction {
             local: std::mem::take(&mut self.recipients).into_iter().collect(),
             remote,
             envelope,
+            binary: self.mail.binary,
             name: self.id.clone(),
             submitted: self.begun,
             delivered,
@@ -371,6 +377,11 @@ impl Trouble {
         match self {
             Trouble::Full => Reply::new(452, "4.3.1", "There is no room for mail now, try later"),
             Trouble::TooLarge => too_large(limit),
+            Trouble::Unconvertible => Reply::new(
+                554,
+                "5.6.3",
+                "A binary part can't be converted: it is signed, or no MIME part; send it in base64",
+            ),
             Trouble::Later => Reply::new(451, "4.3.0", "Mail can't be stored now, try later"),
             Trouble::Refused(why) => Reply::new(550, "5.7.1", why),
             Trouble::Wait(why) => Reply::new(451, "4.7.1", why),

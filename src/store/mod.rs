@@ -60,6 +60,7 @@ mod tests;
 mod transfer;
 mod tx;
 mod types;
+mod unbinary;
 mod url_key;
 mod verify;
 mod writer;

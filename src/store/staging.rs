@@ -30,7 +30,7 @@ pub(super) struct Uploads {
 /// A message on its way in: compressed, checksummed and scanned as it comes; memory is
 /// bounded whatever its size. Dropped without `finish`, it leaves nothing.
 pub struct Staging {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     _slot: Slot,
     scanner: Scanner,
     /// What doesn't fill a frame yet.
@@ -69,7 +69,7 @@ pub(super) struct StagedData {
 pub(super) struct Spill {
     pub segment: u32,
     pub length: u64,
-    file: Arc<dyn File>,
+    pub file: Arc<dyn File>,
     shared: Arc<Shared>,
     kept: AtomicBool,
 }

@@ -8,6 +8,7 @@ use crate::imap::response::Code;
 use crate::imap::session::Outcome;
 use crate::imap_url::access;
 use crate::mail::{DateTime, FlagNames, MailboxId, MailboxName, UidSet};
+use crate::message::convert::Target;
 use crate::message::line_end::LineEnds;
 use crate::store::{Error, Origin, Placed, Result, Staging};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -143,7 +144,7 @@ impl Driver {
             }
             Ok(None) => Outcome::no(
                 Code::UnknownCte,
-                "A message with NUL in it can't be kept: send it in an encoding.",
+                "The NUL is in no part that could become base64: send it encoded.",
             ),
             Err(error) => target_refusal(&error),
         }
@@ -152,10 +153,14 @@ impl Driver {
     /// `None` for what BODY[] could never give back. The session hears of its own message
     /// from the hub, as of any other.
     async fn commit(&self, upload: Upload) -> Result<Option<Placed>> {
-        let staged = upload.staging.finish().await?;
-        if upload.any_binary && staged.structure.has_nul {
+        // The part that a NUL is in becomes base64 (RFC 3516, 4.4 leaves that to the server).
+        let staged = match upload.any_binary {
+            true => upload.staging.finish_as(Target::NoNul).await?,
+            false => Some(upload.staging.finish().await?),
+        };
+        let Some(staged) = staged else {
             return Ok(None);
-        }
+        };
         let date = upload.date.unwrap_or_else(now);
         let message = vec![(staged, upload.flags, date)];
         let store = &self.context.store;

@@ -4,7 +4,6 @@
 //! [`convert`] makes seven bits of eight.
 
 pub mod capabilities;
-pub mod convert;
 pub mod reply;
 pub mod session;
 pub mod text;

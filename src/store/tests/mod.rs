@@ -9,5 +9,6 @@ mod power;
 mod records;
 mod space;
 mod support;
+mod unbinary;
 mod vanished;
 mod writer;
