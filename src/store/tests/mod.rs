@@ -2,6 +2,7 @@
 
 mod basics;
 mod changes;
+mod cuts;
 mod log;
 mod model;
 mod outbox;

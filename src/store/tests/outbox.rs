@@ -17,7 +17,7 @@ fn waiting(next: i64) -> Status {
     }
 }
 
-fn ok() -> Status {
+pub fn ok() -> Status {
     Status::Delivered(Reply {
         code: 250,
         ..Reply::default()
@@ -25,7 +25,7 @@ fn ok() -> Status {
 }
 
 /// A new item with a recipient for each (address, next attempt).
-fn new_item(recipients: &[(&str, i64)]) -> NewItem {
+pub fn new_item(recipients: &[(&str, i64)]) -> NewItem {
     NewItem {
         account: Some(AccountId(1)),
         name: "n".into(),

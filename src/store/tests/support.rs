@@ -4,9 +4,12 @@ use crate::address::Address;
 use crate::mail::*;
 use crate::secret::{Credential, ScramKeys};
 use crate::store::disk::Disk;
+use crate::store::segment::lock;
 use crate::store::simdisk::{Seeded, SimDisk};
 use crate::store::*;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 
 pub fn options() -> Options {
     Options {
@@ -53,14 +56,25 @@ pub const DATE: DateTime = DateTime {
     offset: 60,
 };
 
+/// Bytes of messages that are kept rather than made again.
+const MAX_TEXTS: usize = 64 << 20;
+static TEXTS: Mutex<BTreeMap<(u64, usize), Vec<u8>>> = Mutex::new(BTreeMap::new());
+static TEXTS_BYTES: AtomicUsize = AtomicUsize::new(0);
+
 /// A message of about `size` bytes, half of it noise; the same for the same numbers.
 pub fn text(seed: u64, size: usize) -> Vec<u8> {
+    if let Some(text) = lock(&TEXTS).get(&(seed, size)) {
+        return text.clone();
+    }
     let mut random = Seeded::new(seed);
     let mut text = format!("From: a@demo.test\r\nSubject: message {seed}\r\n\r\n").into_bytes();
     while text.len() < size {
         let mut word = || random.below(u64::MAX);
         let (a, b, c) = (word(), word(), word());
         text.extend_from_slice(format!("line {a:012x}{b:012x}{c:012x}\r\n").as_bytes());
+    }
+    if TEXTS_BYTES.fetch_add(text.len(), Relaxed) < MAX_TEXTS {
+        lock(&TEXTS).insert((seed, size), text.clone());
     }
     text
 }
