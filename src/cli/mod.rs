@@ -26,6 +26,7 @@ pub mod queue;
 pub mod route;
 pub mod serve;
 pub mod settings;
+pub mod test;
 
 use crate::address::Address;
 use crate::control::{self, Request};
@@ -77,6 +78,7 @@ pub enum Command {
     Collector(collector::CollectorCommand),
     Home(home::HomeCommand),
     Settings(settings::SettingsCommand),
+    Test(test::Test),
 }
 
 fn say(text: fmt::Arguments<'_>) {
@@ -134,6 +136,7 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
         Some(Command::Collector(collector)) => collector.run(),
         Some(Command::Home(home)) => home.run(),
         Some(Command::Settings(settings)) => settings.run(),
+        Some(Command::Test(test)) => test.run(),
         None => help::show(None),
     }
 }

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import smtplib
 import ssl
@@ -11,7 +12,7 @@ import time
 import unittest
 
 import harness
-from harness import DOMAIN, PASSWORD, Server, binary, free_port_base, message
+from harness import DOMAIN, PASSWORD, Server, ServerCase, binary, free_port_base, message
 from wire import Imap, Line, Smtp
 
 BINARY_LIMIT = 8_000_000
@@ -278,6 +279,41 @@ class Serve(unittest.TestCase):
         finally:
             server.stop()
             server.remove()
+
+
+class Test(ServerCase):
+    """`pillarbox test` on a running server."""
+
+    def test_all_is_well(self):
+        done = self.run_client(binary(), "test", "--dir", self.server.directory)
+        for service in ("submission", "submissions", "imap", "imaps", "pop3", "pop3s", "smtp", "lmtp"):
+            self.assertRegex(done.stdout, rf"(?m)^ok +{service} +\d+ ms ")
+        self.assertIn("All is well", done.stdout)
+        self.assertNotIn("pillarbox-test", self.server.cli("account", "list"))
+
+    def test_what_is_broken_is_named(self):
+        # A certificate that another authority signed is what mail programs would refuse.
+        ca = os.path.join(self.server.directory, "tls", "ca.pem")
+        found = [os.path.join(at, "ca.pem") for at, _, names in os.walk(self.server.directory) if "ca.pem" in names]
+        self.assertIn(ca, found)
+        with open(ca) as file:
+            right = file.read()
+        key, other = self.file("key", ""), self.file("other", "")
+        self.run_client("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", other,
+                        "-subj", "/CN=Other")
+        try:
+            shutil.copyfile(other, ca)
+            done = self.run_client(binary(), "test", "--dir", self.server.directory, status=(1,))
+        finally:
+            with open(ca, "w") as file:
+                file.write(right)
+        self.assertRegex(done.stdout, r"(?m)^FAIL +imaps +\d+ ms +port \d+: no TLS: .*UnknownIssuer")
+        self.assertIn(" failed", done.stdout)
+        self.assertNotIn("pillarbox-test", self.server.cli("account", "list"))
+
+    def test_no_server_is_told(self):
+        done = self.run_client(binary(), "test", "--dir", self.work, status=(1,))
+        self.assertIn("no server runs", done.stdout)
 
 
 if __name__ == "__main__":

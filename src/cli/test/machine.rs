@@ -1,0 +1,138 @@
+//! What the services stand on: clock, disk, certificate, name.
+
+use crate::net::authority::Authority;
+use crate::net::dns::{DnsError, Resolver, ResolverConfig};
+use crate::net::tls::validity;
+use crate::settings::Settings;
+use jiff::Timestamp;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use std::path::Path;
+
+/// What was found: well; to be looked at, and what mends it; or broken, and what mends it.
+pub enum Found {
+    Well(String),
+    Odd(String),
+    Broken(String),
+}
+
+use Found::{Broken, Odd, Well};
+
+/// No box has been before that: 2026-01-01.
+const EARLIEST: i64 = 1_767_225_600;
+const DAY: i64 = 24 * 3600;
+/// Days that a certificate should have left, and must have.
+const SOON: i64 = 14;
+const URGENT: i64 = 3;
+/// Free space that there should be, and must be: bytes.
+const ROOMY: u64 = 256 << 20;
+const FULL: u64 = 32 << 20;
+
+pub fn clock(now: Timestamp) -> Found {
+    let shown = now.strftime("%Y-%m-%d %H:%M UTC");
+    match now.as_second() < EARLIEST {
+        true => Broken(format!(
+            "it is not {shown}: set the clock (timedatectl set-ntp true)"
+        )),
+        false => Well(format!("it is {shown}")),
+    }
+}
+
+pub fn disk(dir: &Path) -> Found {
+    let space = match rustix::fs::statvfs(dir) {
+        Ok(space) => space,
+        Err(error) => return Broken(format!("{}: {error}", dir.display())),
+    };
+    let free = space.f_bavail.saturating_mul(space.f_frsize);
+    let shown = format!("{} MiB free", free >> 20);
+    match free {
+        ..FULL => Broken(format!(
+            "{shown}: delete mail or accounts, or use a larger disk"
+        )),
+        ..ROOMY => Odd(format!("{shown}: that is little")),
+        _ => Well(shown),
+    }
+}
+
+pub fn certificate(dir: &Path, settings: &Settings, now: Timestamp) -> Found {
+    let own = settings.tls_certificate.clone();
+    let mends = match own {
+        Some(_) => "renew it, then: systemctl reload pillarbox",
+        None => "restart the server, it makes a new one",
+    };
+    let path = own.unwrap_or_else(|| Authority::new(dir).certificate_path());
+    let shown = path.display();
+    let leaf = match CertificateDer::from_pem_file(&path) {
+        Ok(leaf) => leaf,
+        Err(error) => return Broken(format!("{shown} can't be read: {error}")),
+    };
+    let Some((from, to)) = validity(&leaf) else {
+        return Broken(format!("{shown} is no certificate"));
+    };
+    let left = (to.as_second() - now.as_second()).div_euclid(DAY);
+    match left {
+        _ if from > now => Broken(format!("{shown} does not hold yet: is the clock right?")),
+        ..0 => Broken(format!("{shown} is over: {mends}")),
+        ..URGENT => Broken(format!("{shown} ends in {left} days: {mends}")),
+        ..SOON => Odd(format!("{shown} ends in {left} days: {mends}")),
+        _ => Well(format!("it holds for {left} days more")),
+    }
+}
+
+/// Whether programs elsewhere find this server by the name that it gives itself.
+pub async fn name(settings: &Settings) -> Found {
+    let name = &settings.hostname;
+    if !name.contains('.') {
+        return Odd(format!(
+            "{name} is no full name: pillarbox settings set server.hostname mail.YOUR.DOMAIN"
+        ));
+    }
+    let resolver = match settings.name_servers.as_slice() {
+        [] => Resolver::system(),
+        servers => Resolver::new(ResolverConfig::servers(servers)),
+    };
+    match resolver.addresses(name).await {
+        Ok(found) => {
+            let all: Vec<String> = found.records.iter().map(|it| it.to_string()).collect();
+            Well(format!("{name} is {}", all.join(", ")))
+        }
+        Err(DnsError::Temporary(why)) => Odd(format!("the DNS gives no answer for {name}: {why}")),
+        Err(_) => Odd(format!(
+            "{name} has no address in the DNS: make an A or AAAA record"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_never_set_is_told() {
+        assert!(matches!(clock(Timestamp::UNIX_EPOCH), Broken(_)));
+        assert!(matches!(
+            clock(Timestamp::from_second(EARLIEST).unwrap()),
+            Well(_)
+        ));
+    }
+
+    #[test]
+    fn a_certificate_is_told_before_it_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings::default();
+        let now = Timestamp::now();
+        assert!(matches!(certificate(dir.path(), &settings, now), Broken(_)));
+        Authority::new(dir.path()).ensure("localhost", now).unwrap();
+        let Well(text) = certificate(dir.path(), &settings, now) else {
+            panic!("it is new");
+        };
+        let days: i64 = text.split(' ').nth(3).unwrap().parse().unwrap();
+        let after = |days: i64| now + jiff::SignedDuration::from_secs(days * DAY);
+        let at = |days| certificate(dir.path(), &settings, after(days));
+        assert!(matches!(at(days - SOON), Well(_)));
+        assert!(matches!(at(days - SOON + 1), Odd(_)));
+        assert!(matches!(at(days - URGENT + 1), Broken(_)));
+        assert!(matches!(at(days + 1), Broken(_)));
+        assert!(matches!(at(-30), Broken(_)));
+    }
+}
