@@ -2,9 +2,10 @@
 
 use crate::net::connect::{connect, start_tls};
 use crate::net::stream::Stream;
-use crate::net::trust::Trust;
 use crate::wire::{Input, Line};
+use rustls::ClientConfig;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long each answer may take: longer than any tarpit.
@@ -27,7 +28,7 @@ impl Connection {
     pub async fn open(
         address: IpAddr,
         port: u16,
-        tls: Option<(&str, Trust)>,
+        tls: Option<(&str, Arc<ClientConfig>)>,
     ) -> Result<Connection, Wrong> {
         let stream = connect(&[address], port).await;
         let mut connection = Connection {
@@ -40,7 +41,7 @@ impl Connection {
         Ok(connection)
     }
 
-    pub async fn start_tls(&mut self, name: &str, trust: Trust) -> Result<(), Wrong> {
+    pub async fn start_tls(&mut self, name: &str, trust: Arc<ClientConfig>) -> Result<(), Wrong> {
         let started = start_tls(&mut self.stream, name, trust).await;
         started.map_err(|error| format!("no TLS: {error}"))
     }

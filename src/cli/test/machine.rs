@@ -49,7 +49,7 @@ pub fn disk(dir: &Path) -> Found {
         ..FULL => Broken(format!(
             "{shown}: delete mail or accounts, or use a larger disk"
         )),
-        ..ROOMY => Odd(format!("{shown}: that is little")),
+        FULL..ROOMY => Odd(format!("{shown}: that is little")),
         _ => Well(shown),
     }
 }
@@ -73,8 +73,8 @@ pub fn certificate(dir: &Path, settings: &Settings, now: Timestamp) -> Found {
     match left {
         _ if from > now => Broken(format!("{shown} does not hold yet: is the clock right?")),
         ..0 => Broken(format!("{shown} is over: {mends}")),
-        ..URGENT => Broken(format!("{shown} ends in {left} days: {mends}")),
-        ..SOON => Odd(format!("{shown} ends in {left} days: {mends}")),
+        0..URGENT => Broken(format!("{shown} ends in {left} days: {mends}")),
+        URGENT..SOON => Odd(format!("{shown} ends in {left} days: {mends}")),
         _ => Well(format!("it holds for {left} days more")),
     }
 }

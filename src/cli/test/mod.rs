@@ -19,6 +19,7 @@ use services::Visitor;
 use std::fmt::Write;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Try the running server: log in to every service, send, find, read and delete a message, and
@@ -76,11 +77,12 @@ impl Test {
         )?;
         let ca = Authority::new(&self.dir).ca_path();
         let authorities = Authorities::new(ca.exists().then_some(ca));
+        let trust = Trust::Roots(smol::block_on(authorities.roots())?);
         Ok(Visitor {
             address: address.to_string(),
             password,
             hostname: settings.hostname.clone(),
-            trust: Trust::Roots(smol::block_on(authorities.roots())?),
+            trust: Arc::new(trust.config()?),
             token,
         })
     }

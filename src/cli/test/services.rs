@@ -1,12 +1,13 @@
 //! Each service as a mail program uses it: log in, send, find, read and delete a message.
 
 use super::line::{Connection, Wrong};
-use crate::net::trust::Trust;
 use crate::secret::Secret;
 use crate::settings::{Listen, Service};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use rustls::ClientConfig;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 /// What the test logs in as, and what it looks for.
 pub struct Visitor {
@@ -14,7 +15,7 @@ pub struct Visitor {
     pub password: Secret<String>,
     /// The server's name, and whom its certificate must be from.
     pub hostname: String,
-    pub trust: Trust,
+    pub trust: Arc<ClientConfig>,
     /// In the test messages alone.
     pub token: String,
 }
