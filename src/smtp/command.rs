@@ -31,6 +31,11 @@ pub enum Command {
         size: u64,
         last: bool,
     },
+    /// RFC 4468.
+    Burl {
+        url: String,
+        last: bool,
+    },
     Rset,
     Noop,
     Vrfy,
@@ -103,6 +108,7 @@ pub fn parse(line: &[u8]) -> Result<Command, Reply> {
         "RCPT" => recipient(argument).map(|(to, wishes)| Command::Rcpt(to, wishes)),
         "DATA" => alone(Command::Data),
         "BDAT" => bdat(argument),
+        "BURL" => burl(argument),
         "RSET" => alone(Command::Rset),
         "NOOP" => Ok(Command::Noop),
         "VRFY" if argument.is_empty() => Err(SYNTAX),
@@ -146,13 +152,29 @@ fn auth(argument: &str) -> Result<Command, Reply> {
 
 /// `BDAT chunk-size [LAST]` (RFC 3030, 2).
 fn bdat(argument: &str) -> Result<Command, Reply> {
-    let (size, last) = match argument.split_once(' ') {
-        Some((size, last)) if last.trim().eq_ignore_ascii_case("LAST") => (size, true),
-        Some(_) => return Err(SYNTAX),
-        None => (argument, false),
-    };
+    let (size, last) = end_marker(argument)?;
     let size = number(size).ok_or(SYNTAX)?;
     Ok(Command::Bdat { size, last })
+}
+
+/// `BURL absolute-URI [LAST]` (RFC 4468, 3.5).
+fn burl(argument: &str) -> Result<Command, Reply> {
+    let (url, last) = end_marker(argument)?;
+    match url.contains("://") {
+        true => Ok(Command::Burl {
+            url: url.into(),
+            last,
+        }),
+        false => Err(SYNTAX),
+    }
+}
+
+fn end_marker(argument: &str) -> Result<(&str, bool), Reply> {
+    match argument.split_once(' ') {
+        Some((it, last)) if last.trim().eq_ignore_ascii_case("LAST") => Ok((it, true)),
+        Some(_) => Err(SYNTAX),
+        None => Ok((argument, false)),
+    }
 }
 
 fn mail(argument: &str) -> Result<Mail, Reply> {

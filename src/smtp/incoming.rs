@@ -76,6 +76,11 @@ impl Incoming {
         taken.inspect_err(|reply| self.refuse(reply.clone()))
     }
 
+    /// Bytes that may still come.
+    pub fn room(&self) -> u64 {
+        self.limit.saturating_sub(self.received)
+    }
+
     /// Whether any byte so far was beyond ASCII.
     pub fn is_eight_bit(&self) -> bool {
         self.eight_bit

@@ -2,10 +2,11 @@
 //!
 //! Bytes to types: [`command`]; types to bytes: [`reply`]. [`session`] is the state
 //! machine; its commands are in [`login`] (AUTH), [`transaction`] (the envelope) and
-//! [`incoming`] (the message), of which [`text`] finds the end, [`repair`] mends the
+//! [`incoming`] (the message; [`burl`]: what is here already), of which [`text`] finds the end, [`repair`] mends the
 //! header and [`author`] says who may send it. [`serve`] drives it all.
 
 pub mod author;
+pub mod burl;
 pub mod client;
 pub mod command;
 pub mod incoming;

@@ -1,6 +1,7 @@
 //! Drives a session: flush, match the step, await the store or the stream, answer.
 
 mod arrival;
+mod burl;
 mod forward;
 mod home;
 mod incoming;
@@ -16,6 +17,7 @@ use super::session::{
 };
 use crate::address::Address;
 use crate::context::Context;
+use crate::imap_url::content::Content;
 use crate::mail::addressing::Device;
 use crate::mail::outgoing::ROUTES;
 use crate::mail::{AccountId, DateTime, FlagNames, Flags, MailboxName, SpecialUse};
@@ -106,6 +108,7 @@ async fn drive(
         hostname: settings.hostname.clone(),
         max_message_size: settings.max_message_size,
         max_recipients: settings.max_recipients,
+        imap: burl::imap_server(&settings),
         tls: stream.is_tls(),
         plain_login: settings.plain_login_on_loopback && stream.peer().is_loopback(),
         device: device.map(|(_, trusted)| trusted),
@@ -114,6 +117,7 @@ async fn drive(
     session.bind(context.binding(stream));
     let mut out = Vec::new();
     let mut message: Option<Upload> = None;
+    let mut content: Option<Content> = None;
     let mut refused = 0;
     loop {
         match session.step(&mut out) {
@@ -178,7 +182,20 @@ async fn drive(
                     allowance: allowance.as_ref(),
                     path: session.sender().unwrap_or_default(),
                 };
-                let answer = answer(context, stream, &sender, ask, &mut message).await;
+                let answer = match ask {
+                    Ask::Open(url) => {
+                        let opened = burl::open(context, account, &url).await;
+                        Answer::Opened(opened.map(|it| content.insert(it).size()))
+                    }
+                    Ask::Piece => Answer::Piece(match &mut content {
+                        Some(content) => {
+                            let read = content.next(&context.store).await;
+                            read.map_err(|error| trouble(&error))
+                        }
+                        None => Err(Trouble::Later),
+                    }),
+                    ask => answer(context, stream, &sender, ask, &mut message).await,
+                };
                 if let (Answer::Committed(Ok(())), Some(author)) = (&answer, session.author()) {
                     taken(context, stream, author, notice).await;
                 }
@@ -270,6 +287,8 @@ async fn answer(
             };
             Answer::Committed(delivered)
         }
+        // The caller's, who keeps what is open.
+        Ask::Open(_) | Ask::Piece => Answer::Piece(Err(Trouble::Later)),
     }
 }
 

@@ -4,6 +4,7 @@
 //! driver writes them at once.
 
 use super::author::Author;
+use super::burl::Url;
 use super::command::{self, Command};
 use super::incoming::Incoming;
 use super::repair::Stamp;
@@ -39,6 +40,8 @@ pub struct Config {
     /// Bytes; as SIZE says it.
     pub max_message_size: u64,
     pub max_recipients: usize,
+    /// Where IMAP is, as a URL says it: the host, and the port where it is another than 143.
+    pub imap: String,
     /// Whether TLS is there from the start.
     pub tls: bool,
     /// Whether a password may come without TLS.
@@ -82,6 +85,10 @@ pub enum Ask {
     Begin {
         size: Option<u64>,
     },
+    /// Find what the URL names: [`Answer::Opened`].
+    Open(String),
+    /// Read on in it: [`Answer::Piece`].
+    Piece,
     Commit(Box<Commit>),
 }
 
@@ -121,6 +128,10 @@ pub enum Answer {
     Verdict(sasl::Verdict),
     Recipient(Result<Found, NoRecipient>),
     Begun(Result<Stamp, Trouble>),
+    /// How many bytes it has.
+    Opened(Result<u64, Reply>),
+    /// None at the end.
+    Piece(Result<Vec<u8>, Trouble>),
     Written(Trouble),
     Committed(Result<(), Trouble>),
 }
@@ -200,6 +211,7 @@ pub(super) enum Phase {
     Turn(Dialogue, sasl::Turn),
     Data(Unstuffer),
     Chunk(Chunk),
+    Url(Url),
     /// The data is over: deliver it.
     Commit,
     Asked(Asked),
@@ -221,6 +233,17 @@ pub(super) enum Asked {
     Recipient,
     Data,
     Chunk(Chunk),
+    Url {
+        url: String,
+        last: bool,
+    },
+    Open {
+        last: bool,
+    },
+    Piece {
+        size: u64,
+        last: bool,
+    },
     /// `queued`: at least for one recipient it goes to the queue.
     Commit {
         queued: bool,
@@ -369,6 +392,16 @@ impl Session {
                 chunk.refusal = self.begin(begun).err();
                 self.phase = Phase::Chunk(chunk);
             }
+            (Phase::Asked(Asked::Url { url, last }), Answer::Begun(begun)) => {
+                let begun = self.begin(begun);
+                self.url_begun(url, last, begun);
+            }
+            (Phase::Asked(Asked::Open { last }), Answer::Opened(opened)) => {
+                self.url_opened(last, opened);
+            }
+            (Phase::Asked(Asked::Piece { size, last }), Answer::Piece(piece)) => {
+                self.url_piece(size, last, piece);
+            }
             (Phase::Asked(Asked::Commit { queued }), Answer::Committed(committed)) => {
                 self.committed(committed, queued, out);
             }
@@ -394,6 +427,7 @@ impl Session {
             Phase::Turn(dialogue, turn) => self.login_turn(dialogue, turn, out),
             Phase::Data(unstuffer) => self.data(unstuffer, out),
             Phase::Chunk(chunk) => self.chunk(chunk, out),
+            Phase::Url(url) => self.url(url),
             Phase::Commit => self.commit(out),
             // A driver that steps on without an answer gets no further.
             Phase::Asked(_) | Phase::Closed => {
@@ -512,6 +546,7 @@ impl Session {
             Command::Rcpt(recipient, wishes) => self.recipient(recipient, wishes, out),
             Command::Data => self.begin_data(out),
             Command::Bdat { size, last } => self.begin_chunk(size, last),
+            Command::Burl { url, last } => self.begin_url(url, last, out),
             Command::Rset => {
                 let next = self.reset();
                 Reply::new(250, "2.0.0", "Ok").write(out);
@@ -524,7 +559,8 @@ impl Session {
             }
             Command::Expn => self.say(Reply::new(502, "5.5.1", "There are no lists here"), out),
             Command::Help => {
-                let text = "EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA, BDAT, RSET, NOOP, VRFY, QUIT";
+                let text =
+                    "EHLO, STARTTLS, AUTH, MAIL, RCPT, DATA, BDAT, BURL, RSET, NOOP, VRFY, QUIT";
                 self.say(Reply::new(214, "2.0.0", text), out)
             }
             Command::Quit => self.close(Reply::new(221, "2.0.0", "Goodbye"), out),
@@ -561,6 +597,7 @@ impl Session {
                 lines.push("REQUIRETLS".into());
             }
         }
+        lines.extend(self.burl());
         if self.config.role.needs_login() && self.may_log_in() {
             let names = Mechanism::names(self.binding.is_some());
             lines.push(format!("AUTH {names}"));

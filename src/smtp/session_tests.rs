@@ -30,6 +30,7 @@ impl World {
             hostname: "mail.b.de".into(),
             max_message_size: 1000,
             max_recipients: 10,
+            imap: "mail.b.de".into(),
             tls: true,
             plain_login: false,
             device: None,
@@ -90,6 +91,8 @@ impl World {
                 };
                 Answer::Recipient(self.recipient.map_or(Ok(found), Err))
             }
+            Ask::Open(_) => Answer::Opened(Err(Reply::new(554, "5.6.6", "none"))),
+            Ask::Piece => panic!("nothing is open"),
             Ask::Begin { .. } => Answer::Begun(self.begin.map_or_else(|| Ok(stamp()), Err)),
             Ask::Commit(_) => Answer::Committed(match self.commit {
                 Some(trouble) => Err(trouble),
@@ -212,6 +215,7 @@ fn a_driver_that_steps_on_without_an_answer_is_closed() {
         hostname: "mail.b.de".into(),
         max_message_size: 1000,
         max_recipients: 10,
+        imap: "mail.b.de".into(),
         tls: true,
         plain_login: false,
         device: None,

@@ -34,6 +34,8 @@ pub struct Transaction {
     /// Those accepted whose delivery is to be told.
     pub told: Vec<notice::Recipient>,
     pub incoming: Option<Incoming>,
+    /// BURL commands, but the one that began the message.
+    pub urls: usize,
     /// A BDAT was refused: what follows of the message must not be taken for a whole one
     /// (RFC 3030, 2).
     pub failed: bool,
@@ -58,6 +60,7 @@ impl Session {
                     forwarder: None,
                     told: Vec::new(),
                     incoming: None,
+                    urls: 0,
                     failed: false,
                     id: String::new(),
                     begun: 0,

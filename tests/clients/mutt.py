@@ -122,6 +122,45 @@ class Mutt(ServerCase):
             self.assertIn(b"figures.csv", data)
             self.assertRegex(data.lower(), rb"subject: =\?(utf-8|iso-8859-1)\?")
 
+    def send(self, to, *lines, bcc=None):
+        """Sends a message as bob."""
+        port = self.server.port("submissions")
+        config = self.config(f'set smtp_url="smtps://bob@localhost:{port}/"', *lines, user="bob")
+        options = ("-b", bcc) if bcc else ()
+        self.run_client("mutt", "-F", config, "-s", "x", *options, "--", *to.split(), stdin="Hello.\n", timeout=60)
+
+    def sent(self):
+        """How many are in bob's Sent; all have to be \\Seen."""
+        client = self.server.imap("bob")
+        count = int(client.select("Sent", readonly=True)[1][0])
+        seen = client.search(None, "SEEN")[1][0].split()
+        client.logout()
+        self.assertEqual(len(seen), count)
+        return count
+
+    def test_sent_copy_is_filed_once_by_the_server(self):
+        for mailbox in ("INBOX", "Sent"):
+            self.server.empty("bob", mailbox)
+        self.server.cli("account", "set", f"bob@{DOMAIN}", "sent-copy", "on")
+        try:
+            self.send(f"alice@{DOMAIN}")
+            self.assertEqual(self.sent(), 1)
+            # Whoever it is for, it is one; and who is among them gets it in INBOX too.
+            self.send(f"alice@{DOMAIN} carol@{DOMAIN}", bcc=f"bob@{DOMAIN}")
+            self.assertEqual(self.sent(), 2)
+            (own,) = self.server.bodies("bob")
+            copies = self.server.bodies("bob", "Sent")
+            self.assertEqual(own, copies[1])
+            self.assertNotIn(b"\r\nBcc:", copies[1])
+            # A program that files its own makes a second one, as the manual says.
+            folder = f"imaps://bob@localhost:{self.server.port('imaps')}/Sent"
+            self.send(f"alice@{DOMAIN}", "set copy=yes", f'set record="{folder}"')
+            self.assertEqual(self.sent(), 4)
+        finally:
+            self.server.cli("account", "set", f"bob@{DOMAIN}", "sent-copy", "off")
+        self.send(f"alice@{DOMAIN}")
+        self.assertEqual(self.sent(), 4)
+
 
 if __name__ == "__main__":
     harness.main()

@@ -37,6 +37,25 @@ from bob@{DOMAIN}
         self.assertEqual(len(got), 2 * len(mechanisms))
         self.assertTrue(all(data.endswith(message(1)) for data in got))
 
+    def test_msmtp_and_the_copy_in_sent(self):
+        for mailbox in ("INBOX", "Sent"):
+            self.server.empty("bob", mailbox)
+        self.server.cli("account", "set", f"bob@{DOMAIN}", "sent-copy", "on")
+        try:
+            data = message(1).decode()
+            # With -t the recipients are those of the header; bob is one by Bcc.
+            self.msmtp("submissions", "on", "-t", stdin=f"Bcc: bob@{DOMAIN}\r\n{data}")
+        finally:
+            self.server.cli("account", "set", f"bob@{DOMAIN}", "sent-copy", "off")
+        for user, mailbox in (("alice", "INBOX"), ("bob", "INBOX"), ("bob", "Sent")):
+            (got,) = self.server.bodies(user, mailbox)
+            self.assertTrue(got.endswith(message(1)), got)
+            self.assertNotIn(b"\r\nBcc:", got)
+        imap = self.server.imap("bob")
+        imap.select("Sent", readonly=True)
+        self.assertEqual(imap.search(None, "SEEN")[1], [b"1"])
+        imap.logout()
+
     def test_msmtp_serverinfo(self):
         info = self.msmtp("submissions", "on", "--serverinfo")
         for name in ("SIZE", "PIPELINING", "DSN", "AUTH", "PLAIN", "LOGIN", "SCRAM-SHA-256"):

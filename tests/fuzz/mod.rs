@@ -17,6 +17,7 @@ mod owner;
 mod pop3;
 mod smtp;
 mod store;
+mod url;
 
 use mutate::Mutator;
 pub use mutate::Random;

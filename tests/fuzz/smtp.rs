@@ -6,12 +6,13 @@ use pillarbox::mail::{AccountId, DateTime, MailboxName};
 use pillarbox::sasl::{self, Denial, Verdict};
 use pillarbox::smtp::command::{self, Command};
 use pillarbox::smtp::repair::Stamp;
+use pillarbox::smtp::reply::Reply;
 use pillarbox::smtp::role::Role;
 use pillarbox::smtp::session::{Answer, Ask, Config, Found, NoRecipient, Session, Step, Trouble};
 
 const LOGIN: &[u8] = b"EHLO c\r\nAUTH PLAIN AGFsaWNlAHNlY3JldA==\r\n";
 
-const SESSIONS: [&[u8]; 14] = [
+const SESSIONS: [&[u8]; 16] = [
     b"EHLO c.example\r\nAUTH PLAIN AGFsaWNlAHNlY3JldA==\r\nMAIL FROM:<alice@demo.test> SIZE=100\r\n\
       RCPT TO:<bob@demo.test>\r\nDATA\r\nFrom: alice@demo.test\r\nSubject: x\r\n\r\n..a\r\nb\r\n.\r\nQUIT\r\n",
     b"EHLO c\r\nAUTH LOGIN\r\nYWxpY2U=\r\nc2VjcmV0\r\nMAIL FROM:<alice@demo.test> BODY=8BITMIME RET=HDRS\r\n\
@@ -32,6 +33,11 @@ const SESSIONS: [&[u8]; 14] = [
       DATA\r\n no field\r\nFrom: x\r\n\r\n..a\r\n.\r\nAUTH PLAIN x\r\nQUIT\r\n",
     b"LHLO mta\r\nMAIL FROM:<a@b>\r\nRCPT TO:<bob@demo.test>\r\nRCPT TO:<bob+x@demo.test>\r\n\
       BDAT 5\r\na:b\r\nBDAT 4 LAST\r\n\r\nx\nRSET\r\n",
+    b"EHLO c\r\nAUTH PLAIN AGFsaWNlAHNlY3JldA==\r\nMAIL FROM:<alice@demo.test>\r\nRCPT TO:<bob@demo.test>\r\n\
+      BURL imap://h/x/;UID=1\r\nBDAT 4\r\nab\r\nBURL imap://h/x/;UID=2 LAST\r\nNOOP\r\n",
+    b"EHLO c\r\nAUTH PLAIN AGFsaWNlAHNlY3JldA==\r\nMAIL FROM:<alice@demo.test>\r\nRCPT TO:<bob@demo.test>\r\n\
+      BDAT 5\r\nx: y\nBURL imap://h/x/;UID=1\r\nBURL imap://host/longer/than/the/others/that/there/are/;UID=2\r\n\
+      RSET\r\nMAIL FROM:<>\r\nRCPT TO:<bob@demo.test>\r\nBURL imap://host.test/x/y/z/;UID=1234 LAST\r\nBURL x\r\n",
     LOGIN,
 ];
 
@@ -75,6 +81,7 @@ fn talk(bytes: &[u8], kind: u8, size: &mut dyn FnMut() -> usize) -> Told {
         hostname: "mail.demo.test".into(),
         max_message_size: 2000,
         max_recipients: 3,
+        imap: "mail.b.de".into(),
         tls: true,
         plain_login: false,
         device: None,
@@ -82,12 +89,13 @@ fn talk(bytes: &[u8], kind: u8, size: &mut dyn FnMut() -> usize) -> Told {
     });
     let mut told = Told::default();
     let (mut out, mut message, mut rest) = (Vec::new(), None, bytes);
+    let mut pieces: Vec<Vec<u8>> = Vec::new();
     let mut let_in = role != Role::Submission;
     let mut turns = 0;
     loop {
         turns += 1;
         assert!(
-            turns < 8 * bytes.len() + 64,
+            turns < 16 * bytes.len() + 64,
             "the session makes no progress"
         );
         match session.step(&mut out) {
@@ -118,6 +126,22 @@ fn talk(bytes: &[u8], kind: u8, size: &mut dyn FnMut() -> usize) -> Told {
                         message = Some(Vec::new());
                         Answer::Begun(Ok(stamp()))
                     }
+                    Ask::Open(url) => {
+                        assert!(message.is_some(), "a URL of no message");
+                        pieces = vec![
+                            b"hi\r\n".to_vec(),
+                            b"From: alice@demo.test\r\n\r\n".to_vec(),
+                        ];
+                        Answer::Opened(match url.len() {
+                            0..30 => Ok(29),
+                            30..40 => Ok(3000),
+                            _ => Err(Reply::new(554, "5.6.6", "There is none")),
+                        })
+                    }
+                    Ask::Piece => Answer::Piece(match kind {
+                        2 => Err(Trouble::Later),
+                        _ => Ok(pieces.pop().unwrap_or_default()),
+                    }),
                     Ask::Commit(commit) => {
                         assert!(let_in && commit.local.len() + commit.remote.len() > 0);
                         let message: Vec<u8> = message.take().expect("a message begun");
