@@ -1,6 +1,6 @@
 //! MTA-STS at work: policies fetched and kept (RFC 8461, 3.3, 5.1).
 
-use super::policy::{self, MAX_POLICY, Mode, Policy};
+use super::policy::{self, MAX_POLICY, Policy};
 use crate::address::Domain;
 use crate::net::connect::{self, Authorities};
 use crate::net::dns::Resolver;
@@ -24,11 +24,23 @@ const MAX_HEAD: usize = 8 << 10;
 const PAUSE: Duration = Duration::from_secs(300);
 /// Domains that are remembered to have failed.
 const MAX_PAUSES: usize = 1000;
+/// A policy this old is fetched again though it still holds, seconds: it must not be enough to
+/// block the one fetch when it ends (RFC 8461, 10.2). Half of what it holds, if that is less.
+const REFRESH: u64 = 24 * 3600;
 
+/// Policies are in the store, so that no restart forgets one that is to be enforced.
+#[derive(Clone)]
 pub struct PolicyStore {
     store: Store,
     authorities: Arc<Authorities>,
-    pauses: Mutex<HashMap<String, Instant>>,
+    pauses: Arc<Mutex<HashMap<String, Instant>>>,
+}
+
+/// A policy that was fetched and holds.
+struct Kept {
+    /// Seconds since 1970.
+    fetched: i64,
+    policy: Policy,
 }
 
 impl PolicyStore {
@@ -36,7 +48,7 @@ impl PolicyStore {
         PolicyStore {
             store,
             authorities,
-            pauses: Mutex::default(),
+            pauses: Arc::default(),
         }
     }
 
@@ -48,40 +60,62 @@ impl PolicyStore {
         let records = resolver.txt(&format!("_mta-sts.{ascii}")).await;
         let id = records.ok().and_then(|it| policy::record_id(&it.records));
         let Some(id) = id else {
-            return kept;
+            return kept.map(|it| it.policy);
         };
-        if kept.as_ref().is_some_and(|it| it.id == id) || self.pauses(&ascii) {
-            return kept;
+        let is_known = kept.as_ref().is_some_and(|it| it.policy.id == id);
+        if kept.as_ref().is_some_and(|it| is_known && it.is_fresh()) || self.pauses(&ascii) {
+            return kept.map(|it| it.policy);
         }
-        match self.fetch(&ascii, &id, resolver).await {
+        if is_known {
+            // Mail need not wait for it.
+            self.pause(&ascii);
+            let (own, resolver) = (self.clone(), resolver.clone());
+            smol::spawn(async move { own.renew(&ascii, &id, &resolver).await }).detach();
+            return kept.map(|it| it.policy);
+        }
+        let renewed = self.renew(&ascii, &id, resolver).await;
+        renewed.or(kept.map(|it| it.policy))
+    }
+
+    /// Fetches and keeps it.
+    async fn renew(&self, domain: &str, id: &str, resolver: &Resolver) -> Option<Policy> {
+        match self.fetch(domain, id, resolver).await {
             Ok(policy) => {
-                self.keep(&ascii, &policy).await;
+                self.keep(domain, &policy).await;
                 Some(policy)
             }
             Err(error) => {
-                log::warn!("the MTA-STS policy of {ascii}: {}", connect::plain(&error));
-                self.pause(&ascii);
-                kept
+                log::warn!("the MTA-STS policy of {domain}: {}", connect::plain(&error));
+                self.pause(domain);
+                None
             }
         }
     }
 
-    fn kept(&self, domain: &str) -> Option<Policy> {
+    fn kept(&self, domain: &str) -> Option<Kept> {
         let row = self.store.look(|snapshot| snapshot.record(KIND, domain));
-        let (fetched, policy) = Policy::decode(&row.ok()??).ok()?;
-        let until = fetched.saturating_add_unsigned(policy.max_age);
-        (until > now()).then_some(policy)
+        let row = row.inspect_err(|error| log::error!("MTA-STS policies: {error}"));
+        Kept::read(&row.ok()??)
     }
 
     async fn keep(&self, domain: &str, policy: &Policy) {
+        self.forget_old().await;
+        // A policy of none is kept as well: it is how a domain takes an earlier one back
+        // (RFC 8461, 8.3).
         let row = policy.encode(now());
-        let kept = match policy.mode {
-            // It is how a domain takes its policy back (RFC 8461, 8.3).
-            Mode::None => self.store.remove_record(KIND, domain).await.map(drop),
-            _ => self.store.put_record(KIND, domain, row).await,
-        };
-        if let Err(error) = kept {
+        if let Err(error) = self.store.put_record(KIND, domain, row).await {
             log::warn!("the MTA-STS policy of {domain} is not kept: {error}");
+        }
+    }
+
+    /// Makes room: of those that hold no longer.
+    async fn forget_old(&self) {
+        let rows = self.store.look(|snapshot| snapshot.records(KIND));
+        let old = rows.into_iter().flatten();
+        for (domain, _) in old.filter(|(_, row)| Kept::read(row).is_none()) {
+            if let Err(error) = self.store.remove_record(KIND, &domain).await {
+                log::warn!("the old MTA-STS policy of {domain} stays: {error}");
+            }
         }
     }
 
@@ -136,8 +170,91 @@ impl PolicyStore {
     }
 }
 
+impl Kept {
+    fn read(row: &[u8]) -> Option<Kept> {
+        let (fetched, policy) = Policy::decode(row).ok()?;
+        let until = fetched.saturating_add_unsigned(policy.max_age);
+        (until > now()).then_some(Kept { fetched, policy })
+    }
+
+    fn is_fresh(&self) -> bool {
+        let until = REFRESH.min(self.policy.max_age / 2);
+        self.fetched.saturating_add_unsigned(until) > now()
+    }
+}
+
 /// Seconds since 1970.
 pub fn now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     now.map_or(0, |it| it.as_secs() as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::dns::ResolverConfig;
+    use crate::queue::policy::Mode;
+    use crate::store::Options;
+    use crate::store::simdisk::SimDisk;
+
+    fn policy(mode: Mode, max_age: u64) -> Policy {
+        Policy {
+            id: "1".into(),
+            mode,
+            max_age,
+            mx: vec!["mx.x.test".into()],
+        }
+    }
+
+    #[test]
+    fn a_policy_outlives_a_restart_and_a_dns_that_is_silent() {
+        smol::block_on(async {
+            let disk = SimDisk::new();
+            let open = || {
+                let options = Options {
+                    reserve: 0,
+                    ballast: 0,
+                    ..Options::default()
+                };
+                let store = Store::open_on(Arc::new(disk.clone()), options).unwrap();
+                PolicyStore::new(store, Arc::new(Authorities::new(None)))
+            };
+            let policies = open();
+            policies.keep("x.test", &policy(Mode::Enforce, 3600)).await;
+            policies
+                .keep("back.test", &policy(Mode::Enforce, 3600))
+                .await;
+            policies.keep("back.test", &policy(Mode::None, 3600)).await;
+            // What holds no longer goes when the next one comes.
+            policies.keep("old.test", &policy(Mode::Enforce, 0)).await;
+            policies.keep("next.test", &policy(Mode::Testing, 60)).await;
+            policies.store.close().await;
+            drop(policies);
+
+            let policies = open();
+            let resolver = Resolver::new(ResolverConfig::servers([]));
+            let found = |domain: &'static str| {
+                let domain = Domain::parse(domain).unwrap();
+                let found = smol::block_on(policies.find(&domain, &resolver));
+                found.map(|it| it.mode)
+            };
+            assert_eq!(found("x.test"), Some(Mode::Enforce));
+            assert_eq!(found("back.test"), Some(Mode::None));
+            assert_eq!(found("old.test"), None);
+            let rows = policies.store.look(|it| it.records(KIND)).unwrap();
+            let names: Vec<&str> = rows.iter().map(|it| it.0.as_str()).collect();
+            assert_eq!(names, ["back.test", "next.test", "x.test"]);
+        });
+    }
+
+    #[test]
+    fn a_policy_is_fetched_anew_long_before_it_ends() {
+        let kept = |age: i64, max_age| Kept {
+            fetched: now() - age,
+            policy: policy(Mode::Enforce, max_age),
+        };
+        let year = 31_557_600;
+        assert!(kept(3600, year).is_fresh() && !kept(25 * 3600, year).is_fresh());
+        assert!(kept(400, 1000).is_fresh() && !kept(600, 1000).is_fresh());
+    }
 }

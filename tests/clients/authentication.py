@@ -1,12 +1,14 @@
-"""DKIM and ARC with Debian's dkimpy: it verifies what we sign, we verify what it signs; and the
-records that `pillarbox dns` prints."""
+"""DKIM and ARC with Debian's dkimpy and opendkim: they verify what we sign, we verify what dkimpy
+signs; and the records that `pillarbox dns` prints."""
 
 import base64
+import os
 import re
 import smtplib
 import ssl
 import subprocess
 import sys
+import tempfile
 import unittest
 
 # Debian's own modules, whichever Python runs this.
@@ -102,8 +104,26 @@ class Verifying(OfficeCase):
             self.send(sealed.replace(b"Subject: arc", b"Subject: arx"))
 
 
+def opendkim_results(data, records):
+    """What opendkim says of each signature: "pass rsa-sha256 SELECTOR", ..."""
+    with tempfile.TemporaryDirectory(prefix="opendkim-") as work:
+        path = lambda name: os.path.join(work, name)
+        with open(path("message"), "wb") as f:
+            f.write(data)
+        with open(path("dns"), "w") as f:
+            f.writelines(f"{name} {text}\n" for name, text in records.items())
+        with open(path("conf"), "w") as f:
+            f.write(f"Mode v\nSyslog no\nTestDNSData file:{path('dns')}\nAlwaysAddARHeader yes\nAuthservID verifier.test\n")
+        done = subprocess.run(
+            ["/usr/sbin/opendkim", "-x", path("conf"), "-t", path("message"), "-vv"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60,
+        )
+    found = re.findall(r"dkim=(\w+)[^;]*? header\.a=(\S+) header\.s=(\S+)", done.stdout)
+    return sorted(" ".join(it) for it in found), done.stdout
+
+
 class Signing(unittest.TestCase):
-    """dkimpy verifies what we sign on the way out."""
+    """dkimpy and opendkim verify what we sign on the way out."""
 
     def test_both_signatures_verify_and_keys_rotate(self):
         port = free_port_base() + 26
@@ -128,13 +148,27 @@ class Signing(unittest.TestCase):
             # Another From could not be added.
             self.verify(got.replace(b"\r\nFrom:", b"\r\nFrom: eve@far.test\r\nFrom:", 1), records, 0)
             self.verify(got.replace(b"last", b"lost"), records, 0)
+            for field in re.findall(rb"(?s)DKIM-Signature:.*?\r\n(?![ \t])", got):
+                names = re.search(rb"\bh=([^;]*);", field)[1].lower()
+                self.assertEqual(re.split(rb"[\s:]+", names.strip()).count(b"from"), 2, field)
+            # While the new pair waits for its records, the old one signs alone.
             self.assertEqual(tell("dkim", "make", OFFICE).count("is waiting"), 2)
+            self.submit(server, mail(ERIN, ANN, "between"))
+            wait_for(lambda: len(peer.taken) > 1, 30, message="nothing was relayed between")
+            self.verify(peer.taken.pop().body, records, 2)
             self.assertIn("2 keys sign now, 2 are retired", tell("dkim", "rotate", OFFICE))
             self.submit(server, mail(ERIN, ANN, "rotated"))
             wait_for(lambda: len(peer.taken) > 1, 30, message="nothing more was relayed")
             fresh = {name: text for name, text in self.published(tell).items() if name not in records}
             self.assertEqual(len(fresh), 2)
             self.verify(peer.taken[1].body, fresh, 2)
+            # What the old pair signed is still on its way: the records of both stay.
+            both = self.published(tell)
+            self.assertLess(records.items(), both.items())
+            self.verify(got, both, 2)
+            for name in records:
+                tell("dkim", "remove", OFFICE, name.split(".")[0])
+            self.assertEqual(self.published(tell), fresh)
         finally:
             server.end()
             peer.stop()
@@ -161,6 +195,9 @@ class Signing(unittest.TestCase):
             except dkim.DKIMException:
                 pass
         self.assertEqual(good, expected)
+        found, output = opendkim_results(data, records)
+        passed = [it.split(" ")[1] for it in found if it.startswith("pass ")]
+        self.assertEqual(passed, ["ed25519-sha256", "rsa-sha256"][:expected], output)
 
 
 class Records(unittest.TestCase):
@@ -177,13 +214,22 @@ class Records(unittest.TestCase):
             missing = run("dns", *options, "--check")
             self.assertEqual(missing.returncode, 1)
             self.assertIn("5 records that mail depends on are not right", missing.stderr)
-            for line in run("dns", *options).stdout.splitlines():
+            printed = run("dns", *options).stdout
+            self.assertIn(";   mx: mail.office.test\n", printed)
+            self.assertIn("web server", printed)
+            for line in printed.splitlines():
                 if not line.startswith(";"):
                     self.publish(server.dns, line)
             server.dns.records[("mail.office.test", "A")] = ["127.0.0.1"]
             right = run("dns", *options, "--check")
             self.assertEqual(right.returncode, 0, right.stdout + right.stderr)
             self.assertEqual(right.stdout.count(" right"), len(right.stdout.splitlines()) - 1, right.stdout)
+            # Nothing here serves the policy: its record may be missing.
+            sts = server.dns.records.pop(("_mta-sts." + OFFICE, "TXT"))
+            without = run("dns", *options, "--check")
+            self.assertEqual(without.returncode, 0, without.stdout + without.stderr)
+            self.assertIn("optional:", without.stdout)
+            server.dns.add("_mta-sts." + OFFICE, "TXT", *sts)
             server.dns.records[(OFFICE, "MX")] = [(10, "mx.far.test")]
             wrong = run("dns", *options, "--check")
             self.assertIn("it names others: mx.far.test", wrong.stdout)

@@ -4,7 +4,9 @@
     dns.port; dns.records[("c.test", "TXT")] = ["v=spf1 -all"]; dns.stop()
 
 A name that has records of another type only has no data, one that has none does not exist.
-Names in `silent` get no answer at all. `asked` is every (name, type) that came.
+Names in `silent` get no answer at all, those in `broken` SERVFAIL; answers for those in `signed`
+are said to be validated (AD). `asked` is every (name, type) that came, `by_tcp` those that came
+by TCP, as they must where the answer is too long for UDP.
 """
 
 import ipaddress
@@ -18,8 +20,8 @@ MAX_UDP = 1232
 
 
 def encode_name(name):
-    labels = [label for label in name.rstrip(".").split(".") if label]
-    return b"".join(bytes([len(it)]) + it.encode() for it in labels) + b"\0"
+    labels = [label.encode("idna") for label in name.rstrip(".").split(".") if label]
+    return b"".join(bytes([len(it)]) + it for it in labels) + b"\0"
 
 
 def encode(kind, value):
@@ -36,19 +38,24 @@ def encode(kind, value):
         data = value if isinstance(value, bytes) else value.encode()
         parts = [data[at : at + 255] for at in range(0, len(data), 255)] or [b""]
         return b"".join(bytes([len(part)]) + part for part in parts)
-    return bytes(value)
+    if kind == "TLSA":
+        return bytes(value[:3]) + value[3]
+    raise ValueError(kind)
 
 
 class DnsDouble:
     def __init__(self, records=None):
         self.records = dict(records or {})
-        self.silent = set()
-        self.asked = []
+        self.silent, self.broken, self.signed = set(), set(), set()
+        self.asked, self.by_tcp = [], []
         self.bind()
         self.port = self.udp.getsockname()[1]
         self.tcp.listen(16)
         for loop in (self.serve_udp, self.serve_tcp):
             threading.Thread(target=loop, daemon=True).start()
+
+    def add(self, name, kind, *values):
+        self.records[(name, kind)] = list(values)
 
     def bind(self):
         """One number for both; a port free for UDP may be taken for TCP."""
@@ -94,7 +101,9 @@ class DnsDouble:
                 connection.settimeout(5)
                 try:
                     (length,) = struct.unpack("!H", connection.recv(2))
-                    answer = self.answer(connection.recv(length))
+                    query = connection.recv(length)
+                    self.by_tcp.append(self.asks(self.question(query)))
+                    answer = self.answer(query)
                     if answer:
                         connection.sendall(struct.pack("!H", len(answer)) + answer)
                 except (OSError, struct.error):
@@ -105,24 +114,29 @@ class DnsDouble:
         end = query.index(b"\0", 12) + 5
         return query[12:end]
 
-    def answer(self, query):
-        question = self.question(query)
+    @staticmethod
+    def asks(question):
+        """Name and type."""
         labels, at = [], 0
         while question[at]:
             labels.append(question[at + 1 : at + 1 + question[at]].decode())
             at += 1 + question[at]
-        name = ".".join(labels).lower()
-        kind = NAMES.get(struct.unpack("!H", question[at + 1 : at + 3])[0], "?")
+        return ".".join(labels).lower(), NAMES.get(struct.unpack("!H", question[at + 1 : at + 3])[0], "?")
+
+    def answer(self, query):
+        question = self.question(query)
+        name, kind = self.asks(question)
         self.asked.append((name, kind))
         if name in self.silent:
             return None
         found = [(kind, value) for value in self.records.get((name, kind), [])]
         found = found or [("CNAME", value) for value in self.records.get((name, "CNAME"), [])]
         known = any(it[0] == name or it[0].endswith("." + name) for it in self.records)
-        flags = 0x8580 if known else 0x8583
+        flags = 0x8580 | (0x20 if name in self.signed else 0)
+        flags |= 2 if name in self.broken else 0 if known else 3
         head = query[:2] + struct.pack("!HHHHH", flags, 1, len(found), 0, 0)
         rows = b""
         for its_kind, value in found:
             data = encode(its_kind, value)
-            rows += b"\xc0\x0c" + struct.pack("!HHIH", TYPES[its_kind], 1, 1, len(data)) + data
+            rows += b"\xc0\x0c" + struct.pack("!HHIH", TYPES[its_kind], 1, 0, len(data)) + data
         return head + question + rows

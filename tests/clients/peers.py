@@ -1,5 +1,5 @@
-"""What mail goes out to in tests, all on loopback: a name server with a zone of the test's own, a
-server that takes mail or misbehaves as told, a web server for MTA-STS, certificates, Postfix."""
+"""What mail goes out to in tests, all on loopback: a server that takes mail or misbehaves as told, a
+web server for MTA-STS, certificates, Postfix."""
 
 import hashlib
 import http.server
@@ -8,76 +8,10 @@ import shutil
 import socket
 import socketserver
 import ssl
-import struct
 import subprocess
 import tempfile
 import threading
 import time
-
-TYPES = {"A": 1, "CNAME": 5, "MX": 15, "TXT": 16, "AAAA": 28, "TLSA": 52}
-
-
-def encode_name(name):
-    labels = [part.encode("idna") for part in name.strip(".").split(".") if part]
-    return b"".join(bytes([len(part)]) + part for part in labels) + b"\0"
-
-
-def encode_record(kind, value):
-    if kind == "A":
-        return socket.inet_aton(value)
-    if kind == "AAAA":
-        return socket.inet_pton(socket.AF_INET6, value)
-    if kind == "CNAME":
-        return encode_name(value)
-    if kind == "MX":
-        return struct.pack(">H", value[0]) + encode_name(value[1])
-    if kind == "TXT":
-        return bytes([len(value)]) + value.encode()
-    if kind == "TLSA":
-        return bytes(value[:3]) + value[3]
-    raise ValueError(kind)
-
-
-class Zone:
-    """A name server on a free port. `records` maps (name, type) to values; `signed` has the
-    names whose answers are said to be validated; `broken` those that end in SERVFAIL."""
-
-    def __init__(self):
-        self.records, self.signed, self.broken, self.asked = {}, set(), set(), []
-        zone = self
-
-        class Udp(socketserver.BaseRequestHandler):
-            def handle(self):
-                data, sock = self.request
-                sock.sendto(zone.answer(data), self.client_address)
-
-        self.server = socketserver.ThreadingUDPServer(("127.0.0.1", 0), Udp)
-        self.address = "127.0.0.1:%d" % self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def add(self, name, kind, *values):
-        self.records[(name, kind)] = list(values)
-
-    def answer(self, query):
-        at, labels = 12, []
-        while query[at]:
-            labels.append(query[at + 1 : at + 1 + query[at]].decode())
-            at += 1 + query[at]
-        name = ".".join(labels).lower()
-        kind = struct.unpack(">H", query[at + 1 : at + 3])[0]
-        question = query[12 : at + 5]
-        self.asked.append(name)
-        kinds = {number: text for text, number in TYPES.items()}
-        values = self.records.get((name, kinds.get(kind)), [])
-        known = any(key[0] == name for key in self.records)
-        rcode = 2 if name in self.broken else 0 if known else 3
-        ad = 0x20 if name in self.signed else 0
-        out = query[:2] + bytes([0x81, 0x80 | ad | rcode]) + struct.pack(">HHHH", 1, len(values), 0, 0) + question
-        for value in values:
-            data = encode_record(kinds[kind], value)
-            out += b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, 0, len(data)) + data
-        return out
-
 
 class Authority:
     """Makes certificates by openssl: `ca.pem`, and for each name a PEM of key and chain."""
@@ -162,6 +96,7 @@ class Peer:
         class Server(socketserver.ThreadingTCPServer):
             allow_reuse_address = True
             daemon_threads = True
+            address_family = socket.AF_INET6 if ":" in ip else socket.AF_INET
 
         self.server = Server((ip, port), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
@@ -260,6 +195,10 @@ class Web:
         self.server = http.server.ThreadingHTTPServer((ip, 443), Handler)
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def stop(self):
+        self.server.shutdown()
+        self.server.server_close()
 
 
 class Postfix:

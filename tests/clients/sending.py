@@ -7,14 +7,17 @@ import os
 import re
 import smtplib
 import ssl
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 import harness
+from dns_double import DnsDouble
 from harness import PASSWORD, Server, wait_for
-from peers import Authority, Peer, Postfix, Web, Zone
+from peers import Authority, Peer, Postfix, Web
 
 ANN = "ann@us.test"
 TEXT = (
@@ -67,7 +70,7 @@ class Sending(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.work = tempfile.TemporaryDirectory(prefix="sending-")
-        cls.zone = Zone()
+        cls.zone = DnsDouble()
         cls.authority = Authority(cls.work.name)
         cls.server = Sender(cls.zone, cls.authority).start()
         cls.next = 10
@@ -216,6 +219,148 @@ class Direct(Sending):
             self.logged("bob@" + name, "policy does not name it" if "other" in name else "does not offer TLS")
             self.assertEqual(peer.taken, [])
 
+    def sts(self, name, policy, certificate=None):
+        """A policy for a domain, and the web server that gives it."""
+        ip = self.address()
+        self.zone.add("_mta-sts." + name, "TXT", "v=STSv1; id=1;")
+        self.zone.add("mta-sts." + name, "A", ip)
+        web = Web(ip, self.authority.context(certificate or "mta-sts." + name), policy)
+        self.addCleanup(web.stop)
+        return web
+
+    def test_an_enforced_policy_outlives_its_web_server_and_a_restart(self):
+        name = "sts-kept.test"
+        peer = self.peer(name)
+        policy = f"version: STSv1\r\nmode: enforce\r\nmx: *.{name}\r\nmax_age: 86400\r\n"
+        web = self.sts(name, policy)
+        refused = lambda n: self.logged(f"u{n}@{name}", "does not offer TLS")
+        self.submit("u0@" + name, text("bob", "sts-kept"))
+        refused(0)
+        web.stop()
+        self._cleanups.pop()
+        # Another policy is announced, and can't be had; then no record is there any more.
+        self.zone.add("_mta-sts." + name, "TXT", "v=STSv1; id=2;")
+        self.submit("u1@" + name, text("bob", "sts-kept"))
+        refused(1)
+        self.logged("the MTA-STS policy of " + name)
+        del self.zone.records[("_mta-sts." + name, "TXT")]
+        self.submit("u2@" + name, text("bob", "sts-kept"))
+        refused(2)
+        self.server.stop()
+        self.server.start()
+        self.zone.add("_mta-sts." + name, "TXT", "v=STSv1; id=2;")
+        self.submit("u3@" + name, text("bob", "sts-kept"))
+        refused(3)
+        self.assertEqual(peer.taken, [])
+
+    def test_a_policy_ends_with_its_age(self):
+        name = "sts-short.test"
+        peer = self.peer(name)
+        web = self.sts(name, f"version: STSv1\r\nmode: enforce\r\nmx: *.{name}\r\nmax_age: 1\r\n")
+        self.submit("u0@" + name, text("bob", "sts-short"))
+        self.logged("u0@" + name, "does not offer TLS")
+        web.stop()
+        self._cleanups.pop()
+        time.sleep(2)
+        self.submit("u1@" + name, text("bob", "sts-short"))
+        self.assertIn("u1@", self.taken(peer)[0].rcpts[0])
+
+    def test_a_policy_from_a_web_server_of_another_name_is_none(self):
+        name = "sts-forged.test"
+        peer = self.peer(name)
+        self.sts(name, "version: STSv1\r\nmode: enforce\r\nmx: mx.far.test\r\nmax_age: 86400\r\n", "far.test")
+        self.submit("bob@" + name, text("bob", "sts-forged"))
+        self.taken(peer)
+        self.logged("the MTA-STS policy of " + name)
+
+    def test_a_server_that_cannot_prove_itself_is_left_for_the_next(self):
+        name = "dane-two.test"
+        ips = [self.address(), self.address()]
+        peers = [Peer(ip, tls=self.authority.context("any.name.test")) for ip in ips]
+        for peer in peers:
+            self.addCleanup(peer.stop)
+        self.domain(name, (10, "mx0." + name, ips[0]), (20, "mx1." + name, ips[1]))
+        self.zone.signed.add(name)
+        for n, certificate in enumerate(("other.name.test", "any.name.test")):
+            record = (3, 1, 1, self.authority.spki_sha256(certificate))
+            self.zone.add(f"_25._tcp.mx{n}.{name}", "TLSA", record)
+            self.zone.signed.update([f"mx{n}.{name}", f"_25._tcp.mx{n}.{name}"])
+        self.submit("bob@" + name, text("bob", "dane-two"))
+        self.assertTrue(self.taken(peers[1])[0].tls)
+        self.assertEqual((peers[0].connections, peers[0].taken), (1, []))
+
+    def test_a_server_that_fails_before_the_message_is_left_for_the_next(self):
+        for n, verb in enumerate(("EHLO", "MAIL", "RCPT", "DATA", ".")):
+            name = f"two{n}.test"
+            ips = [self.address(), self.address()]
+            peers = [Peer(ips[0], drop=verb, replies={"HELO": "502 no"}), Peer(ips[1])]
+            for peer in peers:
+                self.addCleanup(peer.stop)
+            self.domain(name, (10, "a." + name, ips[0]), (20, "b." + name, ips[1]))
+            self.submit("bob@" + name, text("bob", name))
+            if verb == ".":
+                # It may have taken it.
+                self.logged("bob@" + name, "closed")
+                self.assertEqual(peers[1].connections, 0)
+            else:
+                self.taken(peers[1])
+            self.assertEqual(peers[0].taken, [], verb)
+
+    def test_both_kinds_of_address_are_tried(self):
+        try:
+            six = Peer("::1")
+        except OSError as error:
+            self.skipTest(f"no IPv6 here: {error}")
+        self.addCleanup(six.stop)
+        four = Peer(self.address())
+        self.addCleanup(four.stop)
+        working = four.server.server_address[0]
+        for name, addresses, peer in (("six.test", ["::1"], six), ("six-of-both.test", ["::1", self.address()], six),
+                                      ("four-of-both.test", ["2001:db8::1", working], four)):
+            self.zone.add(name, "MX", (10, "mx." + name))
+            for it in addresses:
+                kind = "AAAA" if ":" in it else "A"
+                self.zone.add("mx." + name, kind, it)
+            count = len(peer.taken)
+            self.submit("bob@" + name, text("bob", name))
+            self.taken(peer, count + 1)
+
+    def test_answers_that_are_long_and_names_that_are_aliases(self):
+        peer = self.peer("long.test")
+        others = [(20, f"a-name-that-is-rather-long-{n}.and-more-of-it.long.test") for n in range(30)]
+        self.zone.add("long.test", "MX", (10, "mx.long.test"), *others)
+        self.submit("bob@long.test", text("bob", "long"))
+        self.taken(peer)
+        self.assertIn(("long.test", "MX"), self.zone.by_tcp)
+        # A domain and a server that are aliases; and one that leads nowhere, over and over.
+        self.zone.add("alias.test", "CNAME", "long.test")
+        self.zone.add("mx2.alias2.test", "CNAME", "mx.long.test")
+        self.zone.add("alias2.test", "MX", (10, "mx2.alias2.test"))
+        for n, name in enumerate(("alias.test", "alias2.test")):
+            self.submit("bob@" + name, text("bob", name))
+            self.taken(peer, n + 2)
+        self.zone.add("round.test", "CNAME", "about.test")
+        self.zone.add("about.test", "CNAME", "round.test")
+        self.submit("bob@round.test", text("bob", "round"))
+        self.logged("bob@round.test", "put off")
+
+    def test_what_the_sender_asked_for_is_asked_of_the_next_server(self):
+        told = self.peer("asked.test", extensions=["DELIVERBY 60", "MT-PRIORITY", "DSN"])
+        options = ["BY=3600;N", "MT-PRIORITY=3", "RET=HDRS"]
+        self.submit("bob@asked.test", text("bob", "asked"), options, ["NOTIFY=FAILURE"])
+        taken = self.taken(told)[0]
+        left = int(re.search(r" BY=(\d+);N", taken.mail)[1])
+        self.assertTrue(3000 < left <= 3600, taken.mail)
+        self.assertIn(" MT-PRIORITY=3", taken.mail)
+        self.assertIn(" RET=HDRS", taken.mail)
+        self.assertIn(" NOTIFY=FAILURE", taken.rcpts[0])
+        # Without the extensions nothing is said of them; what can't be promised comes back.
+        silent = self.peer("unasked.test")
+        self.submit("bob@unasked.test", text("bob", "unasked"), options)
+        self.assertEqual(self.taken(silent)[0].mail, "MAIL FROM:<ann@us.test>")
+        self.submit("eve@unasked.test", text("eve", "unasked"), ["BY=3600;R"])
+        self.assertIn("Status: 5.3.3", self.notice("eve@unasked.test"))
+
     def test_domains_that_take_no_mail(self):
         self.zone.add("null.test", "MX", (0, "."))
         self.domain("circle.test", (10, "us.test", "127.0.0.1"))
@@ -342,6 +487,31 @@ class WithPostfix(Sending):
             self.assertEqual(b"TLSv1.3" in got, bool(pem), got)
             self.submit("zo\u00eb@" + name, text("zo\u00eb@" + name, "utf8"), ["SMTPUTF8", "BODY=8BITMIME"])
             wait_for(lambda: len(postfix.messages()) == 2, 20, message="no SMTPUTF8:\n" + postfix.log())
+
+    def test_postfix_without_the_extensions(self):
+        """What it lacks is made up for, or told."""
+        ip = self.address()
+        name = "xn--bcher-kva.test"
+        lacks = [("smtputf8_enable", "no"), ("smtpd_discard_ehlo_keywords", "8bitmime, chunking, smtputf8")]
+        postfix = Postfix(ip, name, settings=lacks)
+        self.addCleanup(postfix.stop)
+        self.domain(name, (10, "mx." + name, ip))
+        body = "gr\u00fc\u00dfe = 1\r\n.\r\n..\r\n"
+        self.submit("bob@" + name, text("bob@" + name, "narrow", body), ["BODY=8BITMIME"])
+        wait_for(postfix.messages, 20, message="Postfix has nothing:\n" + postfix.log())
+        message = email.message_from_bytes(postfix.messages()[0])
+        self.assertEqual(message["Content-Transfer-Encoding"], "quoted-printable")
+        self.assertEqual(message.get_payload(decode=True).replace(b"\r\n", b"\n"), body.replace("\r\n", "\n").encode())
+        # A domain has another form, a local part and a header have none.
+        data = text("bob@" + name, "label", "hi\r\n")
+        self.submit("bob@b\u00fccher.test", data, ["SMTPUTF8"])
+        wait_for(lambda: len(postfix.messages()) == 2, 20, message="not by A-labels:\n" + postfix.log())
+        self.submit("zo\u00eb@b\u00fccher.test", data, ["SMTPUTF8", "BODY=8BITMIME"])
+        self.assertIn("5.6.7", self.notice("zo\u00eb@b\u00fccher.test"))
+        header = data.replace(b"Subject: label", "Subject: l\u00e4bel".encode())
+        self.submit("eve@" + name, header, ["SMTPUTF8", "BODY=8BITMIME"])
+        self.assertIn("5.6.7", self.notice("eve@b\u00fccher.test"))
+        self.assertEqual(len(postfix.messages()), 2)
 
     def test_postfix_as_smarthost(self):
         ip = self.address()

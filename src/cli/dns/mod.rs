@@ -59,6 +59,14 @@ impl Dns {
             }
             say!("{record}");
         }
+        // Nothing here serves it, so the record alone would promise what is not there.
+        say!(
+            "; The policy that _mta-sts.{name} promises: serve it, by a web server of your own, as"
+        );
+        say!("; https://mta-sts.{name}/.well-known/mta-sts.txt, before you publish that record:");
+        for line in records::mta_sts_policy(&hostname).lines() {
+            say!(";   {line}");
+        }
         if !keys.iter().any(|row| row.first() == Some(&name)) {
             say!("; There is no DKIM key yet: pillarbox dkim make {domain}");
         }

@@ -94,7 +94,7 @@ pub fn all(domain: &str, hostname: &str, keys: &[Vec<String>]) -> Vec<Record> {
             format!("_mta-sts.{domain}"),
             Purpose::MtaSts,
             "v=STSv1; id=1".into(),
-            Some("only with a policy on https://mta-sts.…: see pillarbox help dns"),
+            Some("only once a web server of yours serves the policy below: see pillarbox help dns"),
         ),
     ];
     for (at, (service, port)) in SERVICES.into_iter().enumerate() {
@@ -112,6 +112,11 @@ pub fn all(domain: &str, hostname: &str, keys: &[Vec<String>]) -> Vec<Record> {
     more.iter_mut().for_each(|it| it.optional = true);
     records.extend(more);
     records
+}
+
+/// The policy that a web server has to give for the domain (RFC 8461, 3.2), a week long.
+pub fn mta_sts_policy(hostname: &str) -> String {
+    format!("version: STSv1\nmode: enforce\nmx: {hostname}\nmax_age: 604800\n")
 }
 
 impl Record {
@@ -149,6 +154,14 @@ impl fmt::Display for Record {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_policy_is_one_that_we_would_heed() {
+        let text = mta_sts_policy("mail.b.test");
+        let policy = crate::queue::policy::Policy::parse(&text, "1").unwrap();
+        assert!(policy.allows("mail.b.test") && !policy.allows("mx.b.test"));
+        assert_eq!(policy.max_age, 604_800);
+    }
 
     #[test]
     fn records_are_lines_of_a_zone_file() {
