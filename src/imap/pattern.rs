@@ -202,6 +202,6 @@ mod tests {
         let pattern = Pattern::new("", &"*a%a".repeat(200));
         assert!(!pattern.matches(&("a".repeat(999) + "b")));
         assert!(!Pattern::new("", &"a".repeat(MAX_PATTERN + 1)).matches("a"));
-        assert!(start.elapsed() < std::time::Duration::from_secs(1));
+        assert!(start.elapsed() < std::time::Duration::from_secs(5));
     }
 }

