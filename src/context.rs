@@ -14,9 +14,9 @@ pub mod sources;
 
 use crate::login::Login;
 use crate::net::dns::Resolver;
-use crate::net::exporter::Binding;
 use crate::net::stream::Stream;
 use crate::net::tls::Tls;
+use crate::sasl::Channel;
 use crate::settings::{Live, Settings};
 use crate::store::Store;
 use homes::Homes;
@@ -58,8 +58,17 @@ impl Context {
         self.live.now()
     }
 
-    /// What a login over this connection can be bound to, where the owner wants that.
-    pub fn binding(&self, stream: &Stream) -> Option<Binding> {
-        stream.binding().filter(|_| self.settings().bind_logins)
+    /// TLS for those who log in.
+    pub fn users_tls(&self) -> Tls {
+        self.tls.asking(self.settings().client_certificates)
+    }
+
+    /// What this connection brings to a login: what it can be bound to, where the owner wants
+    /// that, and the certificate that the client has shown, if it is an account's.
+    pub fn channel(&self, stream: &Stream) -> Channel {
+        Channel {
+            binding: stream.binding().filter(|_| self.settings().bind_logins),
+            certificate: self.login.known(stream.client_certificate()),
+        }
     }
 }

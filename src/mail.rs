@@ -1,6 +1,7 @@
 //! The nouns that the store and the protocols share. Pure: no I/O, no clock.
 
 pub mod addressing;
+pub mod certificate;
 pub mod home;
 pub mod listing;
 pub mod option;

@@ -1,7 +1,7 @@
 //! SASL mechanisms of the server side: PLAIN (RFC 4616), LOGIN, SCRAM-SHA-256 (RFC 5802,
-//! 7677). Pure: an [`Exchange`] turns the client's answers into turns; what only the
-//! login service can know is an [`Ask`], answered by a [`Verdict`]. A protocol of lines
-//! talks to a [`dialogue::Dialogue`].
+//! 7677), EXTERNAL (RFC 4422, appendix A). Pure: an [`Exchange`] turns the client's answers
+//! into turns; what only the login service can know is an [`Ask`], answered by a [`Verdict`].
+//! A protocol of lines talks to a [`dialogue::Dialogue`].
 //!
 //! SCRAM-SHA-256-PLUS binds a login to its TLS connection by `tls-exporter` (RFC 9266), so that
 //! who sits between with a certificate of their own can't pass it on. No mechanism lets one
@@ -9,14 +9,15 @@
 
 pub mod client;
 pub mod dialogue;
+mod scram;
 
 use crate::mail::Account;
+use crate::mail::certificate::Certificate;
 use crate::secret::{ScramKeys, Secret};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use ring::{digest, hmac};
+use scram::{ClientFinal, ClientFirst, proves, server_signature};
 use std::borrow::Cow;
-use subtle::ConstantTimeEq;
 
 /// Longest client answer, bytes after base64 decoding.
 pub const MAX_RESPONSE: usize = 9 * 1024;
@@ -27,21 +28,32 @@ pub enum Mechanism {
     Login,
     ScramSha256,
     ScramSha256Plus,
+    /// By the client's certificate (RFC 4422, appendix A).
+    External,
 }
 
 /// What a login can be bound to: `tls-exporter` of the connection.
 pub type Binding = [u8; 32];
+
+/// What a connection brings to a login.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Channel {
+    pub binding: Option<Binding>,
+    /// That the client has shown, if an account has it.
+    pub certificate: Option<Certificate>,
+}
 
 /// The one channel binding that is offered (RFC 9266).
 const BINDING: &str = "p=tls-exporter";
 
 impl Mechanism {
     /// In the order in which they are offered.
-    pub const ALL: [Mechanism; 4] = [
+    pub const ALL: [Mechanism; 5] = [
         Mechanism::Plain,
         Mechanism::Login,
         Mechanism::ScramSha256,
         Mechanism::ScramSha256Plus,
+        Mechanism::External,
     ];
 
     /// By its registered name, in any case.
@@ -51,20 +63,24 @@ impl Mechanism {
             .find(|it| it.name().eq_ignore_ascii_case(name))
     }
 
-    /// Those that a connection offers, which can be bound to or not.
-    pub fn offered(bound: bool) -> impl Iterator<Item = Mechanism> {
-        let offered = move |it: &Mechanism| bound || *it != Mechanism::ScramSha256Plus;
+    /// Those that a connection offers.
+    pub fn offered(channel: Channel) -> impl Iterator<Item = Mechanism> {
+        let offered = move |it: &Mechanism| match it {
+            Mechanism::ScramSha256Plus => channel.binding.is_some(),
+            Mechanism::External => channel.certificate.is_some(),
+            _ => true,
+        };
         Mechanism::ALL.into_iter().filter(offered)
     }
 
     /// As [`Mechanism::parse`], of those that are offered.
-    pub fn find(name: &str, bound: bool) -> Option<Mechanism> {
-        Mechanism::offered(bound).find(|it| it.name().eq_ignore_ascii_case(name))
+    pub fn find(name: &str, channel: Channel) -> Option<Mechanism> {
+        Mechanism::offered(channel).find(|it| it.name().eq_ignore_ascii_case(name))
     }
 
     /// The names of those that are offered, between spaces.
-    pub fn names(bound: bool) -> String {
-        let names: Vec<&str> = Mechanism::offered(bound).map(Mechanism::name).collect();
+    pub fn names(channel: Channel) -> String {
+        let names: Vec<&str> = Mechanism::offered(channel).map(Mechanism::name).collect();
         names.join(" ")
     }
 
@@ -74,6 +90,7 @@ impl Mechanism {
             Mechanism::Login => "LOGIN",
             Mechanism::ScramSha256 => "SCRAM-SHA-256",
             Mechanism::ScramSha256Plus => "SCRAM-SHA-256-PLUS",
+            Mechanism::External => "EXTERNAL",
         }
     }
 }
@@ -105,6 +122,12 @@ pub enum Ask {
     Keys { login: String },
     /// SCRAM has been won (or lost): who is it, and count it.
     Proof { login: String, won: bool },
+    /// Whose certificate is this, and is that whom the client wants to act as? Empty: whoever
+    /// it is.
+    Certificate {
+        certificate: Certificate,
+        acting_as: String,
+    },
 }
 
 #[derive(Debug)]
@@ -118,6 +141,8 @@ pub enum Verdict {
 pub enum Denial {
     /// Unknown name or wrong password: never told apart.
     Credentials,
+    /// The client's certificate has expired, or is not valid yet.
+    Expired,
     /// Too many failures from there: try later.
     Wait,
     /// The store can't answer now.
@@ -132,7 +157,7 @@ pub enum Denial {
 pub struct Exchange {
     mechanism: Mechanism,
     nonce: String,
-    binding: Option<Binding>,
+    channel: Channel,
     state: State,
 }
 
@@ -169,14 +194,14 @@ impl Exchange {
         Exchange {
             mechanism,
             nonce,
-            binding: None,
+            channel: Channel::default(),
             state: State::Initial,
         }
     }
 
-    /// What the connection can be bound to; without it -PLUS fails.
-    pub fn bind(self, binding: Option<Binding>) -> Exchange {
-        Exchange { binding, ..self }
+    /// What the connection brings; without it -PLUS and EXTERNAL fail.
+    pub fn bind(self, channel: Channel) -> Exchange {
+        Exchange { channel, ..self }
     }
 
     /// The first turn: `initial` is the initial response where the command carried one
@@ -205,6 +230,7 @@ impl Exchange {
         match std::mem::replace(&mut self.state, State::Done) {
             State::Initial => match self.mechanism {
                 Mechanism::Plain => self.plain(answer),
+                Mechanism::External => self.external(answer),
                 Mechanism::Login => {
                     let login = prepare(answer).into_owned();
                     self.state = State::Password { login };
@@ -231,7 +257,7 @@ impl Exchange {
                 let last = ClientFinal::parse(answer)?;
                 let mut bound = gs2_header.into_bytes();
                 if self.mechanism == Mechanism::ScramSha256Plus {
-                    bound.extend_from_slice(&self.binding?);
+                    bound.extend_from_slice(&self.channel.binding?);
                 }
                 if last.nonce != nonce || last.channel_binding != bound {
                     return None;
@@ -263,7 +289,7 @@ impl Exchange {
     /// RFC 5802, 6: -PLUS binds; without it `n` says that the client can't, and `y` that it
     /// could but saw no offer, which is a lie told to it where there was one.
     fn is_bound_as(&self, flag: &str) -> bool {
-        match (self.mechanism, self.binding) {
+        match (self.mechanism, self.channel.binding) {
             (Mechanism::ScramSha256Plus, Some(_)) => flag == BINDING,
             (Mechanism::ScramSha256Plus, None) => false,
             (_, Some(_)) => flag == "n",
@@ -283,6 +309,23 @@ impl Exchange {
             return Some(Turn::Denied(Denial::Credentials));
         }
         Some(self.ask_password(login, password))
+    }
+
+    /// `[authzid]`, without NUL (RFC 4422, appendix A).
+    fn external(&mut self, authzid: &str) -> Option<Turn> {
+        let certificate = self.channel.certificate?;
+        if authzid.contains('\0') {
+            return None;
+        }
+        self.state = State::Verdict {
+            won: true,
+            last: None,
+        };
+        let acting_as = prepare(authzid).into_owned();
+        Some(Turn::Ask(Ask::Certificate {
+            certificate,
+            acting_as,
+        }))
     }
 
     fn ask_password(&mut self, login: String, password: &str) -> Turn {
@@ -323,339 +366,5 @@ fn may_act_as(login: &str, authzid: &str) -> bool {
     authzid.is_empty() || prepare(authzid).to_lowercase() == login.to_lowercase()
 }
 
-/// `gs2-header client-first-message-bare` (RFC 5802, 7):
-/// `("n" / "y" / "p=" cb-name) "," ["a=" saslname] "," "n=" saslname "," "r=" c-nonce
-/// ["," extensions]`.
-struct ClientFirst {
-    /// What stands before the first comma.
-    flag: String,
-    gs2_header: String,
-    bare: String,
-    login: String,
-    nonce: String,
-}
-
-impl ClientFirst {
-    /// Refuses `m=`: no extension is known.
-    fn parse(message: &str) -> Option<ClientFirst> {
-        let (flag, rest) = message.split_once(',')?;
-        let (authzid, bare) = rest.split_once(',')?;
-        let mut attributes = bare.split(',');
-        let login = sasl_name(attributes.next()?.strip_prefix("n=")?)?;
-        let login = prepare(&login).into_owned();
-        let nonce = attributes.next()?.strip_prefix("r=")?;
-        if nonce.is_empty() || !nonce.bytes().all(|b| b.is_ascii_graphic()) || login.is_empty() {
-            return None;
-        }
-        let authzid = match authzid.strip_prefix("a=") {
-            Some(name) => sasl_name(name)?,
-            None if authzid.is_empty() => String::new(),
-            None => return None,
-        };
-        if !may_act_as(&login, &authzid) {
-            return None;
-        }
-        Some(ClientFirst {
-            flag: flag.into(),
-            gs2_header: message.get(..message.len() - bare.len())?.into(),
-            bare: bare.into(),
-            login,
-            nonce: nonce.into(),
-        })
-    }
-}
-
-/// `saslname`: a comma is written `=2C`, an equals sign `=3D`, and `=` means nothing else.
-fn sasl_name(text: &str) -> Option<String> {
-    let mut name = String::with_capacity(text.len());
-    let mut parts = text.split('=');
-    name.push_str(parts.next()?);
-    for part in parts {
-        let (c, rest) = match part.get(..2)? {
-            "2C" => (',', part.get(2..)?),
-            "3D" => ('=', part.get(2..)?),
-            _ => return None,
-        };
-        name.push(c);
-        name.push_str(rest);
-    }
-    Some(name)
-}
-
-/// `client-final-message = "c=" base64 "," "r=" nonce ["," extensions] "," "p=" base64`.
-struct ClientFinal<'a> {
-    channel_binding: Vec<u8>,
-    nonce: &'a str,
-    without_proof: &'a str,
-    proof: [u8; 32],
-}
-
-impl ClientFinal<'_> {
-    fn parse(message: &str) -> Option<ClientFinal<'_>> {
-        let (without_proof, proof) = message.rsplit_once(",p=")?;
-        let mut attributes = without_proof.split(',');
-        let channel_binding = attributes.next()?.strip_prefix("c=")?;
-        Some(ClientFinal {
-            channel_binding: BASE64.decode(channel_binding).ok()?,
-            nonce: attributes.next()?.strip_prefix("r=")?,
-            without_proof,
-            proof: BASE64.decode(proof).ok()?.try_into().ok()?,
-        })
-    }
-}
-
-/// `H(ClientProof XOR HMAC(StoredKey, AuthMessage)) = StoredKey`, compared in constant time.
-fn proves(keys: &ScramKeys, signed: &str, proof: &[u8; 32]) -> bool {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, &keys.stored_key);
-    let mut client_key = *proof;
-    for (byte, mask) in client_key
-        .iter_mut()
-        .zip(hmac::sign(&key, signed.as_bytes()).as_ref())
-    {
-        *byte ^= mask;
-    }
-    let hash = digest::digest(&digest::SHA256, &client_key);
-    hash.as_ref().ct_eq(&keys.stored_key).into()
-}
-
-/// `"v=" base64(HMAC(ServerKey, AuthMessage))`: proves the server to the client.
-fn server_signature(keys: &ScramKeys, signed: &str) -> Vec<u8> {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, &keys.server_key);
-    let signature = hmac::sign(&key, signed.as_bytes());
-    format!("v={}", BASE64.encode(signature)).into_bytes()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::mail::AccountId;
-    use ring::pbkdf2;
-    use std::num::NonZeroU32;
-
-    /// The exchange of RFC 7677, section 3.
-    const CLIENT_FIRST: &str = "n,,n=user,r=rOprNGfwEbeRWgbNEkqO";
-    const SERVER_NONCE: &str = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
-    const SERVER_FIRST: &str = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
-                                s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
-    const CLIENT_FINAL: &str = "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
-                                p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=";
-    const SERVER_FINAL: &str = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=";
-
-    fn salted(password: &str, salt: &[u8]) -> hmac::Key {
-        let iterations = NonZeroU32::new(4096).unwrap();
-        let mut salted = [0; 32];
-        let password = password.as_bytes();
-        pbkdf2::derive(
-            pbkdf2::PBKDF2_HMAC_SHA256,
-            iterations,
-            salt,
-            password,
-            &mut salted,
-        );
-        hmac::Key::new(hmac::HMAC_SHA256, &salted)
-    }
-
-    fn keys(password: &str) -> ScramKeys {
-        let salt = BASE64.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
-        let key = salted(password, &salt);
-        let client = hmac::sign(&key, b"Client Key");
-        let stored = digest::digest(&digest::SHA256, client.as_ref());
-        ScramKeys {
-            salt,
-            iterations: 4096,
-            stored_key: stored.as_ref().try_into().unwrap(),
-            server_key: hmac::sign(&key, b"Server Key").as_ref().try_into().unwrap(),
-        }
-    }
-
-    fn account() -> Account {
-        Account {
-            id: AccountId(1),
-            address: crate::address::Address::parse("user@example.org").unwrap(),
-            aliases: Vec::new(),
-        }
-    }
-
-    fn scram() -> Exchange {
-        Exchange::new(Mechanism::ScramSha256, SERVER_NONCE.into())
-    }
-
-    /// Plays the RFC's exchange against `keys`, up to the question who has won.
-    fn scram_proof(keys: ScramKeys) -> (Exchange, bool) {
-        let mut exchange = scram();
-        assert!(matches!(exchange.start(None), Turn::Challenge(c) if c.is_empty()));
-        let turn = exchange.respond(CLIENT_FIRST.as_bytes());
-        assert!(matches!(turn, Turn::Ask(Ask::Keys { login }) if login == "user"));
-        let turn = exchange.verdict(Verdict::Keys(keys));
-        assert!(matches!(turn, Turn::Challenge(c) if c == SERVER_FIRST.as_bytes()));
-        match exchange.respond(CLIENT_FINAL.as_bytes()) {
-            Turn::Ask(Ask::Proof { login, won }) if login == "user" => (exchange, won),
-            turn => panic!("{turn:?}"),
-        }
-    }
-
-    #[test]
-    fn scram_matches_the_rfc() {
-        let (mut exchange, won) = scram_proof(keys("pencil"));
-        assert!(won);
-        match exchange.verdict(Verdict::Granted(account())) {
-            Turn::Granted { last, .. } => assert_eq!(last.unwrap(), SERVER_FINAL.as_bytes()),
-            turn => panic!("{turn:?}"),
-        }
-    }
-
-    #[test]
-    fn scram_with_a_wrong_password_is_lost_whatever_the_verdict() {
-        let (mut exchange, won) = scram_proof(keys("pen"));
-        assert!(!won);
-        let turn = exchange.verdict(Verdict::Granted(account()));
-        assert!(matches!(turn, Turn::Denied(Denial::Credentials)));
-    }
-
-    /// What -PLUS comes to for a client that knows the password and these of the connection.
-    fn plus(server: Option<Binding>, flag: &str, client: Binding) -> Turn {
-        let mechanism = Mechanism::ScramSha256Plus;
-        let mut exchange = Exchange::new(mechanism, SERVER_NONCE.into()).bind(server);
-        let bare = "n=user,r=rOprNGfwEbeRWgbNEkqO";
-        let turn = exchange.start(Some(format!("{flag},,{bare}").as_bytes()));
-        if !matches!(turn, Turn::Ask(Ask::Keys { .. })) {
-            return turn;
-        }
-        exchange.verdict(Verdict::Keys(keys("pencil")));
-        let bound = [format!("{flag},,").as_bytes(), &client].concat();
-        let nonce = "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
-        let without_proof = format!("c={},r={nonce}", BASE64.encode(bound));
-        let signed = format!("{bare},{SERVER_FIRST},{without_proof}");
-        let salted = salted("pencil", &keys("pencil").salt);
-        let client_key = hmac::sign(&salted, b"Client Key");
-        let stored = hmac::Key::new(hmac::HMAC_SHA256, &keys("pencil").stored_key);
-        let signature = hmac::sign(&stored, signed.as_bytes());
-        let both = client_key.as_ref().iter().zip(signature.as_ref());
-        let proof: Vec<u8> = both.map(|(key, mask)| key ^ mask).collect();
-        let last = format!("{without_proof},p={}", BASE64.encode(proof));
-        exchange.respond(last.as_bytes())
-    }
-
-    #[test]
-    fn plus_holds_on_the_same_connection_alone() {
-        let here = [7; 32];
-        let turn = plus(Some(here), BINDING, here);
-        assert!(
-            matches!(turn, Turn::Ask(Ask::Proof { won: true, .. })),
-            "{turn:?}"
-        );
-        for (server, flag, client) in [
-            (Some(here), BINDING, [8; 32]),
-            (None, BINDING, here),
-            (Some(here), "n", here),
-            (Some(here), "y", here),
-            (Some(here), "p=tls-unique", here),
-            (Some(here), "p=tls-server-end-point", here),
-        ] {
-            let turn = plus(server, flag, client);
-            assert!(matches!(turn, Turn::Denied(Denial::Malformed)), "{flag}");
-        }
-    }
-
-    #[test]
-    fn a_client_that_was_kept_from_binding_finds_out() {
-        for (binding, flag, taken) in [
-            (None, "y", true),
-            (Some([7; 32]), "y", false),
-            (Some([7; 32]), "n", true),
-            (Some([7; 32]), BINDING, false),
-        ] {
-            let mut exchange = scram().bind(binding);
-            let turn = exchange.start(Some(format!("{flag},,n=user,r=abc").as_bytes()));
-            assert_eq!(matches!(turn, Turn::Ask(_)), taken, "{flag}");
-        }
-        assert_eq!(Mechanism::names(false), "PLAIN LOGIN SCRAM-SHA-256");
-        assert!(Mechanism::names(true).ends_with(" SCRAM-SHA-256-PLUS"));
-        assert_eq!(Mechanism::find("scram-sha-256-plus", false), None);
-    }
-
-    #[test]
-    fn scram_refuses_what_it_does_not_offer() {
-        for first in [
-            "p=tls-exporter,,n=user,r=abc",
-            "n,a=other,n=user,r=abc",
-            "n,,m=x,n=user,r=abc",
-            "n,,n=us=er,r=abc",
-            "n,,n=user=2,r=abc",
-            "n,,n=,r=abc",
-            "n,,n=user,r=",
-            "n,,n=user",
-            "n,",
-            "",
-        ] {
-            let turn = scram().start(Some(first.as_bytes()));
-            assert!(matches!(turn, Turn::Denied(Denial::Malformed)), "{first}");
-        }
-        for last in ["c=eSws", "c=biws,r=other,p=AA==", "c=biws,r=x", "p=", ""] {
-            let mut exchange = scram();
-            exchange.start(Some(CLIENT_FIRST.as_bytes()));
-            exchange.verdict(Verdict::Keys(keys("pencil")));
-            let turn = exchange.respond(last.as_bytes());
-            assert!(matches!(turn, Turn::Denied(Denial::Malformed)), "{last}");
-        }
-    }
-
-    #[test]
-    fn scram_names_are_unescaped() {
-        let turn = scram().start(Some(b"y,a=a=2Cb=3Dc,n=a=2Cb=3Dc,r=abc"));
-        assert!(matches!(turn, Turn::Ask(Ask::Keys { login }) if login == "a,b=c"));
-    }
-
-    fn plain(message: &[u8]) -> Turn {
-        Exchange::new(Mechanism::Plain, String::new()).start(Some(message))
-    }
-
-    #[test]
-    fn plain_asks_for_the_password() {
-        for message in [&b"\0ann\0pw"[..], b"ann\0ann\0pw", b"ANN\0ann\0pw"] {
-            match plain(message) {
-                Turn::Ask(Ask::Password { login, password }) => {
-                    assert_eq!((login.as_str(), password.reveal().as_str()), ("ann", "pw"));
-                }
-                turn => panic!("{turn:?}"),
-            }
-        }
-    }
-
-    #[test]
-    fn plain_refuses_to_act_for_another_and_garbage() {
-        let turn = plain(b"bob\0ann\0pw");
-        assert!(matches!(turn, Turn::Denied(Denial::Credentials)));
-        let long = [b"\0a\0".as_slice(), &[b'x'; MAX_RESPONSE]].concat();
-        for message in [
-            &b""[..],
-            b"ann",
-            b"\0\0pw",
-            b"\0ann\0",
-            b"\0a\0b\0c",
-            b"\0a\0\xff",
-            &long,
-        ] {
-            assert!(matches!(plain(message), Turn::Denied(Denial::Malformed)));
-        }
-    }
-
-    #[test]
-    fn login_prompts_with_and_without_an_initial_response() {
-        for initial in [None, Some(&b""[..]), Some(b"ann")] {
-            let mut exchange = Exchange::new(Mechanism::Login, String::new());
-            let mut turn = exchange.start(initial);
-            if initial != Some(b"ann") {
-                assert!(matches!(turn, Turn::Challenge(c) if c == b"Username:"));
-                turn = exchange.respond(b"ann");
-            }
-            assert!(matches!(turn, Turn::Challenge(c) if c == b"Password:"));
-            let turn = exchange.respond(b"pw");
-            assert!(matches!(turn, Turn::Ask(Ask::Password { login, .. }) if login == "ann"));
-            let turn = exchange.verdict(Verdict::Denied(Denial::Wait));
-            assert!(matches!(turn, Turn::Denied(Denial::Wait)));
-            let turn = exchange.respond(b"again");
-            assert!(matches!(turn, Turn::Denied(Denial::Malformed)));
-        }
-    }
-}
+mod tests;

@@ -42,7 +42,7 @@ const RULES: &[(&str, &[&str])] = &[
             "keys",
         ],
     ),
-    ("net", &["wire"]),
+    ("net", &["wire", "mail::certificate"]),
     (
         "context",
         &[
@@ -56,6 +56,8 @@ const RULES: &[(&str, &[&str])] = &[
             "net::tls",
             "net::trust",
             "mail",
+            "address",
+            "secret",
             "sasl",
         ],
     ),
@@ -123,6 +125,7 @@ const RULES: &[(&str, &[&str])] = &[
     ),
     // The demo hands out the authority's certificate and looks for IPv6.
     ("cli/demo", &["net", "cli"]),
+    ("cli/certificate", &["net::client_certificate", "cli"]),
     ("main", &["cli"]),
 ];
 

@@ -1,5 +1,6 @@
 //! `pillarbox account`: who has mail here.
 
+use super::certificate::CertificateCommand;
 use super::{Error, change, data_dir, new_password, parse, print_table};
 use crate::address::Address;
 use crate::control::{self, Request};
@@ -27,6 +28,7 @@ enum Action {
     Delete(Delete),
     Show(Show),
     Set(Set),
+    Certificate(CertificateCommand),
 }
 
 /// Make an account; the password is asked for twice.
@@ -122,6 +124,7 @@ impl AccountCommand {
             Action::Delete(action) => action.run(self.dir),
             Action::Show(action) => action.run(self.dir),
             Action::Set(action) => action.run(self.dir),
+            Action::Certificate(command) => command.run(self.dir),
         }
     }
 }

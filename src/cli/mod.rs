@@ -10,6 +10,7 @@ macro_rules! say {
 pub mod account;
 pub mod alias;
 pub mod catch_all;
+pub mod certificate;
 pub mod collector;
 pub mod demo;
 pub mod device;

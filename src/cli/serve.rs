@@ -50,6 +50,9 @@ pub struct Serve {
     /// send mail then
     #[argh(switch)]
     bind_logins: bool,
+    /// ask mail programs for a certificate to log in by (EXTERNAL), see pillarbox help tls
+    #[argh(switch)]
+    client_certificates: bool,
     /// seconds from one POP3 login of an account to the next (default 0: no limit)
     #[argh(option)]
     pop3_login_delay: Option<u32>,
@@ -112,6 +115,10 @@ impl Serve {
             ("tls.certificate", path(&self.tls_certificate)?),
             ("tls.key", path(&self.tls_key)?),
             ("login.bind", switch(self.bind_logins, "on")),
+            (
+                "login.client-certificates",
+                switch(self.client_certificates, "on"),
+            ),
             ("pop3.login-delay", seconds(self.pop3_login_delay)),
             (
                 "submission.max-messages-per-hour",

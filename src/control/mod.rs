@@ -3,6 +3,7 @@
 //! With no server running the CLI does the same on the store itself.
 
 mod addressing;
+mod certificates;
 mod collecting;
 mod homes;
 mod keys;
@@ -13,6 +14,7 @@ mod routing;
 mod settings;
 
 pub use addressing::Addressing;
+pub use certificates::Certificates;
 pub use collecting::Collecting;
 pub use homes::Homes;
 pub use keys::Keys;

@@ -1,6 +1,8 @@
 //! Does what a [`Request`] asks, on the store.
 
-use super::{Reply, Request, addressing, collecting, homes, keys, queue, routing, settings};
+use super::{
+    Reply, Request, addressing, certificates, collecting, homes, keys, queue, routing, settings,
+};
 use crate::address::Address;
 use crate::mail::Account;
 use crate::mail::option::AccountOptions;
@@ -49,6 +51,7 @@ pub async fn perform(store: &Store, request: Request) -> Reply {
         Request::Routing(request) => routing::perform(store, None, request).await,
         Request::Collecting(request) => collecting::perform(store, request).await,
         Request::Keys(request) => keys::perform(store, request).await,
+        Request::Certificates(request) => certificates::perform(store, request).await,
         Request::Homes(request) => homes::perform(store, request).await,
         Request::Choosing(request) => settings::perform(store, None, &own_user(), request).await,
         Request::RemoveAlias { alias } => remove_alias(store, alias).await,

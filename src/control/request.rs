@@ -1,7 +1,7 @@
 //! What is said over the control socket: one line a request, words between spaces, every
 //! byte of a word that is no printable ASCII escaped as `%XX`. Pure but for the reader.
 
-use super::{Addressing, Choosing, Collecting, Homes, Keys, Queue, Routing};
+use super::{Addressing, Certificates, Choosing, Collecting, Homes, Keys, Queue, Routing};
 use crate::address::Address;
 use crate::secret::Secret;
 use std::io::{self, BufRead, Read};
@@ -42,6 +42,7 @@ pub enum Request {
     Routing(Routing),
     Collecting(Collecting),
     Keys(Keys),
+    Certificates(Certificates),
     Homes(Homes),
     Choosing(Choosing),
     AddAlias {
@@ -77,6 +78,7 @@ impl Request {
             Request::Routing(request) => request.describe(),
             Request::Collecting(request) => request.describe(),
             Request::Keys(request) => request.words().join(" "),
+            Request::Certificates(request) => request.words().join(" "),
             Request::Homes(request) => request.describe(),
             Request::Choosing(request) => request.describe(),
             Request::AddAlias { alias, account } => format!("alias add {alias} {account}"),
@@ -131,6 +133,10 @@ impl Request {
                 put(&words.iter().map(String::as_str).collect::<Vec<_>>());
             }
             Request::Keys(request) => {
+                let words = request.words();
+                put(&words.iter().map(String::as_str).collect::<Vec<_>>());
+            }
+            Request::Certificates(request) => {
                 let words = request.words();
                 put(&words.iter().map(String::as_str).collect::<Vec<_>>());
             }
@@ -191,6 +197,7 @@ impl Request {
                 .map(|it| it.map(Request::Addressing))
                 .or_else(|| Some(Routing::read(words)?.map(Request::Routing)))
                 .or_else(|| Some(Keys::read(words)?.map(Request::Keys)))
+                .or_else(|| Some(Certificates::read(words)?.map(Request::Certificates)))
                 .or_else(|| Some(Queue::read(words)?.map(Request::Queue)))
                 .or_else(|| Some(Collecting::read(words)?.map(Request::Collecting)))
                 .or_else(|| Some(Homes::read(words)?.map(Request::Homes)))

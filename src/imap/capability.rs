@@ -1,6 +1,6 @@
 //! CAPABILITY: what is offered, and when. A name stands here only if all of it works.
 
-use crate::sasl::Mechanism;
+use crate::sasl::{Channel, Mechanism};
 use std::fmt::Write;
 
 /// What decides on the list.
@@ -10,8 +10,8 @@ pub struct Offer {
     pub tls: bool,
     /// Whether a password may cross this connection as it is now.
     pub login: bool,
-    /// Whether a login can be bound to the connection.
-    pub bound: bool,
+    /// What the connection brings to a login.
+    pub channel: Channel,
     /// Largest message, bytes.
     pub append_limit: u64,
 }
@@ -34,7 +34,7 @@ pub fn list(offer: Offer) -> String {
         list.push_str(" STARTTLS");
     }
     if offer.login {
-        for mechanism in Mechanism::offered(offer.bound) {
+        for mechanism in Mechanism::offered(offer.channel) {
             let _ = write!(list, " AUTH={}", mechanism.name());
         }
     } else {
@@ -51,7 +51,10 @@ mod tests {
         logged_in: false,
         tls: false,
         login: false,
-        bound: false,
+        channel: Channel {
+            binding: None,
+            certificate: None,
+        },
         append_limit: 1000,
     };
 

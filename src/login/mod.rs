@@ -5,6 +5,7 @@ mod backoff;
 mod cache;
 
 use crate::mail::Account;
+use crate::mail::certificate::Certificate;
 use crate::net::source::Source;
 use crate::sasl::{Ask, Denial, Verdict};
 use crate::secret::{Credential, PasswordError, ScramKeys, Secret, random};
@@ -16,7 +17,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Passwords verified at once: each takes [`crate::secret::ARGON2_MEMORY`].
 const VERIFICATIONS: usize = 2;
@@ -58,6 +59,10 @@ impl Login {
             Ask::Password { login, password } => self.password(source, &login, password).await,
             Ask::Keys { login } => self.keys(source, &login).await,
             Ask::Proof { login, won } => self.proof(source, &login, won).await,
+            Ask::Certificate {
+                certificate,
+                acting_as,
+            } => self.certificate(&certificate, &acting_as),
         };
         match &answered {
             Ok(Verdict::Granted(account)) => log::info!("login: {} from {peer}", account.address),
@@ -76,13 +81,13 @@ impl Login {
     ) -> Result<Verdict, Denial> {
         self.hold(source, login).await?;
         let found = self.find(login)?;
-        if let Some(account) = self.known(&found, &password) {
+        if let Some(account) = self.cached(&found, &password) {
             return Ok(self.granted(source, login, account));
         }
         let _waiting = Counted::enter(&self.waiting, MAX_WAITING)?;
         let _permit = self.verifications.acquire().await;
         // A mail program opens several connections at once: the first has paid for the others.
-        if let Some(account) = self.known(&found, &password) {
+        if let Some(account) = self.cached(&found, &password) {
             return Ok(self.granted(source, login, account));
         }
         let checked = found.as_ref().map(|(_, credential)| credential.clone());
@@ -106,7 +111,7 @@ impl Login {
         }
     }
 
-    fn known(
+    fn cached(
         &self,
         found: &Option<(Account, Credential)>,
         password: &Secret<String>,
@@ -139,9 +144,52 @@ impl Login {
         }
     }
 
+    /// The handshake has proved that the client has the certificate's key.
+    fn certificate(&self, shown: &Certificate, acting_as: &str) -> Result<Verdict, Denial> {
+        let found = self.store.look(|snapshot| {
+            let Some(account) = snapshot.account_by_certificate(&shown.fingerprint)? else {
+                return Ok(None);
+            };
+            // Nobody acts for another, by whichever of the account's names it is called.
+            let meant = match acting_as {
+                "" => true,
+                name => {
+                    let named = snapshot.account_by_login(name)?;
+                    named.is_some_and(|it| it.id == account.id)
+                }
+            };
+            let own = account.address.to_string();
+            let here = snapshot.home_of_login(&own)?.is_none();
+            Ok((meant && here).then_some(account))
+        });
+        let account = found.map_err(unavailable)?.ok_or(Denial::Credentials)?;
+        match shown.is_valid(unix_now()) {
+            true => Ok(Verdict::Granted(account)),
+            false => Err(Denial::Expired),
+        }
+    }
+
+    /// What the client has shown, if an account has that.
+    pub fn known(&self, shown: Option<Certificate>) -> Option<Certificate> {
+        let shown = shown?;
+        let found = self
+            .store
+            .look(|snapshot| snapshot.account_by_certificate(&shown.fingerprint));
+        match found {
+            Ok(account) => account.map(|_| shown),
+            Err(error) => {
+                unavailable(error);
+                None
+            }
+        }
+    }
+
     /// Where the mailbox is of who logs in, if on another server: the login is checked there.
     pub fn home(&self, ask: &Ask) -> Result<Option<Home>, Denial> {
-        let (Ask::Password { login, .. } | Ask::Keys { login } | Ask::Proof { login, .. }) = ask;
+        let (Ask::Password { login, .. } | Ask::Keys { login } | Ask::Proof { login, .. }) = ask
+        else {
+            return Ok(None);
+        };
         let found = self.store.look(|snapshot| snapshot.home_of_login(login));
         found.map_err(unavailable)
     }
@@ -206,6 +254,11 @@ fn unavailable(error: store::Error) -> Denial {
     Denial::Unavailable
 }
 
+fn unix_now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |it| it.as_secs() as i64)
+}
+
 fn fold(login: &str) -> String {
     login.trim().to_lowercase()
 }
@@ -232,3 +285,6 @@ impl Drop for Counted<'_> {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests;

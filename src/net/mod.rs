@@ -1,6 +1,7 @@
 //! Sockets: listeners and their limits, streams with deadlines, TLS.
 
 pub mod authority;
+pub mod client_certificate;
 pub mod connect;
 pub mod dns;
 pub mod exporter;

@@ -1,7 +1,9 @@
 //! The TLS of one connection as a machine: wire bytes in, plain bytes out, and back.
 //! Touches no socket and keeps no buffer while nothing is half done.
 
+use super::client_certificate;
 use super::exporter::{Binding, Exporter};
+use crate::mail::certificate::Certificate;
 use crate::wire::Input;
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::pki_types::ServerName;
@@ -64,6 +66,15 @@ impl Records {
     /// What a login can be bound to, after the handshake; of a server, under TLS 1.3 alone.
     pub fn binding(&self) -> Option<Binding> {
         either!(self, end => end.binding)
+    }
+
+    /// What the client has shown a certificate to be, if it has.
+    pub fn client_certificate(&self) -> Option<Certificate> {
+        let Records::Server(end) = self else {
+            return None;
+        };
+        let shown = end.connection.peer_certificates()?;
+        client_certificate::read(shown.first()?)
     }
 
     /// Whether the peer has said goodbye: nothing more will come.

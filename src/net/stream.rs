@@ -1,6 +1,7 @@
 //! One connection's stream, plain or TLS, every read and write under a deadline.
 //! The only file that reads sockets.
 
+use crate::mail::certificate::Certificate;
 use crate::net::exporter::Binding;
 use crate::net::limit::Pass;
 use crate::net::record::{MAX_PLAIN, MAX_SEALED, MAX_WIRE, Records};
@@ -160,6 +161,12 @@ impl Stream {
     /// `tls-exporter` of RFC 9266: what a login can be bound to, under TLS 1.3 alone.
     pub fn binding(&self) -> Option<Binding> {
         self.tls.as_ref().and_then(|tls| tls.binding())
+    }
+
+    /// What the client has shown a certificate to be, if it was asked and has one.
+    pub fn client_certificate(&self) -> Option<Certificate> {
+        let tls = self.tls.as_ref().filter(|tls| !tls.is_handshaking())?;
+        tls.client_certificate()
     }
 
     /// Waits for bytes and appends them to `input`, [`MAX_RECEIVE`] at most a call. `Ok(0)`

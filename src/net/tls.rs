@@ -2,12 +2,14 @@
 //! or the owner's PEM files, and the configuration made of it.
 
 use crate::net::authority::{Authority, read_limited};
+use crate::net::client_certificate::Any;
 use jiff::Timestamp;
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::ProducesTickets;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoClientAuth, ProducesTickets};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -58,13 +60,24 @@ enum Source {
 /// The server's current certificate and configuration; a clone is cheap, and new
 /// connections see what [`Tls::reload`] set.
 #[derive(Clone)]
-pub struct Tls(Arc<Shared>);
+pub struct Tls {
+    shared: Arc<Shared>,
+    /// Whether the client is asked for a certificate.
+    asks: bool,
+}
 
 struct Shared {
     source: Source,
-    config: RwLock<Arc<ServerConfig>>,
+    config: RwLock<Configs>,
     /// Kept over a reload, so that clients resume.
     ticketer: Arc<dyn ProducesTickets>,
+}
+
+/// One that asks no client for a certificate, and one that does.
+#[derive(Clone)]
+struct Configs {
+    quiet: Arc<ServerConfig>,
+    asking: Arc<ServerConfig>,
 }
 
 impl Tls {
@@ -88,25 +101,42 @@ impl Tls {
         let ticketer = ring::Ticketer::new()
             .map_err(|error| Error(format!("can't make ticket keys: {error}")))?;
         let config = load(&source, ticketer.clone())?;
-        Ok(Tls(Arc::new(Shared {
+        let shared = Arc::new(Shared {
             source,
-            config: RwLock::new(Arc::new(config)),
+            config: RwLock::new(config),
             ticketer,
-        })))
+        });
+        Ok(Tls {
+            shared,
+            asks: false,
+        })
+    }
+
+    /// The same, that asks its clients for a certificate or not; they need have none. Mail
+    /// programs may ask their owner which one to show: it is off unless said so.
+    pub fn asking(&self, asks: bool) -> Tls {
+        Tls {
+            shared: self.shared.clone(),
+            asks,
+        }
     }
 
     /// What a new connection is served with.
     pub fn config(&self) -> Arc<ServerConfig> {
-        let config = self.0.config.read();
-        config.unwrap_or_else(PoisonError::into_inner).clone()
+        let config = self.shared.config.read();
+        let config = config.unwrap_or_else(PoisonError::into_inner);
+        match self.asks {
+            true => config.asking.clone(),
+            false => config.quiet.clone(),
+        }
     }
 
     /// Reads the files again, and renews the local certificate if it is due. After an
     /// error the old one stays.
     pub fn reload(&self) -> Result<(), Error> {
-        let config = Arc::new(load(&self.0.source, self.0.ticketer.clone())?);
+        let config = load(&self.shared.source, self.shared.ticketer.clone())?;
         *self
-            .0
+            .shared
             .config
             .write()
             .unwrap_or_else(PoisonError::into_inner) = config;
@@ -122,7 +152,7 @@ pub fn provider() -> Arc<CryptoProvider> {
         .clone()
 }
 
-fn load(source: &Source, ticketer: Arc<dyn ProducesTickets>) -> Result<ServerConfig, Error> {
+fn load(source: &Source, ticketer: Arc<dyn ProducesTickets>) -> Result<Configs, Error> {
     let now = Timestamp::now();
     let (certificate, key) = match source {
         Source::Local {
@@ -140,16 +170,22 @@ fn load(source: &Source, ticketer: Arc<dyn ProducesTickets>) -> Result<ServerCon
     }
     let private = PrivateKeyDer::from_pem_slice(&read_limited(&key)?)
         .map_err(|_| Error(format!("{} holds no private key in PEM", key.display())))?;
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| Error(error.to_string()))?
-        .with_no_client_auth()
-        .with_single_cert(chain, private)
-        .map_err(|error| Error(unusable(&certificate, &key, &error)))?;
-    config.ticketer = ticketer;
-    config.session_storage = rustls::server::ServerSessionMemoryCache::new(SESSION_CACHE);
-    config.max_early_data_size = 0;
-    Ok(config)
+    let make = |verifier: Arc<dyn ClientCertVerifier>| {
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Error(error.to_string()))?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain.clone(), private.clone_key())
+            .map_err(|error| Error(unusable(&certificate, &key, &error)))?;
+        config.ticketer = ticketer.clone();
+        config.session_storage = rustls::server::ServerSessionMemoryCache::new(SESSION_CACHE);
+        config.max_early_data_size = 0;
+        Ok(Arc::new(config))
+    };
+    Ok(Configs {
+        quiet: make(Arc::new(NoClientAuth))?,
+        asking: make(Arc::new(Any))?,
+    })
 }
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {

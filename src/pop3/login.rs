@@ -15,7 +15,7 @@ impl Session {
     pub(super) fn mechanisms(&mut self, out: &mut Vec<u8>) -> Next {
         self.ok(Text::Mechanisms, out);
         if self.may_log_in() {
-            for mechanism in Mechanism::offered(self.binding.is_some()) {
+            for mechanism in Mechanism::offered(self.channel) {
                 out.extend_from_slice(mechanism.name().as_bytes());
                 out.extend_from_slice(b"\r\n");
             }
@@ -30,13 +30,13 @@ impl Session {
         initial: Option<&str>,
         out: &mut Vec<u8>,
     ) -> Next {
-        let bound = self.binding.is_some();
-        let Some(mechanism) = Mechanism::find(mechanism, bound) else {
-            let names = Mechanism::names(bound);
+        let channel = self.channel;
+        let Some(mechanism) = Mechanism::find(mechanism, channel) else {
+            let names = Mechanism::names(channel);
             return self.err_with(None, Text::MechanismsAre, &[&names], out);
         };
         let dialogue = Dialogue::new(mechanism, self.nonces.fresh());
-        let mut dialogue = dialogue.bind(self.binding);
+        let mut dialogue = dialogue.bind(channel);
         let turn = dialogue.start(initial);
         self.login_turn(Some(dialogue), turn, out)
     }
@@ -92,6 +92,7 @@ impl Session {
     fn denied(&mut self, denial: Denial, out: &mut Vec<u8>) -> Next {
         let (code, text) = match denial {
             Denial::Credentials => (Some("AUTH"), Text::WrongPassword),
+            Denial::Expired => (Some("AUTH"), Text::CertificateExpired),
             Denial::Wait => (Some("SYS/TEMP"), Text::LoginLater),
             Denial::Unavailable => (Some("SYS/TEMP"), Text::LoginUnavailable),
             Denial::Malformed => (None, Text::LoginMalformed),

@@ -57,7 +57,7 @@ struct Reading {
 
 async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io::Result<()> {
     if implicit_tls && !stream.is_tls() {
-        stream.start_tls(&context.tls).await?;
+        stream.start_tls(&context.users_tls()).await?;
     }
     let settings = context.settings();
     let mut session = Session::new(Config {
@@ -66,7 +66,7 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
         login_delay: settings.pop3_login_delay.as_secs(),
         seed: random().map_err(io::Error::other)?,
     });
-    session.bind(context.binding(stream));
+    session.bind(context.channel(stream));
     let mut open = Open::default();
     let mut out = Vec::new();
     loop {
@@ -103,9 +103,9 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
             }
             Step::StartTls => {
                 stream.send_out(&mut out).await?;
-                stream.start_tls(&context.tls).await?;
+                stream.start_tls(&context.users_tls()).await?;
                 session.tls_started();
-                session.bind(context.binding(stream));
+                session.bind(context.channel(stream));
             }
             Step::Close => return stream.send_out(&mut out).await,
         }

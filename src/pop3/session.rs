@@ -85,7 +85,7 @@ pub struct Session {
     pub(super) input: Input,
     pub(super) phase: Phase,
     pub(super) nonces: Nonces,
-    pub(super) binding: Option<sasl::Binding>,
+    pub(super) channel: sasl::Channel,
     /// What USER named.
     pub(super) user: Option<String>,
     pub(super) login_failures: u32,
@@ -146,7 +146,7 @@ impl Session {
     pub fn new(config: Config) -> Session {
         Session {
             nonces: Nonces::new(config.seed),
-            binding: None,
+            channel: sasl::Channel::default(),
             config,
             input: Input::new(),
             phase: Phase::Greeting,
@@ -169,9 +169,9 @@ impl Session {
         self.account.as_ref()
     }
 
-    /// What a login can be bound to; called when TLS has begun.
-    pub fn bind(&mut self, binding: Option<sasl::Binding>) {
-        self.binding = binding;
+    /// What the connection brings to a login; called when TLS has begun.
+    pub fn bind(&mut self, channel: sasl::Channel) {
+        self.channel = channel;
     }
 
     /// Goes as far as it can without the world; replies are appended to `out`.
@@ -394,7 +394,7 @@ impl Session {
         self.ok(Text::Capabilities, out);
         let mut lines = vec!["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING"];
         lines.extend(["UTF8 USER", "LANG"]);
-        let sasl = format!("SASL {}", Mechanism::names(self.binding.is_some()));
+        let sasl = format!("SASL {}", Mechanism::names(self.channel));
         let delay = format!("LOGIN-DELAY {}", self.config.login_delay);
         let before_login = self.maildrop.is_none();
         if before_login && self.may_log_in() {

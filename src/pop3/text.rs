@@ -84,6 +84,8 @@ texts! {
     LoginUnavailable: "Logins can't be checked now, try later",
         "Сейчас вход проверить нельзя, повторите позже";
     LoginMalformed: "That is not how the mechanism goes", "Обмен не соответствует механизму";
+    CertificateExpired: "The certificate has expired, or is not valid yet",
+        "Срок действия сертификата истёк или ещё не начался";
     LoginCancelled: "Login given up", "Вход отменён";
     LoginTooOften: "Too many failed logins", "Слишком много неудачных попыток входа";
     Totals: "{} messages ({} octets)", "Сообщений: {} (байт: {})";

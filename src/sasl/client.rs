@@ -97,6 +97,8 @@ impl Client {
                     let message = format!("{GS2_HEADER}{bare}");
                     (message.into_bytes(), State::First { nonce, bare })
                 }
+                // Nor is this: who logs in has a password.
+                Mechanism::External => return Err("it takes certificates alone"),
             },
             State::Named => (password.reveal().clone().into_bytes(), State::Done),
             State::First { nonce, bare } => {

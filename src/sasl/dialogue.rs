@@ -1,7 +1,7 @@
 //! An [`Exchange`] as a client of lines sees it: base64 both ways, `*` to give up, and
 //! a success that carries no data, so that the last word comes as a challenge.
 
-use super::{BASE64, Binding, Denial, Exchange, MAX_RESPONSE, Mechanism, Turn, Verdict};
+use super::{BASE64, Channel, Denial, Exchange, MAX_RESPONSE, Mechanism, Turn, Verdict};
 use crate::mail::Account;
 use base64::Engine;
 use ring::hmac;
@@ -24,9 +24,9 @@ impl Dialogue {
     }
 
     /// As [`Exchange::bind`].
-    pub fn bind(self, binding: Option<Binding>) -> Dialogue {
+    pub fn bind(self, channel: Channel) -> Dialogue {
         Dialogue {
-            exchange: Box::new(self.exchange.bind(binding)),
+            exchange: Box::new(self.exchange.bind(channel)),
             ..self
         }
     }

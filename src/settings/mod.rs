@@ -185,6 +185,9 @@ pub struct Settings {
     /// Whether logins bound to the TLS connection are offered (SCRAM-SHA-256-PLUS). Mutt with
     /// GNU SASL, as Debian has it, chooses them where it sees them and then can't make them.
     pub bind_logins: bool,
+    /// Whether the clients of users are asked for a certificate, for EXTERNAL. Off, because
+    /// mail programs that have any ask their owner which one to show.
+    pub client_certificates: bool,
     /// Whether passwords may cross without TLS when the peer is loopback.
     pub plain_login_on_loopback: bool,
     /// Before login: how long a client may stay silent. 10 s to 10 min.
@@ -245,6 +248,7 @@ impl Default for Settings {
             name_servers: Vec::new(),
             demo: false,
             bind_logins: false,
+            client_certificates: false,
             plain_login_on_loopback: true,
             login_timeout: Duration::from_secs(60),
             imap_timeout: Duration::from_secs(30 * 60),

@@ -111,6 +111,12 @@ pub const SETTINGS: &[Setting] = &[
         "RFC 7677, RFC 9266",
     ),
     live(
+        "login.client-certificates",
+        Switch(|s| &mut s.client_certificates),
+        "ask mail programs for a certificate to log in by (EXTERNAL)",
+        "RFC 4422, appendix A",
+    ),
+    live(
         "login.plain-on-loopback",
         Switch(|s| &mut s.plain_login_on_loopback),
         "take passwords without TLS from programs on this machine",

@@ -20,13 +20,13 @@ impl Session {
         if let Err(reply) = self.may_start_login() {
             return self.say(reply, out);
         }
-        let bound = self.binding.is_some();
-        let Some(mechanism) = Mechanism::find(mechanism, bound) else {
-            let text = format!("The mechanisms are {}", Mechanism::names(bound));
+        let channel = self.channel;
+        let Some(mechanism) = Mechanism::find(mechanism, channel) else {
+            let text = format!("The mechanisms are {}", Mechanism::names(channel));
             return self.say(Reply::with(504, "5.5.4", text), out);
         };
         let dialogue = Dialogue::new(mechanism, self.nonces.fresh());
-        let mut dialogue = dialogue.bind(self.binding);
+        let mut dialogue = dialogue.bind(channel);
         let turn = dialogue.start(initial.as_deref());
         self.login_turn(dialogue, turn, out)
     }
@@ -103,6 +103,11 @@ impl Session {
 fn refusal(denial: Denial) -> Reply {
     match denial {
         Denial::Credentials => Reply::new(535, "5.7.8", "Wrong name or password"),
+        Denial::Expired => Reply::new(
+            535,
+            "5.7.8",
+            "The certificate has expired, or is not valid yet",
+        ),
         Denial::Wait => Reply::new(454, "4.7.0", "Too many failed logins, try later"),
         Denial::Unavailable => Reply::new(454, "4.3.0", "Logins can't be checked now, try later"),
         Denial::Malformed => Reply::new(501, "5.5.2", "That is not how the mechanism goes"),

@@ -24,6 +24,7 @@ use crate::mail::{AccountId, DateTime, FlagNames, Flags, MailboxName, SpecialUse
 use crate::message::convert::Target;
 use crate::message::notice::{self, Delivered};
 use crate::net::stream::Stream;
+use crate::net::tls::Tls;
 use crate::recipient::{self, Resolved};
 use crate::sasl::Verdict;
 use crate::secret::random;
@@ -88,7 +89,7 @@ async fn drive(
     implicit_tls: bool,
 ) -> io::Result<()> {
     if implicit_tls && !stream.is_tls() {
-        stream.start_tls(&context.tls).await?;
+        stream.start_tls(&tls_of(context, role)).await?;
     }
     let settings = context.settings();
     // Only who submits may be known by an address.
@@ -114,7 +115,7 @@ async fn drive(
         device: device.map(|(_, trusted)| trusted),
         seed: random().map_err(io::Error::other)?,
     });
-    session.bind(context.binding(stream));
+    session.bind(context.channel(stream));
     let mut out = Vec::new();
     let mut message: Option<Upload> = None;
     let mut content: Option<Content> = None;
@@ -213,15 +214,23 @@ async fn drive(
             Step::StartTls => {
                 message = None;
                 stream.send_out(&mut out).await?;
-                stream.start_tls(&context.tls).await?;
+                stream.start_tls(&tls_of(context, role)).await?;
                 session.tls_started();
-                session.bind(context.binding(stream));
+                session.bind(context.channel(stream));
             }
             Step::Close => return stream.send_out(&mut out).await,
         }
         if out.len() >= MAX_OUTPUT {
             stream.send_out(&mut out).await?;
         }
+    }
+}
+
+/// Other servers don't log in: they are not asked for a certificate.
+fn tls_of(context: &Context, role: Role) -> Tls {
+    match role {
+        Role::Submission => context.users_tls(),
+        Role::Incoming | Role::Lmtp => context.tls.clone(),
     }
 }
 

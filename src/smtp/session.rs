@@ -186,7 +186,7 @@ pub struct Session {
     pub(super) grants: Vec<Grant>,
     pub(super) login_failures: u32,
     pub(super) nonces: Nonces,
-    pub(super) binding: Option<sasl::Binding>,
+    pub(super) channel: sasl::Channel,
     pub(super) transaction: Option<Transaction>,
     /// Refusals since the last message.
     pub(super) errors: u32,
@@ -269,7 +269,7 @@ impl Session {
             grants: Vec::new(),
             login_failures: 0,
             nonces: Nonces::new(config.seed),
-            binding: None,
+            channel: sasl::Channel::default(),
             config,
             input: Input::new(),
             lent: 0,
@@ -303,9 +303,9 @@ impl Session {
         self.author.as_ref()
     }
 
-    /// What a login can be bound to; called when TLS has begun.
-    pub fn bind(&mut self, binding: Option<sasl::Binding>) {
-        self.binding = binding;
+    /// What the connection brings to a login; called when TLS has begun.
+    pub fn bind(&mut self, channel: sasl::Channel) {
+        self.channel = channel;
     }
 
     /// Whom else the account may send as that is being granted the login.
@@ -599,7 +599,7 @@ impl Session {
         }
         lines.extend(self.burl());
         if self.config.role.needs_login() && self.may_log_in() {
-            let names = Mechanism::names(self.binding.is_some());
+            let names = Mechanism::names(self.channel);
             lines.push(format!("AUTH {names}"));
         }
         if !self.config.tls {

@@ -2,6 +2,7 @@
 
 use super::Snapshot;
 use super::addressing;
+use super::certificate;
 use super::codec::{Reader, put, put_bytes};
 use super::error::{Error, Result};
 use super::mailbox;
@@ -139,6 +140,7 @@ pub(super) fn delete(tx: &mut Tx<'_>, id: AccountId) -> Result<()> {
     tx.change().accounts.remove(id.0)?;
     option::forget(tx, id)?;
     addressing::forget_grants(tx, id)?;
+    certificate::forget(tx, id)?;
     remember::forget(tx, &remember::name_of_account(id))?;
     mailbox::doom_all(tx, id)
 }

@@ -35,6 +35,20 @@ pub(super) fn get(tx: &Tx<'_>, kind: &str, key: &str) -> Result<Option<Vec<u8>>>
     Ok(found.map(|row| row.value().to_vec()))
 }
 
+/// All of a kind, by key.
+pub(super) fn all(tx: &Tx<'_>, kind: &str) -> Result<Vec<(String, Vec<u8>)>> {
+    let mut found = Vec::new();
+    for row in tx.tables().records.range((kind, "")..)? {
+        let (key, value) = row?;
+        let (its_kind, name) = key.value();
+        if its_kind != kind {
+            break;
+        }
+        found.push((name.to_owned(), value.value().to_vec()));
+    }
+    Ok(found)
+}
+
 fn has(tx: &Tx<'_>, kind: &str, key: &str) -> Result<bool> {
     Ok(tx.tables().records.get((kind, key))?.is_some())
 }

@@ -1,6 +1,7 @@
 """Python's smtplib against submission, and submission's own rules on the wire."""
 
 import base64
+import email
 import re
 import smtplib
 
@@ -51,6 +52,33 @@ class PythonSmtp(ServerCase):
             answer = client.auth(mechanism, getattr(client, "auth_" + mechanism.lower()))
             self.assertEqual(answer[0], 235)
             client.quit()
+
+    def test_binarymime(self):
+        """Binary comes by BDAT, and is base64 for whoever reads it (RFC 3030, 3)."""
+        picture = bytes(range(256)) * 1000 + b"\r\n.\r\n\0"
+        head = (
+            f"From: {BOB}\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=limit\r\n"
+            "Content-Transfer-Encoding: binary\r\n\r\n--limit\r\nContent-Type: image/x\r\n"
+            "Content-Transfer-Encoding: binary\r\n\r\n"
+        ).encode()
+        data = head + picture + b"\r\n--limit--\r\n"
+        client = self.client()
+        client.ehlo()
+        self.assertTrue(client.has_extn("binarymime"))
+        self.assertEqual(client.mail(BOB, ["BODY=BINARYMIME"])[0], 250)
+        self.assertEqual(client.rcpt(ALICE)[0], 250)
+        self.assertEqual(client.docmd("DATA")[0], 503)
+        for at in range(0, len(data), 100_000):
+            chunk = data[at : at + 100_000]
+            last = " LAST" if at + len(chunk) == len(data) else ""
+            client.send(f"BDAT {len(chunk)}{last}\r\n".encode() + chunk)
+            self.assertEqual(client.getreply()[0], 250)
+        client.quit()
+        (got,) = self.server.bodies("alice")
+        self.assertNotIn(b"\0", got)
+        (part,) = email.message_from_bytes(got).get_payload()
+        self.assertEqual(part["Content-Transfer-Encoding"], "base64")
+        self.assertEqual(part.get_payload(decode=True), picture)
 
     def test_scram(self):
         raw = Smtp(self.server)

@@ -388,6 +388,7 @@ impl Run {
             }
             "demo" => settings.demo = value == "true",
             "bind_logins" => settings.bind_logins = value == "true",
+            "client_certificates" => settings.client_certificates = value == "true",
             "plain_login_on_loopback" => settings.plain_login_on_loopback = value == "true",
             "login_timeout" => settings.login_timeout = wait()?,
             "max_messages_per_hour" => settings.max_messages_per_hour = number(value)? as u32,

@@ -38,7 +38,7 @@ const UPLOAD_WAIT: Duration = Duration::from_secs(5 * 60);
 /// Serves one connection until it ends. With `implicit_tls` the handshake comes first,
 /// unless it is done already.
 pub async fn serve(context: Arc<Context>, mut stream: Stream, implicit_tls: bool) {
-    if implicit_tls && !stream.is_tls() && stream.start_tls(&context.tls).await.is_err() {
+    if implicit_tls && !stream.is_tls() && stream.start_tls(&context.users_tls()).await.is_err() {
         return;
     }
     let mut driver = Driver::new(context, stream);
@@ -75,7 +75,7 @@ impl Driver {
             plain_login: settings.plain_login_on_loopback && stream.peer().is_loopback(),
             append_limit: settings.max_message_size,
         });
-        session.bind(context.binding(&stream));
+        session.bind(context.channel(&stream));
         Driver {
             context,
             stream,
@@ -183,9 +183,9 @@ impl Driver {
         self.flush().await?;
         // Nothing that came in clear may be read as if it came under TLS.
         self.session.input().clear();
-        self.stream.start_tls(&self.context.tls).await?;
+        self.stream.start_tls(&self.context.users_tls()).await?;
         self.session.tls_started();
-        self.session.bind(self.context.binding(&self.stream));
+        self.session.bind(self.context.channel(&self.stream));
         Ok(())
     }
 
@@ -195,8 +195,8 @@ impl Driver {
                 let bytes: [u8; 18] = random().map_err(io::Error::other)?;
                 let nonce = STANDARD_NO_PAD.encode(bytes);
                 let exchange = Exchange::new(mechanism, nonce);
-                let binding = self.context.binding(&self.stream);
-                self.session.begin(exchange.bind(binding));
+                let channel = self.context.channel(&self.stream);
+                self.session.begin(exchange.bind(channel));
             }
             Ask::Login(ask) => {
                 self.flush().await?;

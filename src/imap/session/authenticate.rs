@@ -39,8 +39,8 @@ impl Session {
         initial: Option<Secret<Vec<u8>>>,
         out: &mut Vec<u8>,
     ) -> Option<Step> {
-        let bound = self.binding.is_some();
-        let Some(mechanism) = Mechanism::find(mechanism, bound) else {
+        let channel = self.channel;
+        let Some(mechanism) = Mechanism::find(mechanism, channel) else {
             let text = "No such mechanism: CAPABILITY names those that there are.";
             self.complete(&Outcome::no(Code::Cannot, text), out);
             return None;
@@ -165,6 +165,10 @@ impl Session {
             Denial::Credentials => Outcome::no(
                 Code::AuthenticationFailed,
                 "The login name or the password is wrong.",
+            ),
+            Denial::Expired => Outcome::no(
+                Code::Expired,
+                "This certificate has expired, or is not valid yet.",
             ),
             Denial::Wait => Outcome::no(
                 Code::Limit,

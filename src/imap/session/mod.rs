@@ -91,7 +91,7 @@ pub struct Session {
     state: State,
     doing: Doing,
     account: Option<AccountId>,
-    binding: Option<sasl::Binding>,
+    channel: sasl::Channel,
     /// Of the command at work.
     tag: String,
     /// The command at work is FETCH, STORE or SEARCH by sequence number (RFC 3501, 7.4.1).
@@ -113,7 +113,7 @@ impl Session {
             state: State::Stranger,
             doing: Doing::Commands,
             account: None,
-            binding: None,
+            channel: sasl::Channel::default(),
             tag: String::new(),
             by_number: false,
             condstore: false,
@@ -123,9 +123,9 @@ impl Session {
         }
     }
 
-    /// What a login can be bound to; called when TLS has begun.
-    pub fn bind(&mut self, binding: Option<sasl::Binding>) {
-        self.binding = binding;
+    /// What the connection brings to a login; called when TLS has begun.
+    pub fn bind(&mut self, channel: sasl::Channel) {
+        self.channel = channel;
     }
 
     /// The server speaks first.
@@ -193,7 +193,7 @@ impl Session {
             logged_in: self.is_logged_in(),
             tls: self.config.tls,
             login: self.may_login(),
-            bound: self.binding.is_some(),
+            channel: self.channel,
             append_limit: self.config.append_limit,
         })
     }
