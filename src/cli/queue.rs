@@ -185,6 +185,9 @@ impl Show {
             {
                 ["since", since] => say!("{:<8}{}", "since", ago(since, now())),
                 ["by", by] => say!("{:<8}{}", "by", ahead(by, now())),
+                ["release", at] => {
+                    say!("{:<8}{}, as its sender asked", "release", ahead(at, now()))
+                }
                 [name, value] => say!("{name:<8}{value}"),
                 [to, "waiting", next, attempts, last] => {
                     say!("to      {to}");

@@ -193,6 +193,9 @@ fn show(store: &Store, id: QueueId) -> Reply {
     put("from", sender(&item));
     put("bytes", item.size.to_string());
     put("since", item.submitted.to_string());
+    if let Some(until) = item.envelope.hold_until {
+        put("release", until.to_string());
+    }
     if let Some(by) = &item.envelope.deliver_by {
         put("by", by.until.to_string());
     }
@@ -212,19 +215,22 @@ async fn change(store: &Store, what: What, which: Which) -> Reply {
         Which::Domain(domain) => Some(domain.clone()),
         _ => None,
     };
+    let now = jiff::Timestamp::now().as_second();
     let change = match what {
         What::Hold => QueueChange::Hold(true),
         What::Release => QueueChange::Hold(false),
-        What::Retry => QueueChange::Retry {
-            at: jiff::Timestamp::now().as_second(),
-            domain,
-        },
+        What::Retry => QueueChange::Retry { at: now, domain },
         What::Drop => QueueChange::Drop { domain },
     };
     let (mut found, mut changed) = (false, 0);
     let mut after = QueueId(0);
     while let Some(items) = batch(store, &which, &mut after).await? {
-        let chosen = items.iter().filter(|it| which.has(it));
+        // What its sender wants sent later, is sent now only where the owner means it.
+        let waits = |it: &QueueItem| {
+            let until = it.envelope.hold_until.is_some_and(|it| it > now);
+            what == What::Retry && until && !matches!(which, Which::One(_))
+        };
+        let chosen = items.iter().filter(|it| which.has(it) && !waits(it));
         let changes: Vec<_> = chosen.map(|it| (it.id, change.clone())).collect();
         if changes.is_empty() {
             continue;

@@ -71,6 +71,17 @@ pub struct Notify {
     pub given: bool,
 }
 
+impl Notify {
+    /// As it is passed on to the members of a group: who is told that the message was sent on
+    /// to them is not told of each one's success (RFC 3461, 5.2.7.3).
+    pub fn of_members(self) -> Notify {
+        Notify {
+            success: false,
+            ..self
+        }
+    }
+}
+
 impl Default for Notify {
     /// Failure alone, and a delay where that is the server's habit (RFC 3461, 4.1).
     fn default() -> Notify {
@@ -114,6 +125,15 @@ pub struct Recipient {
     pub status: Status,
 }
 
+/// An address as ORCPT would say it (RFC 3461, 4.2; RFC 6533, 3).
+pub fn original_of(address: &Address) -> String {
+    let kind = match address.needs_utf8() {
+        true => "utf-8",
+        false => "rfc822",
+    };
+    format!("{kind};{address}")
+}
+
 /// How far a recipient has got.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -130,6 +150,16 @@ pub enum Status {
     /// For good; never tried again.
     Delivered(Reply),
     Failed(Reply),
+}
+
+impl Lane {
+    /// The way of what is for mailboxes on this server.
+    pub fn here() -> Lane {
+        Lane {
+            hop: "".into(),
+            domain: None,
+        }
+    }
 }
 
 impl Status {

@@ -38,6 +38,8 @@ pub struct Report<'a> {
     pub arrival: i64,
     /// The name under which it was taken.
     pub id: &'a str,
+    /// Until when the sender had it held back, seconds since 1970 (RFC 4865).
+    pub held_until: Option<i64>,
     /// Whether it came with SMTPUTF8: the notice then goes back with it.
     pub utf8: bool,
     pub recipients: Vec<Recipient>,
@@ -79,30 +81,40 @@ pub struct Delivered {
     pub sender: String,
     /// ENVID of MAIL, decoded.
     pub envelope_id: Option<String>,
+    /// Those whose mailbox the message has reached.
     pub recipients: Vec<Recipient>,
+    /// Groups to whose members it was sent on (RFC 3461, 5.2.7.3).
+    pub expanded: Vec<Recipient>,
     /// The name under which the message was delivered.
     pub id: String,
 }
 
-/// The notice that a message reached its mailboxes, at `date`.
-pub fn delivered(
-    what: &Delivered,
-    hostname: &str,
-    date: DateTime,
-    name: &str,
-) -> io::Result<Vec<u8>> {
-    let report = Report {
-        action: Action::Delivered,
-        hostname,
-        sender: &what.sender,
-        envelope_id: what.envelope_id.as_deref(),
-        arrival: date.unix,
-        id: &what.id,
-        utf8: false,
-        recipients: what.recipients.clone(),
-        returned: Returned::Nothing,
-    };
-    Ok(report.write(date, name)?.head)
+impl Delivered {
+    pub fn is_empty(&self) -> bool {
+        self.recipients.is_empty() && self.expanded.is_empty()
+    }
+
+    /// The notices that tell of it, of a message that came at `arrival`.
+    pub fn reports<'a>(&'a self, hostname: &'a str, arrival: i64) -> Vec<Report<'a>> {
+        let report = |action, recipients: &Vec<Recipient>| Report {
+            action,
+            hostname,
+            sender: &self.sender,
+            envelope_id: self.envelope_id.as_deref(),
+            arrival,
+            id: &self.id,
+            held_until: None,
+            utf8: false,
+            recipients: recipients.clone(),
+            returned: Returned::Nothing,
+        };
+        let all = [
+            report(Action::Delivered, &self.recipients),
+            report(Action::Expanded, &self.expanded),
+        ];
+        let some = |it: &Report<'_>| !it.recipients.is_empty();
+        all.into_iter().filter(some).collect()
+    }
 }
 
 /// Stands for the returned message until that is put in its place.
@@ -201,6 +213,13 @@ impl Report<'_> {
         }
         let arrival = Date::new(self.arrival).to_rfc822();
         line(&mut fields, "Arrival-Date", &arrival);
+        if let Some(until) = self.held_until.and_then(moment) {
+            line(
+                &mut fields,
+                "Future-Release-Request",
+                &format!("until;{until}"),
+            );
+        }
         for recipient in &self.recipients {
             fields += "\r\n";
             self.group(recipient, &mut fields);
@@ -277,6 +296,12 @@ pub fn spoken(reply: &Reply) -> String {
     }
 }
 
+/// Seconds since 1970 as RFC 3339 writes them, in UTC.
+fn moment(unix: i64) -> Option<String> {
+    let moment = jiff::Timestamp::from_second(unix).ok()?;
+    Some(moment.to_string())
+}
+
 fn said_of(reply: &Reply) -> String {
     let words = [
         reply.code.to_string(),
@@ -330,9 +355,13 @@ mod tests {
                 recipient("bob@b.de", Some("rfc822;robert@b.de")),
                 recipient("почта@b.de", None),
             ],
+            expanded: vec![recipient("team@b.de", None)],
             id: "7f".into(),
         };
-        let bytes = delivered(&what, "mail.b.de", DATE, "n1")?;
+        let [report, expanded] = &what.reports("mail.b.de", 0)[..] else {
+            panic!("not two notices")
+        };
+        let bytes = report.write(DATE, "n1")?.head;
         expect(
             &bytes,
             &[
@@ -345,6 +374,14 @@ mod tests {
                 "\r\n\r\nOriginal-Recipient: rfc822;robert@b.de\r\nFinal-Recipient: rfc822;bob@b.de\r\n\
                  Action: delivered\r\nStatus: 2.0.0\r\n\r\nFinal-Recipient: \
                  utf-8;\\x{43F}\\x{43E}\\x{447}\\x{442}\\x{430}@b.de\r\n",
+            ],
+        );
+        let told = expanded.write(DATE, "n0")?.head;
+        expect(
+            &told,
+            &[
+                "Subject: Your message was sent on to a group\r\n",
+                "Final-Recipient: rfc822;team@b.de\r\nAction: expanded\r\nStatus: 2.0.0\r\n",
             ],
         );
         let shown = shape(&bytes);
@@ -364,6 +401,7 @@ mod tests {
             envelope_id: None,
             arrival: 0,
             id: "7f",
+            held_until: Some(86_400),
             utf8,
             recipients: vec![Recipient {
                 address: "bob@x.example".into(),
@@ -432,6 +470,7 @@ mod tests {
             &notice.head,
             &[
                 "Subject: Your message is delayed\r\n",
+                "\r\nFuture-Release-Request: until;1970-01-02T00:00:00Z\r\n",
                 "Action: delayed\r\nStatus: 4.2.2\r\n",
                 "Will-Retry-Until: Fri, 2 Jan 1970 00:00:00 +0000\r\n",
                 "until Fri, 2 Jan 1970 00:00:00 +0000. You need not",

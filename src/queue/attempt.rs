@@ -65,21 +65,36 @@ impl<C: Carrier> Attempter<C> {
         if places.is_empty() {
             return Ok(Reach::Untried);
         }
+        if job.lane == Lane::here() {
+            self.deliver_here(&item, places, now).await?;
+            return Ok(Reach::Reached);
+        }
         let (outcomes, reach) = self.outcomes(&item, job, places, now).await;
         let now = (self.now)();
-        let settled = outcomes.into_iter().filter_map(|(place, outcome)| {
-            let recipient = item.recipients.get(place)?;
-            let attempt = attempt_of(&item, place, now);
-            let (status, event) = self.policy.settle(&attempt, recipient, outcome);
-            report(&item, recipient, &status);
-            Some((place, status, event))
-        });
+        let settled = self.settle(&item, outcomes, now).into_iter();
         let (done, others): (Vec<_>, Vec<_>) =
             settled.partition(|(_, status, _)| matches!(status, Status::Delivered(_)));
         // First of all, lest it be done twice.
         self.record_success(&item, done, now).await?;
         self.record(&item, others, now).await?;
         Ok(reach)
+    }
+
+    /// What the outcomes make of the recipients.
+    pub(super) fn settle(
+        &self,
+        item: &QueueItem,
+        outcomes: Vec<(usize, Outcome)>,
+        now: i64,
+    ) -> Vec<Settled> {
+        let settled = outcomes.into_iter().filter_map(|(place, outcome)| {
+            let recipient = item.recipients.get(place)?;
+            let attempt = attempt_of(item, place, now);
+            let (status, event) = self.policy.settle(&attempt, recipient, outcome);
+            report(item, recipient, &status);
+            Some((place, status, event))
+        });
+        settled.collect()
     }
 
     /// The lanes on which something of the message is due.
@@ -110,6 +125,17 @@ impl<C: Carrier> Attempter<C> {
             match recipient.status {
                 Status::Waiting { next, .. } if next <= now && !item.held => {}
                 _ => continue,
+            }
+            match self.is_here(&recipient.address) {
+                Ok(false) => {}
+                Ok(true) => {
+                    due.push((place, Lane::here()));
+                    continue;
+                }
+                Err(error) => {
+                    log::warn!("queue {}: {}: {error}", item.id.0, recipient.address);
+                    continue;
+                }
             }
             let domain = recipient.address.domain();
             let lane = match known.iter().find(|it| it.0 == domain) {
@@ -212,7 +238,12 @@ impl<C: Carrier> Attempter<C> {
     }
 
     /// In one transaction with the notices of it.
-    async fn record(&self, item: &QueueItem, settled: Vec<Settled>, now: i64) -> Result<()> {
+    pub(super) async fn record(
+        &self,
+        item: &QueueItem,
+        settled: Vec<Settled>,
+        now: i64,
+    ) -> Result<()> {
         if settled.is_empty() {
             return Ok(());
         }
@@ -222,7 +253,7 @@ impl<C: Carrier> Attempter<C> {
     }
 }
 
-fn attempt_of(item: &QueueItem, place: usize, now: i64) -> Attempt<'_> {
+pub(super) fn attempt_of(item: &QueueItem, place: usize, now: i64) -> Attempt<'_> {
     Attempt {
         envelope: &item.envelope,
         submitted: item.submitted,
@@ -255,7 +286,7 @@ fn statuses(settled: Vec<Settled>) -> QueueChange {
     QueueChange::Statuses(settled.map(|(place, status, _)| (place, status)).collect())
 }
 
-fn report(item: &QueueItem, recipient: &Recipient, status: &Status) {
+pub(super) fn report(item: &QueueItem, recipient: &Recipient, status: &Status) {
     let (id, address) = (item.id.0, &recipient.address);
     match status {
         Status::Delivered(reply) => log::info!("queue {id}: {address}: sent: {}", spoken(reply)),

@@ -3,7 +3,8 @@
 //!
 //! The items are in the store ([`crate::store::Store::update_queue`]); here are only their
 //! numbers. [`runner`] picks what is due; [`ready`] holds it, by next server; [`attempt`]
-//! hands one message for one such [`Lane`] to the [`Carrier`] and records what came of it;
+//! hands one message for one such [`Lane`] to the [`Carrier`], or delivers it [`here`] where the
+//! sender only had it held back, and records what came of it;
 //! [`retry`] says when to try again; [`tell`] writes the notices.
 //!
 //! The way out is [`transport`]: a [`route`] of the owner's, or the domain's own servers
@@ -13,6 +14,7 @@
 pub mod attempt;
 pub mod connection;
 pub mod destination;
+mod here;
 pub mod letter;
 pub mod policy;
 pub mod pool;

@@ -26,6 +26,20 @@ pub enum Event {
     Delayed,
     /// Taken by a server that tells nothing itself.
     Relayed,
+    /// In its mailbox here.
+    Delivered,
+    /// Sent on to the members of a group.
+    Expanded,
+}
+
+impl Event {
+    pub const ALL: [Event; 5] = [
+        Event::Failed,
+        Event::Delayed,
+        Event::Relayed,
+        Event::Delivered,
+        Event::Expanded,
+    ];
 }
 
 /// What is known of a message whose recipient was tried.

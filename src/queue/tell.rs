@@ -42,7 +42,7 @@ impl Teller {
         now: i64,
     ) -> store::Result<Vec<Posting>> {
         let mut postings = Vec::new();
-        for event in [Event::Failed, Event::Delayed, Event::Relayed] {
+        for event in Event::ALL {
             let concerned = settled.iter().filter(|it| it.2 == Some(event));
             let told: Vec<_> = concerned
                 .filter_map(|it| self.recipient(item, it))
@@ -118,12 +118,15 @@ impl Teller {
                 Event::Failed => Action::Failed,
                 Event::Delayed => Action::Delayed,
                 Event::Relayed => Action::Relayed,
+                Event::Delivered => Action::Delivered,
+                Event::Expanded => Action::Expanded,
             },
             hostname: &self.hostname,
             sender: &sender.unwrap_or_default(),
             envelope_id: item.envelope.envelope_id.as_deref(),
             arrival: item.submitted,
             id: &item.name,
+            held_until: item.envelope.hold_until,
             utf8: item.envelope.smtputf8,
             recipients,
             returned: match whole {

@@ -56,8 +56,18 @@ pub struct Mail {
     /// BODY=BINARYMIME: the message comes by BDAT alone (RFC 3030, 3). What is stored, and goes
     /// on, is not binary any more.
     pub binary: bool,
+    pub hold: Option<Hold>,
     /// All that the next server is told.
     pub envelope: Envelope,
+}
+
+/// HOLDFOR or HOLDUNTIL: how long the message is held back (RFC 4865, 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Seconds after it came, 1 to 999,999,999.
+    For(i64),
+    /// Seconds since 1970.
+    Until(i64),
 }
 
 /// What RCPT asks to be told of (RFC 3461, 4).
@@ -203,7 +213,11 @@ fn mail(argument: &str) -> Result<Mail, Reply> {
             ("MT-PRIORITY", Some(value)) => mail.envelope.priority = priority(value)?,
             ("BY", Some(value)) => mail.deliver_by = Some(deliver_by(value)?),
             ("SIZE" | "BODY" | "SMTPUTF8" | "AUTH" | "RET" | "ENVID", _) => return Err(SYNTAX),
+            ("HOLDFOR" | "HOLDUNTIL", _) if mail.hold.is_some() => return Err(SYNTAX),
+            ("HOLDFOR", Some(value)) => mail.hold = Some(hold_for(value)?),
+            ("HOLDUNTIL", Some(value)) => mail.hold = Some(hold_until(value)?),
             ("REQUIRETLS" | "MT-PRIORITY" | "BY", _) => return Err(SYNTAX),
+            ("HOLDFOR" | "HOLDUNTIL", _) => return Err(SYNTAX),
             _ => return Err(unknown_parameter(&keyword)),
         }
     }
@@ -268,6 +282,32 @@ fn deliver_by(value: &str) -> Result<DeliverBy, Reply> {
         returns,
         trace,
     })
+}
+
+/// `future-release-integer`: 1 to 999999999, seconds.
+fn hold_for(value: &str) -> Result<Hold, Reply> {
+    match number(value) {
+        Some(seconds @ 1..=999_999_999) if value.len() <= 9 => Ok(Hold::For(seconds as i64)),
+        _ => Err(SYNTAX),
+    }
+}
+
+/// The date-time of RFC 3339, 5.6 (RFC 4865, erratum 2040).
+fn hold_until(value: &str) -> Result<Hold, Reply> {
+    const DAY: usize = "2026-01-02T".len();
+    let shape = value.is_ascii()
+        && value
+            .as_bytes()
+            .get(DAY - 1)
+            .is_some_and(|it| it.eq_ignore_ascii_case(&b'T'))
+        && value
+            .get(DAY..)
+            .is_some_and(|it| it.contains(['Z', 'z', '+', '-']) && !it.contains('['));
+    let moment: Result<jiff::Timestamp, _> = value.parse();
+    match moment {
+        Ok(moment) if shape => Ok(Hold::Until(moment.as_second())),
+        _ => Err(SYNTAX),
+    }
 }
 
 fn ret(value: &str) -> Result<Ret, Reply> {
@@ -565,6 +605,35 @@ mod tests {
             "BY=10;X",
             "BY=;N",
             "BY=--1;N",
+        ] {
+            assert_eq!(code(&format!("MAIL FROM:<a@b.de> {wrong}")), 501, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn mail_says_how_long_it_is_held_back() {
+        for (parameter, expected) in [
+            ("HOLDFOR=1", Hold::For(1)),
+            ("holdfor=999999999", Hold::For(999_999_999)),
+            ("HOLDUNTIL=1970-01-02T00:00:00Z", Hold::Until(86_400)),
+            ("HOLDUNTIL=1970-01-02t01:00:00.5+01:00", Hold::Until(86_400)),
+        ] {
+            let mail = mail_of(&format!("MAIL FROM:<a@b.de> {parameter}"));
+            assert_eq!(mail.hold, Some(expected));
+        }
+        for wrong in [
+            "HOLDFOR",
+            "HOLDFOR=0",
+            "HOLDFOR=-1",
+            "HOLDFOR=1000000000",
+            "HOLDFOR=1h",
+            "HOLDUNTIL=86400",
+            "HOLDUNTIL=1970-01-02",
+            "HOLDUNTIL=1970-01-02T00:00:00",
+            "HOLDUNTIL=1970-13-02T00:00:00Z",
+            "HOLDUNTIL=1970-01-02T00:00:00Z[UTC]",
+            "HOLDFOR=1 HOLDUNTIL=1970-01-02T00:00:00Z",
+            "HOLDFOR=1 HOLDFOR=2",
         ] {
             assert_eq!(code(&format!("MAIL FROM:<a@b.de> {wrong}")), 501, "{wrong}");
         }

@@ -6,6 +6,7 @@ mod forward;
 mod home;
 mod incoming;
 mod limit;
+mod notices;
 mod spool;
 
 use super::author::Author;
@@ -22,17 +23,17 @@ use crate::mail::addressing::Device;
 use crate::mail::outgoing::ROUTES;
 use crate::mail::{AccountId, DateTime, FlagNames, Flags, MailboxName, SpecialUse};
 use crate::message::convert::Target;
-use crate::message::notice::{self, Delivered};
 use crate::net::stream::Stream;
 use crate::net::tls::Tls;
 use crate::recipient::{self, Resolved};
 use crate::sasl::Verdict;
 use crate::secret::random;
 use crate::settings::Settings;
-use crate::store::{self, Delivery, NewItem, Snapshot, Staging};
+use crate::store::{self, Delivery, NewItem, Posting, Snapshot, Staging};
 use arrival::Arrival;
 use async_io::Timer;
 use limit::Allowance;
+use notices::notices;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -114,6 +115,7 @@ async fn drive(
         plain_login: settings.plain_login_on_loopback && stream.peer().is_loopback(),
         device: device.map(|(_, trusted)| trusted),
         seed: random().map_err(io::Error::other)?,
+        now: now().unix,
     });
     session.bind(context.channel(stream));
     let mut out = Vec::new();
@@ -171,10 +173,6 @@ async fn drive(
                         false => continue,
                     }
                 }
-                let notice = match &ask {
-                    Ask::Commit(commit) => commit.delivered.clone(),
-                    _ => None,
-                };
                 let account = session.account().map(|it| it.id);
                 let sender = Sender {
                     account,
@@ -198,7 +196,7 @@ async fn drive(
                     ask => answer(context, stream, &sender, ask, &mut message).await,
                 };
                 if let (Answer::Committed(Ok(())), Some(author)) = (&answer, session.author()) {
-                    taken(context, stream, author, notice).await;
+                    taken(stream, author);
                 }
                 if let Answer::Verdict(Verdict::Granted(account)) = &answer {
                     allowance = Some(Allowance::of_account(context, account));
@@ -346,22 +344,16 @@ async fn begin(
     }
 }
 
-/// Says that a message was taken; to its sender too, if that was asked for.
-async fn taken(context: &Context, stream: &Stream, author: &Author, notice: Option<Delivered>) {
+/// Says that a message was taken.
+fn taken(stream: &Stream, author: &Author) {
     let id = stream.id();
-    let account = match author {
-        Author::Account { account, .. } => account,
+    match author {
+        Author::Account { account, .. } => {
+            log::info!("submission #{id}: took a message of {}", account.address);
+        }
         Author::Device { name, .. } => {
             log::info!("submission #{id}: took a message of the device {name}");
-            return;
         }
-    };
-    let sender = &account.address;
-    log::info!("submission #{id}: took a message of {sender}");
-    if let Some(notice) = notice
-        && let Err(error) = tell(context, account.id, &notice).await
-    {
-        log::warn!("submission #{id}: no notice of delivery to {sender}: {error}");
     }
 }
 
@@ -487,14 +479,21 @@ async fn deliver(
         deliveries.extend(copy.map_err(|error| trouble(&error))?);
     }
     let delivered = async {
-        let staged = match commit.binary {
+        let message = match commit.binary {
             true => staging.finish_as(Target::Lines).await?,
             false => Some(staging.finish().await?),
         };
-        let Some(staged) = staged else {
+        let Some(message) = message else {
             return Ok(Err(Trouble::Unconvertible));
         };
-        let delivered = context.store.deliver(staged, now(), deliveries, queued);
+        let notices = notices(context, commit.delivered.as_ref()).await?;
+        let posting = Posting {
+            message,
+            date: now(),
+            deliveries,
+            queued,
+        };
+        let delivered = context.store.deliver_with(posting, notices);
         delivered.await.map(|_| Ok(()))
     };
     delivered.await.unwrap_or_else(|error| Err(trouble(&error)))
@@ -521,27 +520,6 @@ fn sent_copy(snapshot: &Snapshot, account: AccountId) -> store::Result<Option<De
             keywords: Vec::new(),
         },
     }))
-}
-
-/// Puts the notice of a delivery into the sender's own INBOX: who submits has one here.
-async fn tell(context: &Context, sender: AccountId, what: &Delivered) -> Result<(), String> {
-    let name = stamp().map_err(|_| "no random numbers")?.id;
-    let date = now();
-    let notice = notice::delivered(what, &context.settings().hostname, date, &name);
-    let notice = notice.map_err(|error| error.to_string())?;
-    let deliveries = vec![Delivery {
-        account: sender,
-        mailbox: MailboxName::inbox(),
-        flags: FlagNames::default(),
-    }];
-    let delivered = async {
-        let mut staging = context.store.stage(Some(notice.len() as u64)).await?;
-        staging.write(&notice).await?;
-        let staged = staging.finish().await?;
-        let delivered = context.store.deliver(staged, date, deliveries, None);
-        delivered.await.map(|_| ())
-    };
-    delivered.await.map_err(|error| error.to_string())
 }
 
 fn trouble(error: &store::Error) -> Trouble {

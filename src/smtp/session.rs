@@ -11,7 +11,7 @@ use super::repair::Stamp;
 use super::reply::{Reply, write_lines};
 use super::role::Role;
 use super::text::Unstuffer;
-use super::transaction::Transaction;
+use super::transaction::{MAX_HOLD, Transaction};
 use crate::address::{Address, Domain};
 use crate::mail::addressing::Grant;
 use crate::mail::outgoing::{self, Envelope};
@@ -50,6 +50,8 @@ pub struct Config {
     pub device: Option<Trusted>,
     /// Fresh randomness, for SCRAM.
     pub seed: [u8; 32],
+    /// When it begins, seconds since 1970: what FUTURERELEASE counts from.
+    pub now: i64,
 }
 
 /// A device known by its address.
@@ -593,6 +595,11 @@ impl Session {
         lines.push(format!("LIMITS RCPTMAX={}", self.config.max_recipients));
         if self.config.role == Role::Submission {
             lines.extend(["BINARYMIME", "MT-PRIORITY", "DELIVERBY"].map(String::from));
+            // RFC 4865, 4: the longest time, and the last moment.
+            let last = self.config.now.saturating_add(MAX_HOLD);
+            if let Ok(last) = jiff::Timestamp::from_second(last) {
+                lines.push(format!("FUTURERELEASE {MAX_HOLD} {last}"));
+            }
             if self.config.tls {
                 lines.push("REQUIRETLS".into());
             }

@@ -35,6 +35,7 @@ impl World {
             plain_login: false,
             device: None,
             seed: [0; 32],
+            now: 0,
         });
         session.receive(input.as_bytes());
         let mut out = Vec::new();
@@ -220,6 +221,7 @@ fn a_driver_that_steps_on_without_an_answer_is_closed() {
         plain_login: false,
         device: None,
         seed: [0; 32],
+        now: 0,
     });
     let mut out = Vec::new();
     session.receive(LOGIN.as_bytes());

@@ -1,7 +1,7 @@
 //! MAIL, RCPT and the end of a message: the envelope of one transaction.
 
 use super::command::{
-    Mail, Path, Recipient, Wishes, needs_smtputf8, not_that_body, unknown_parameter,
+    Hold, Mail, Path, Recipient, Wishes, needs_smtputf8, not_that_body, unknown_parameter,
 };
 use super::incoming::{Incoming, too_large};
 use super::reply::Reply;
@@ -10,13 +10,15 @@ use super::session::{
     Arrived, Ask, Asked, Commit, Found, Next, NoRecipient, Phase, Session, Trouble, sequence,
 };
 use crate::address::{Address, Domain};
-use crate::mail::outgoing::{self, Body, DeliverBy, Status};
+use crate::mail::outgoing::{self, Body, DeliverBy, Notify, Status, original_of};
 use crate::mail::{AccountId, MailboxName};
 use crate::message::notice::{self, Delivered};
 use std::collections::BTreeSet;
 
 /// Copies and recipients elsewhere of one message, groups expanded.
 const MAX_COPIES: usize = 1000;
+/// Longest that a message is held back, seconds: who plans further ahead has a calendar.
+pub const MAX_HOLD: i64 = 366 * 24 * 3600;
 
 /// From MAIL to the reply at the end of the data.
 pub struct Transaction {
@@ -32,7 +34,7 @@ pub struct Transaction {
     /// The domain of the first recipient that is here and has members elsewhere.
     pub forwarder: Option<Domain>,
     /// Those accepted whose delivery is to be told.
-    pub told: Vec<notice::Recipient>,
+    pub told: Delivered,
     pub incoming: Option<Incoming>,
     /// BURL commands, but the one that began the message.
     pub urls: usize,
@@ -58,7 +60,7 @@ impl Session {
                     accepted: 0,
                     asked: None,
                     forwarder: None,
-                    told: Vec::new(),
+                    told: Delivered::default(),
                     incoming: None,
                     urls: 0,
                     failed: false,
@@ -93,6 +95,7 @@ impl Session {
             ),
             ("MT-PRIORITY", mail.envelope.priority != 0, submits),
             ("BY", mail.deliver_by.is_some(), submits),
+            ("HOLDFOR or HOLDUNTIL", mail.hold.is_some(), submits),
             ("RET", mail.envelope.ret.is_some(), dsn),
             ("ENVID", mail.envelope.envelope_id.is_some(), dsn),
         ] {
@@ -103,6 +106,7 @@ impl Session {
         if mail.binary && !submits {
             return Err(not_that_body());
         }
+        self.may_hold(mail)?;
         let limit = self.config.max_message_size;
         if mail.size.is_some_and(|size| size > limit) {
             return Err(too_large(limit));
@@ -115,6 +119,28 @@ impl Session {
                     "5.7.1",
                     format!("This login sends as {own} only"),
                 ))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Within what EHLO says, and not beyond what DELIVERBY asks (RFC 4865, 4; RFC 2852, 4).
+    fn may_hold(&self, mail: &Mail) -> Result<(), Reply> {
+        let refusal = |text| Err(Reply::new(501, "5.5.4", text));
+        let seconds = match mail.hold {
+            None => return Ok(()),
+            Some(Hold::For(seconds)) => seconds,
+            Some(Hold::Until(moment)) => moment.saturating_sub(self.config.now),
+        };
+        if seconds <= 0 {
+            return refusal("The time until which to hold the message is over");
+        }
+        if seconds > MAX_HOLD {
+            return refusal("A message is not held for as long as that; EHLO says how long");
+        }
+        match mail.deliver_by {
+            Some(by) if by.returns && by.until <= seconds => {
+                refusal("The message would have to be delivered before it is released")
             }
             _ => Ok(()),
         }
@@ -291,31 +317,49 @@ impl Transaction {
             return;
         };
         self.accepted += 1;
-        if notify.success && !found.local.is_empty() {
-            self.told.push(notice::Recipient {
+        if self.mail.hold.is_some() {
+            // Where it leads is looked up again when its time has come.
+            return self.queue(address, notify, original);
+        }
+        let is_group = found.local.len() + found.remote.len() > 1;
+        if notify.success && (is_group || !found.local.is_empty()) {
+            let told = match is_group {
+                true => &mut self.told.expanded,
+                false => &mut self.told.recipients,
+            };
+            told.push(notice::Recipient {
                 address: address.to_string(),
                 original: original.clone(),
                 ..notice::Recipient::default()
             });
         }
         self.recipients.extend(found.local);
+        let notify = match is_group {
+            true => notify.of_members(),
+            false => notify,
+        };
         for remote in found.remote {
-            // Whether case matters in a local part, its own server alone knows.
-            let written = remote.to_string();
-            let known = |it: &outgoing::Recipient| it.address.to_string() == written;
-            if self.remote.iter().any(known) {
-                continue;
-            }
             // A member of a group: who asks for a notice knows the group alone.
-            let group = (written != address.to_string()).then(|| original_of(&address));
+            let is_other = remote.to_string() != address.to_string();
+            let group = is_other.then(|| original_of(&address));
             if group.is_some() {
                 self.forwarder
                     .get_or_insert_with(|| address.domain().clone());
             }
+            self.queue(remote, notify, original.clone().or(group));
+        }
+    }
+
+    /// For the queue, once.
+    fn queue(&mut self, address: Address, notify: Notify, original: Option<String>) {
+        // Whether case matters in a local part, its own server alone knows.
+        let written = address.to_string();
+        let known = |it: &outgoing::Recipient| it.address.to_string() == written;
+        if !self.remote.iter().any(known) {
             self.remote.push(outgoing::Recipient {
-                address: remote,
+                address,
                 notify,
-                original: original.clone().or(group),
+                original,
                 status: Status::waiting(0),
             });
         }
@@ -331,6 +375,10 @@ impl Transaction {
         envelope.deliver_by = self.mail.deliver_by.map(|by| DeliverBy {
             until: self.begun.saturating_add(by.until),
             ..by
+        });
+        envelope.hold_until = self.mail.hold.map(|hold| match hold {
+            Hold::For(seconds) => self.begun.saturating_add(seconds),
+            Hold::Until(moment) => moment,
         });
         let next = envelope
             .hold_until
@@ -355,24 +403,14 @@ impl Transaction {
     /// The notice to be sent; the null path is never told anything (RFC 3461, 5.2.1).
     fn delivered(&mut self) -> Option<Delivered> {
         let sender = self.mail.sender.as_ref()?.address.to_string();
-        let recipients = std::mem::take(&mut self.told);
-        (!recipients.is_empty()).then(|| Delivered {
+        let told = std::mem::take(&mut self.told);
+        (!told.is_empty()).then(|| Delivered {
             sender,
             envelope_id: self.mail.envelope.envelope_id.clone(),
-            recipients,
             id: self.id.clone(),
+            ..told
         })
     }
-}
-
-/// As ORCPT would say it (RFC 3461, 4.2; RFC 6533, 3).
-fn original_of(address: &Address) -> String {
-    let kind = if address.needs_utf8() {
-        "utf-8"
-    } else {
-        "rfc822"
-    };
-    format!("{kind};{address}")
 }
 
 impl Trouble {

@@ -168,6 +168,34 @@ pub(super) fn deliver(
         return Ok(None);
     }
     let email = tx.put_blob(data, references)?;
+    place(tx, email, data.size, date, deliveries)?;
+    Ok(Some(email))
+}
+
+/// Puts a message that is stored already into further mailboxes.
+pub(super) fn deliver_stored(
+    tx: &mut Tx<'_>,
+    email: EmailId,
+    size: u32,
+    date: DateTime,
+    deliveries: &[Delivery],
+) -> Result<()> {
+    for delivery in deliveries {
+        account::must_exist(tx, delivery.account)?;
+    }
+    let references = u32::try_from(deliveries.len()).map_err(|_| Error::Limit("recipients"))?;
+    tx.reference(email, references)?;
+    place(tx, email, size, date, deliveries)
+}
+
+/// A row for each delivery.
+fn place(
+    tx: &mut Tx<'_>,
+    email: EmailId,
+    size: u32,
+    date: DateTime,
+    deliveries: &[Delivery],
+) -> Result<()> {
     for delivery in deliveries {
         let id = mailbox::find_or_create(tx, delivery.account, &delivery.mailbox)?;
         let mut appender = Appender::new(tx, id)?;
@@ -175,12 +203,12 @@ pub(super) fn deliver(
             email,
             flags: resolve(&mut appender.row, &delivery.flags, true)?,
             internal_date: date,
-            size: data.size,
+            size,
         };
         appender.push(tx, arrival)?;
         appender.finish(tx, Origin(None))?;
     }
-    Ok(Some(email))
+    Ok(())
 }
 
 pub(super) fn append(

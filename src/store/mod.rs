@@ -69,7 +69,7 @@ mod writer;
 use crate::address::{Address, Domain};
 use crate::mail::addressing::{Device, Grant};
 use crate::mail::option::AccountOptions;
-use crate::mail::outgoing::QueueId;
+use crate::mail::outgoing::{QueueId, Status};
 use crate::mail::*;
 use crate::secret::Credential;
 use commit::Committer;
@@ -102,7 +102,7 @@ pub use snapshot::Snapshot;
 pub use staging::{MAX_UPLOADS, Staged, Staging};
 pub use transfer::MAX_VANISHED;
 pub use types::{
-    Delivery, FlagChange, NewItem, Options, Origin, Placed, Posting, QueueChange, Stored,
+    Delivery, FlagChange, HandOver, NewItem, Options, Origin, Placed, Posting, QueueChange, Stored,
 };
 pub use url_key::UrlKey;
 
@@ -405,6 +405,37 @@ impl Store {
         let bytes = letter.data.packed.len();
         self.submit(true, bytes, move |tx| outbox::deliver(tx, &letter))
             .await
+    }
+    /// As [`Store::deliver`], and in the same transaction posts what tells of it.
+    pub async fn deliver_with(
+        &self,
+        posting: Posting,
+        notices: Vec<Posting>,
+    ) -> Result<Option<QueueId>> {
+        let all = std::iter::once(posting).chain(notices);
+        let letters: Vec<Letter> = all.map(Letter::from).collect();
+        let bytes = letters.iter().map(|it| it.data.packed.len()).sum();
+        self.submit(true, bytes, move |tx| outbox::deliver_all(tx, &letters))
+            .await
+    }
+    /// Gives recipients of a queued message these statuses, and in the same transaction puts
+    /// copies of it where `over` says and posts `postings`. False where no status changed:
+    /// then nothing was done.
+    pub async fn hand_over(
+        &self,
+        id: QueueId,
+        statuses: Vec<(usize, Status)>,
+        over: HandOver,
+        date: DateTime,
+        postings: Vec<Posting>,
+    ) -> Result<bool> {
+        let change = QueueChange::Statuses(statuses);
+        let letters: Vec<Letter> = postings.into_iter().map(Letter::from).collect();
+        let bytes = letters.iter().map(|it| it.data.packed.len()).sum();
+        self.submit(true, bytes, move |tx| {
+            outbox::hand_over(tx, id, &change, &over, date, &letters)
+        })
+        .await
     }
     /// Changes queued messages, and with that, in one transaction, posts what their senders
     /// are to be told; only if a change had an effect. Gives how many had one.

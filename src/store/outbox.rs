@@ -8,7 +8,7 @@ use super::schema::OUTBOX;
 use super::segment::lock;
 use super::staging::StagedData;
 use super::tx::Tx;
-use super::types::{Delivery, NewItem, Posting, QueueChange};
+use super::types::{Delivery, HandOver, NewItem, Posting, QueueChange};
 use super::{Snapshot, Store};
 use crate::address::Domain;
 use crate::mail::outgoing::{QueueId, QueueItem, Recipient, Reply, Status};
@@ -96,20 +96,80 @@ pub(super) fn deliver(tx: &mut Tx<'_>, letter: &Letter) -> Result<Option<QueueId
         message::deliver(tx, &letter.data, letter.date, &letter.deliveries, 0)?;
         return Ok(None);
     };
+    has_room(tx, new)?;
+    let data = &letter.data;
+    let email = message::deliver(tx, data, letter.date, &letter.deliveries, 1)?;
+    let email = email.ok_or_else(|| Error::corrupt("a message without its bytes"))?;
+    add(tx, new, email, data.size).map(Some)
+}
+
+fn has_room(tx: &Tx<'_>, new: &NewItem) -> Result<()> {
     if new.recipients.is_empty() || new.recipients.len() > MAX_QUEUE_RECIPIENTS {
         return Err(Error::Limit("recipients of a queued message"));
     }
     // Each item has a row and a place in the order.
-    if tx.tables().outbox.len()? / 2 >= MAX_QUEUE {
-        return Err(Error::Limit("queued messages"));
+    match tx.tables().outbox.len()? / 2 >= MAX_QUEUE {
+        true => Err(Error::Limit("queued messages")),
+        false => Ok(()),
     }
-    let data = &letter.data;
-    let email = message::deliver(tx, data, letter.date, &letter.deliveries, 1)?;
-    let email = email.ok_or_else(|| Error::corrupt("a message without its bytes"))?;
+}
+
+/// An item for bytes that count it as a reference already.
+fn add(tx: &mut Tx<'_>, new: &NewItem, email: EmailId, size: u32) -> Result<QueueId> {
     let id = QueueId(tx.next_number()?);
-    let item = new.item(id, email, data.size);
-    put(tx, &item, None)?;
-    Ok(Some(id))
+    put(tx, &new.item(id, email, size), None)?;
+    Ok(id)
+}
+
+/// Delivers a message and with it, in one transaction, the notices that tell of that.
+pub(super) fn deliver_all(tx: &mut Tx<'_>, letters: &[Letter]) -> Result<Option<QueueId>> {
+    let mut first = None;
+    for (n, letter) in letters.iter().enumerate() {
+        let id = deliver(tx, letter)?;
+        if n == 0 {
+            first = id;
+        }
+    }
+    Ok(first)
+}
+
+/// New statuses of a message's recipients, and the copies that those stand for; with them
+/// `letters`. Nothing, and false, where no status changes.
+pub(super) fn hand_over(
+    tx: &mut Tx<'_>,
+    id: QueueId,
+    change: &QueueChange,
+    over: &HandOver,
+    date: DateTime,
+    letters: &[Letter],
+) -> Result<bool> {
+    let Some(mut item) = item(tx, id)? else {
+        return Ok(false);
+    };
+    let before = place(&item);
+    if !change.apply(&mut item) {
+        return Ok(false);
+    }
+    // The copies first: the item's own reference may be the last.
+    message::deliver_stored(tx, item.email, item.size, date, &over.deliveries)?;
+    for new in &over.queued {
+        has_room(tx, new)?;
+        tx.reference(item.email, 1)?;
+        add(tx, new, item.email, item.size)?;
+    }
+    keep(tx, &item, before)?;
+    for letter in letters {
+        deliver(tx, letter)?;
+    }
+    Ok(true)
+}
+
+/// Writes an item, or removes it if nobody waits any more.
+fn keep(tx: &mut Tx<'_>, item: &QueueItem, before: u64) -> Result<()> {
+    match item.recipients.iter().any(is_waiting) {
+        true => put(tx, item, Some(before)),
+        false => remove(tx, item, before),
+    }
 }
 
 /// Makes all `changes`, and if one of them had an effect, delivers `letters` too. Gives how
@@ -129,10 +189,7 @@ pub(super) fn update(
             continue;
         }
         effects += 1;
-        match item.recipients.iter().any(is_waiting) {
-            true => put(tx, &item, Some(before))?,
-            false => remove(tx, &item, before)?,
-        }
+        keep(tx, &item, before)?;
     }
     if effects > 0 {
         for letter in letters {

@@ -60,6 +60,14 @@ pub struct Posting {
     pub queued: Option<NewItem>,
 }
 
+/// Where the copies of a queued message go for whom it is to be delivered here.
+#[derive(Clone, Debug, Default)]
+pub struct HandOver {
+    pub deliveries: Vec<Delivery>,
+    /// For members of groups that are elsewhere.
+    pub queued: Vec<NewItem>,
+}
+
 /// What becomes of a queued message. A recipient whose status is final keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum QueueChange {

@@ -1,20 +1,19 @@
 //! Takes what other servers bring: judged, stored, and told where that was asked for.
 
 use super::arrival::Arrival;
-use super::{Sender, find, forward, now, stamp, trouble};
+use super::notices::notices;
+use super::{forward, now, trouble};
 use crate::address::Address;
 use crate::authentication::Verdict;
 use crate::authentication::results::Results;
 use crate::context::Context;
-use crate::mail::outgoing::{Envelope, Recipient, Status};
+use crate::mail::outgoing::Recipient;
 use crate::mail::{AccountId, FlagNames, MailboxName, SpecialUse};
-use crate::message::notice::{self, Delivered};
 use crate::net::stream::Stream;
 use crate::recipient::{self, Resolved};
 use crate::smtp::policy::{Judgement, judge};
-use crate::smtp::role::Role;
 use crate::smtp::session::{Commit, Trouble};
-use crate::store::{self, Delivery, NewItem, Snapshot};
+use crate::store::{self, Delivery, NewItem, Posting, Snapshot};
 use std::collections::BTreeSet;
 
 /// Where Junk goes if an account has no mailbox for that use.
@@ -46,7 +45,8 @@ pub async fn take(
         ));
     }
     spare_strangers(&mut commit.remote, &results, judgement);
-    let delivered = commit.delivered.clone();
+    // To an address that is forged it would be told to a stranger.
+    let told = commit.delivered.take().filter(|_| passes(&results));
     forward::rewrite(context, &mut commit, now().unix).await?;
     let sealer = forward::sealer(&context.store, &commit);
     let stored = async {
@@ -54,24 +54,16 @@ pub async fn take(
         let staged = examined.store(&settings.hostname, &arrived, sealer).await?;
         let deliveries = deliveries(context, commit.local.clone(), judgement)?;
         let queued = queued(commit);
-        context
-            .store
-            .deliver(staged, now(), deliveries, queued)
-            .await
+        let notices = notices(context, told.as_ref()).await?;
+        let posting = Posting {
+            message: staged,
+            date: now(),
+            deliveries,
+            queued,
+        };
+        context.store.deliver_with(posting, notices).await
     };
-    stored.await.map_err(|error| trouble(&error))?;
-    // To an address that is forged it would be told to a stranger.
-    if let Some(delivered) = &delivered
-        && passes(&results)
-        && let Err(error) = tell(context, delivered).await
-    {
-        let id = stream.id();
-        log::warn!(
-            "smtp #{id}: no notice of delivery to {}: {error}",
-            delivered.sender
-        );
-    }
-    Ok(())
+    stored.await.map(|_| ()).map_err(|error| trouble(&error))
 }
 
 fn passes(results: &Results) -> bool {
@@ -166,52 +158,4 @@ pub fn postmaster(snapshot: &Snapshot) -> store::Result<Resolved> {
         }
     }
     Ok(Resolved::Unknown)
-}
-
-/// Sends the notice of a delivery: from the null path, by the queue where the sender is not
-/// one of ours.
-async fn tell(context: &Context, what: &Delivered) -> Result<(), String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
-    let sender = Address::parse(&what.sender).map_err(|error| text(&error))?;
-    let name = stamp().map_err(|_| "no random numbers")?.id;
-    let date = now();
-    let notice = notice::delivered(what, &context.settings().hostname, date, &name);
-    let notice = notice.map_err(|error| text(&error))?;
-    // As if the server itself had logged in: it may send to others.
-    let server = Sender {
-        account: None,
-        relays: true,
-        allowance: None,
-        role: Role::Incoming,
-        path: String::new(),
-    };
-    let found = find(context, &server, &sender).map_err(|why| format!("{why:?}"))?;
-    let deliveries = deliveries(context, found.local, Judgement::Accept);
-    let recipients: Vec<Recipient> = found.remote.into_iter().map(waiting(date.unix)).collect();
-    let queued = (!recipients.is_empty()).then_some(NewItem {
-        account: None,
-        name,
-        submitted: date.unix,
-        envelope: Envelope::default(),
-        recipients,
-    });
-    let delivered = async {
-        let mut staging = context.store.stage(Some(notice.len() as u64)).await?;
-        staging.write(&notice).await?;
-        let staged = staging.finish().await?;
-        context
-            .store
-            .deliver(staged, date, deliveries?, queued)
-            .await
-    };
-    delivered.await.map(|_| ()).map_err(|error| text(&error))
-}
-
-fn waiting(now: i64) -> impl Fn(Address) -> Recipient {
-    move |address| Recipient {
-        address,
-        notify: Default::default(),
-        original: None,
-        status: Status::waiting(now),
-    }
 }
