@@ -134,18 +134,9 @@ struct Bench {
 impl Bench {
     async fn new(disk: &SimDisk) -> Bench {
         let store = open(disk).unwrap();
-        let credential = Credential {
-            verifier: "x".into(),
-            scram: ScramKeys {
-                salt: vec![1],
-                iterations: 1,
-                stored_key: [2; 32],
-                server_key: [3; 32],
-            },
-        };
         // It may be there from an earlier life.
         let _ = store
-            .create_account(address("ann@here.test"), credential)
+            .create_account(address("ann@here.test"), credential())
             .await;
         let world = Arc::new(World::default());
         Bench::with(store, world)
@@ -236,10 +227,20 @@ impl Bench {
         .await;
     }
 
+    async fn account(&self, name: &str) -> AccountId {
+        let made = self.store.create_account(address(name), credential());
+        made.await.unwrap()
+    }
+
     /// The messages in ann's INBOX.
     fn inbox(&self) -> Vec<String> {
+        self.texts(AccountId(1))
+    }
+
+    /// The messages in an account's INBOX.
+    fn texts(&self, account: AccountId) -> Vec<String> {
         let found = self.store.look(|it| {
-            let inbox = it.mailbox(AccountId(1), &MailboxName::inbox())?.unwrap();
+            let inbox = it.mailbox(account, &MailboxName::inbox())?.unwrap();
             let mut emails = Vec::new();
             let all = UidSet::from_ranges(vec![(1, u32::MAX)]);
             it.messages(inbox.id, &all, |message| {
@@ -260,6 +261,18 @@ impl Bench {
     async fn end(self) {
         self.running.stop(Duration::from_secs(5)).await;
         self.store.close().await;
+    }
+}
+
+fn credential() -> Credential {
+    Credential {
+        verifier: "x".into(),
+        scram: ScramKeys {
+            salt: vec![1],
+            iterations: 1,
+            stored_key: [2; 32],
+            server_key: [3; 32],
+        },
     }
 }
 
@@ -627,6 +640,107 @@ fn what_is_held_back_until_a_time_goes_then_and_no_earlier() {
         assert_eq!(bench.items().len(), 1);
         bench.at(500);
         bench.until("its time", |it| it.items().is_empty()).await;
+        bench.end().await;
+    });
+}
+
+async fn group(bench: &Bench, name: &str, members: &[&str]) {
+    let members: Vec<Address> = members.iter().map(|it| address(it)).collect();
+    let made = bench
+        .store
+        .change_group(address(name), move |it| *it = members.clone());
+    made.await.unwrap();
+}
+
+#[test]
+fn recipients_here_get_what_was_held_back_where_their_addresses_lead_by_then() {
+    smol::block_on(async {
+        let bench = Bench::new(&SimDisk::new()).await;
+        let bob = bench.account("bob@here.test").await;
+        let gone = bench.account("gone@here.test").await;
+        let to = [
+            "bob@here.test",
+            "gone@here.test",
+            "team@here.test",
+            "a@x.test",
+        ];
+        group(&bench, "team@here.test", &["bob@here.test"]).await;
+        let id = bench
+            .queue("ann@here.test", &to, |it| {
+                it.envelope.hold_until = Some(500);
+                for recipient in &mut it.recipients {
+                    recipient.notify.success = true;
+                    recipient.status = Status::waiting(500);
+                }
+            })
+            .await;
+        bench.at(499);
+        Timer::after(Duration::from_millis(30)).await;
+        assert!(bench.item(id).is_some() && bench.texts(bob).is_empty());
+        // Meanwhile an account goes, and a group grows.
+        bench.store.delete_account(gone).await.unwrap();
+        let members = ["bob@here.test", "b@x.test", "ann@here.test"];
+        group(&bench, "team@here.test", &members).await;
+        bench.at(500);
+        bench.until("its time", |it| it.items().is_empty()).await;
+        // One copy each, however often they are named.
+        let kept = "Return-Path: <x>\r\nSubject: hi\r\n\r\nbody\r\n";
+        assert_eq!(bench.texts(bob), [kept]);
+        let mut taken = bench.world.taken.lock().unwrap().clone();
+        taken.sort_by(|a, b| a.1.cmp(&b.1));
+        let taken: Vec<&str> = taken.iter().map(|it| it.1.as_str()).collect();
+        assert_eq!(taken, ["a@x.test", "b@x.test"]);
+        let mut inbox = bench.inbox();
+        assert_eq!(inbox.len(), 5, "{inbox:#?}");
+        let mut take = |wanted: &str| {
+            let at = inbox.iter().position(|it| it.contains(wanted));
+            inbox.remove(at.unwrap_or_else(|| panic!("{wanted}")))
+        };
+        assert!(take("Action: delivered").contains("bob@here.test"));
+        let told = take("Action: expanded");
+        assert!(told.contains("Final-Recipient: rfc822;team@here.test\r\n"));
+        assert!(told.contains("Future-Release-Request: until;1970-01-01T00:08:20Z"));
+        assert!(!told.contains("b@x.test"), "{told}");
+        let told = take("Action: failed");
+        assert!(told.contains("gone@here.test") && told.contains("Status: 5.1.1"));
+        let told = take("Action: relayed");
+        assert!(told.contains("a@x.test") && !told.contains("b@x.test"));
+        assert_eq!(inbox, [kept]);
+        bench.end().await;
+    });
+}
+
+#[test]
+fn recipients_here_wait_while_there_is_no_room() {
+    smol::block_on(async {
+        const RESERVE: u64 = 4 << 20;
+        let disk = SimDisk::new();
+        let options = Options {
+            reserve: RESERVE,
+            ballast: 0,
+            ..Options::default()
+        };
+        let store = Store::open_on(Arc::new(disk.clone()) as Arc<dyn Disk>, options).unwrap();
+        let bench = Bench::with(store, Arc::new(World::default()));
+        bench.account("ann@here.test").await;
+        let bob = bench.account("bob@here.test").await;
+        let later = |it: &mut NewItem| it.recipients[0].status = Status::waiting(50);
+        let id = bench
+            .queue("ann@here.test", &["bob@here.test"], later)
+            .await;
+        disk.set_capacity(Some(disk.used() + RESERVE / 2));
+        bench.at(50);
+        bench.attempts(id, 1).await;
+        let item = bench.item(id).unwrap();
+        let Status::Waiting { last, .. } = &item.recipients[0].status else {
+            panic!("{item:?}")
+        };
+        assert_eq!(last.as_ref().map(|it| it.enhanced.as_str()), Some("4.3.1"));
+        assert_eq!(bench.texts(bob).len(), 0);
+        disk.set_capacity(None);
+        bench.at(50 + 331);
+        bench.until("room again", |it| it.item(id).is_none()).await;
+        assert_eq!((bench.texts(bob).len(), bench.inbox().len()), (1, 0));
         bench.end().await;
     });
 }

@@ -18,7 +18,7 @@
 //!   followed by `M: ` lines, the whole message or, where `M...` ends them, its beginning.
 //! - `!control WORD...` is a request as the CLI makes it; `!queued ADDRESS...`: who the
 //!   newest message in the queue is for; `!queued` alone: there is none; `!promised [tls]
-//!   priority=N [by=SECONDS [returns] [trace]]`: what MAIL said of it.
+//!   priority=N [by=SECONDS [returns] [trace]] [hold=SECONDS]`: what MAIL said of it.
 //! - `!anywhere`: the file also holds on a server with mail in it, such as `pillarbox demo`:
 //!   with PILLARBOX_PORT_BASE set, these files run over TCP against that server (whose
 //!   accounts need [`PASSWORD`]), and the others are passed over.
@@ -334,6 +334,9 @@ impl Run {
                     got.push(format!("by={}", by.until - newest.submitted));
                     got.extend(by.returns.then(|| "returns".to_string()));
                     got.extend(by.trace.then(|| "trace".to_string()));
+                }
+                if let Some(until) = envelope.hold_until {
+                    got.push(format!("hold={}", until - newest.submitted));
                 }
                 match got == *expected {
                     true => Ok(()),

@@ -194,6 +194,82 @@ fn limits_are_told() {
     });
 }
 
+/// Delivers with notices, and hands queued messages over to mailboxes and further items.
+async fn hand(disk: &SimDisk, done: &mut usize) -> Result<()> {
+    let store = open(disk)?;
+    let to = |account| Delivery {
+        account: AccountId(account),
+        mailbox: MailboxName::inbox(),
+        flags: FlagNames::default(),
+    };
+    for number in 0..4 {
+        let message = Posting {
+            deliveries: vec![to(2)],
+            queued: Some(new_item(&[("bob@here.example", 1), ("c@here.example", 1)])),
+            ..posting(&store, number).await?
+        };
+        let notice = posting(&store, 100 + number).await?;
+        let id = store.deliver_with(message, vec![notice]).await?.unwrap();
+        *done += 1;
+        for place in 0..2 {
+            let notice = posting(&store, 200 + number).await?;
+            let over = HandOver {
+                deliveries: vec![to(2)],
+                queued: vec![new_item(&[("d@x.example", 1)])],
+            };
+            let statuses = vec![(place, ok())];
+            let handed = store.hand_over(id, statuses.clone(), over, DATE, vec![notice]);
+            assert!(handed.await?);
+            *done += 1;
+            // What is final stays, and nothing is handed over twice.
+            let again = HandOver {
+                deliveries: vec![to(2)],
+                ..HandOver::default()
+            };
+            assert!(!store.hand_over(id, statuses, again, DATE, vec![]).await?);
+        }
+    }
+    store.close().await;
+    Ok(())
+}
+
+#[test]
+fn a_power_cut_leaves_no_delivery_without_its_notice_and_no_notice_without_it() {
+    let start = SimDisk::new();
+    smol::block_on(async {
+        let store = open(&start).unwrap();
+        new_accounts(&store).await;
+        store.close().await;
+    });
+    let whole = start.after_kill();
+    smol::block_on(hand(&whole, &mut 0)).unwrap();
+    for cut in 0..=whole.syncs() {
+        let disk = start.after_kill();
+        disk.cut_at(cut);
+        let mut done = 0;
+        let _ = smol::block_on(hand(&disk, &mut done));
+        let disk = disk.after_power_cut(cut);
+        smol::block_on(async {
+            let store = open(&disk).unwrap();
+            expect_sound(&store).await;
+            let here = inbox(&store, AccountId(2)).await.messages as usize;
+            let notices = inbox(&store, AccountId(1)).await.messages as usize;
+            assert_eq!(here, notices, "cut {cut}");
+            assert!(
+                here == done || here == done + 1,
+                "cut {cut}: {here} of {done}"
+            );
+            // Of three steps one queues a message, two pass it on and the last removes it.
+            let (rounds, step) = (here / 3, here % 3);
+            assert_eq!(items(&store).len(), 2 * rounds + step, "cut {cut}");
+            for item in items(&store) {
+                bytes_of(&store, item.email).await.unwrap();
+            }
+            store.close().await;
+        });
+    }
+}
+
 /// What a run has been told of one message: queued, then each recipient delivered in turn,
 /// the last with a notice.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
