@@ -84,7 +84,11 @@ impl Ready {
 
     /// A message is due on these lanes. Those of it that are known already are left alone.
     pub fn add(&mut self, id: QueueId, priority: i8, lanes: Vec<Lane>) {
-        for lane in lanes {
+        for mut lane in lanes {
+            // One copy of the name for all that share it.
+            if let Some((hop, _)) = self.destinations.get_key_value(&lane.hop) {
+                lane.hop = hop.clone();
+            }
             let known = self.lanes.entry(id).or_default();
             if known.contains(&lane) {
                 continue;

@@ -451,5 +451,8 @@ fn told(reply: &Reply) -> String {
 }
 
 #[cfg(test)]
+#[path = "smuggling_tests.rs"]
+mod smuggling;
+#[cfg(test)]
 #[path = "transport_tests.rs"]
 mod tests;

@@ -192,7 +192,7 @@ class Talk(socketserver.StreamRequestHandler):
         if self.faulty("CONNECT"):
             return
         self.say("220 faulty.remote.test ESMTP")
-        sender, recipients = None, []
+        sender, recipients, chunks = None, [], b""
         while True:
             line = self.rfile.readline(4096).decode(errors="replace").rstrip("\r\n")
             verb = line.split(" ", 1)[0].upper()
@@ -223,8 +223,94 @@ class Talk(socketserver.StreamRequestHandler):
                 if lost or self.faulty("DOT"):
                     return
                 self.say("250 2.0.0 taken")
+            elif verb == "BDAT":
+                # RFC 3030: so many bytes, whatever they are.
+                words = line.split()
+                chunks = chunks + self.rfile.read(int(words[1]))
+                if words[2:] == ["LAST"]:
+                    with self.server.mutex:
+                        self.server.taken.append((sender, recipients, chunks))
+                    chunks = b""
+                self.say("250 2.0.0 taken")
             elif verb == "QUIT":
                 self.say("221 2.0.0 bye")
                 return
             else:
                 self.say("250 2.0.0 fine")
+
+
+class Slow(socketserver.ThreadingTCPServer):
+    """An SMTP server that counts what it takes, by subject, and keeps none of it. Of a message
+    over 1 MiB it reads that much, then nothing until `go` is set."""
+
+    allow_reuse_address = True
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), SlowTalk)
+        self.port = self.server_address[1]
+        self.go = threading.Event()
+        self.mutex = threading.Lock()
+        # Subject: times.
+        self.taken = {}
+        # Bytes of the large ones.
+        self.sizes = []
+        # Large messages of which it has read the beginning alone.
+        self.stalled = 0
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def stop(self):
+        self.go.set()
+        self.shutdown()
+        self.server_close()
+
+    def handle_error(self, request, client_address):
+        """A client that goes away is told by what is missing."""
+
+
+class SlowTalk(socketserver.StreamRequestHandler):
+    # Small, so that what is not read waits in the client.
+    rbufsize = 64 << 10
+
+    def setup(self):
+        self.request.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
+        super().setup()
+
+    def say(self, line):
+        self.wfile.write((line + "\r\n").encode())
+
+    def handle(self):
+        self.say("220 slow.remote.test ESMTP")
+        while True:
+            line = self.rfile.readline(4096)
+            verb = line[:4].upper()
+            if not line or verb == b"QUIT":
+                return self.say("221 bye") if line else None
+            if verb == b"EHLO":
+                self.say("250-slow.remote.test\r\n250-PIPELINING\r\n250 SIZE 100000000")
+            elif verb == b"DATA":
+                self.say("354 go on")
+                self.data()
+                self.say("250 2.0.0 taken")
+            else:
+                self.say("250 fine")
+
+    def data(self):
+        subject, size, line, held = b"", 0, b"", False
+        while line != b".\r\n":
+            line = self.rfile.readline(65536)
+            if not line:
+                raise ConnectionError("the client has gone")
+            size += len(line)
+            if line.startswith(b"Subject: ") and not subject:
+                subject = line[9:].strip()
+            if size > 1 << 20 and not held:
+                held = True
+                with self.server.mutex:
+                    self.server.stalled += 1
+                self.server.go.wait()
+        with self.server.mutex:
+            name = subject.decode()
+            self.server.taken[name] = self.server.taken.get(name, 0) + 1
+            if held:
+                self.server.sizes.append(size)

@@ -16,7 +16,7 @@ import unittest
 
 import harness
 from harness import DOMAIN, PASSWORD, Server, wait_for
-from faulty import Faulty, Postfix
+from faulty import Faulty, Postfix, Slow
 
 MESSAGES = int(os.environ.get("PILLARBOX_QUEUE", "300"))
 KILLS = int(os.environ.get("PILLARBOX_QUEUE_KILLS", "4"))
@@ -85,6 +85,29 @@ def text(sender, label, body="hello\r\n"):
         f"From: {sender}\r\nTo: somebody@remote.test\r\nSubject: {label}\r\n"
         f"Date: Mon, 2 Feb 2026 10:00:00 +0000\r\nMessage-ID: <{label}@{DOMAIN}>\r\n\r\n{body}"
     )
+
+
+def fill(server, count):
+    """Submits so many messages from four clients; their subjects."""
+    labels = [f"m{n}" for n in range(count)]
+    errors = []
+
+    def submit(share):
+        try:
+            client = smtplib.SMTP("127.0.0.1", server.port("submission"), timeout=60)
+            client.login(f"alice@{DOMAIN}", PASSWORD)
+            for label in share:
+                to = [f"{label}@remote.test"]
+                client.sendmail(f"alice@{DOMAIN}", to, text(f"alice@{DOMAIN}", label, "x" * 50 + "\r\n" * 3))
+            client.quit()
+        except (OSError, smtplib.SMTPException) as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=submit, args=(labels[n::4],)) for n in range(4)]
+    [it.start() for it in threads]
+    [it.join() for it in threads]
+    assert not errors, errors
+    return labels
 
 
 class Faults(unittest.TestCase):
@@ -255,6 +278,123 @@ class Stalls(unittest.TestCase):
             sound.stop()
 
 
+class Smuggling(unittest.TestCase):
+    """What looks like the end of a message to some server ends it at none: peers with DATA
+    alone, with CHUNKING, and with BINARYMIME too."""
+
+    ENDS = [a + b"." + b for a in (b"\r\n", b"\n", b"\r") for b in (b"\r\n", b"\n", b"\r")]
+    COMMANDS = b"MAIL FROM:<eve@evil.test>\r\nRCPT TO:<victim@remote.test>\r\nDATA\r\nSubject: no\r\n\r\nno"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Serving()
+        cls.server.admin("account", "add", "carol@third.test", "--password-stdin", said=PASSWORD)
+        cls.server.start()
+        cls.peers = {
+            f"alice@{DOMAIN}": Faulty(("PIPELINING", "8BITMIME")),
+            "bob@other.test": Faulty(("PIPELINING", "8BITMIME", "CHUNKING")),
+            "carol@third.test": Faulty(("8BITMIME", "CHUNKING", "BINARYMIME")),
+        }
+        for sender, peer in cls.peers.items():
+            cls.server.route(sender.split("@")[1], peer.port)
+
+    @classmethod
+    def tearDownClass(cls):
+        try:
+            cls.server.stop()
+        finally:
+            cls.server.remove()
+            [it.stop() for it in cls.peers.values()]
+
+    def bdat(self, sender, message):
+        """Submits bytes as they are; the reply."""
+        client = smtplib.SMTP("127.0.0.1", self.server.port("submission"), timeout=60)
+        try:
+            client.ehlo()
+            client.login(sender, PASSWORD)
+            self.assertEqual(client.mail(sender)[0], 250)
+            self.assertEqual(client.rcpt("x@remote.test")[0], 250)
+            client.send(b"BDAT %d LAST\r\n" % len(message) + message)
+            return client.getreply()
+        finally:
+            client.close()
+
+    def come(self, peer, label):
+        wanted = b"Subject: " + label.encode() + b"\r\n"
+        return [it[2] for it in peer.taken if wanted in it[2]]
+
+    def test_no_text_ends_a_message_early(self):
+        for sender, peer in self.peers.items():
+            taken = 0
+            for n, end in enumerate(self.ENDS):
+                with self.subTest(sender=sender, end=end):
+                    label = f"ends-{n}-"
+                    message = text(sender, label).encode() + b"before" + end + self.COMMANDS + end
+                    code, reply = self.bdat(sender, message)
+                    # A CR or LF alone does not even come in, unless declared to be binary.
+                    self.assertEqual(code, 250 if end == b"\r\n.\r\n" else 554, reply)
+                    if code == 250:
+                        taken += 1
+                        wait_for(lambda: self.come(peer, label), message="nothing came")
+            self.server.empty_queue()
+            self.assertEqual(len(peer.taken), taken)
+            for mail, recipients, wire in peer.taken:
+                self.assertEqual(mail.split()[1], f"FROM:<{sender}>")
+                self.assertEqual([it.split()[1] for it in recipients], ["TO:<x@remote.test>"])
+                # By DATA a line never is a dot alone.
+                by_data = sender.startswith("alice")
+                self.assertEqual(wire.count(b"\r\n.\r\n"), 0 if by_data else 2, wire)
+            peer.taken.clear()
+
+    def test_a_message_is_passed_on_byte_for_byte(self):
+        for sender, peer in self.peers.items():
+            with self.subTest(sender=sender):
+                body = b".\r\n..\r\n.x\r\n\r\n" + "grüße ".encode() * 20 + b"\r\n" + b"x" * 950 + b"\r\n.\r\n"
+                message = text(sender, "whole").encode() + body
+                self.assertEqual(self.bdat(sender, message)[0], 250)
+                wire, = wait_for(lambda: self.come(peer, "whole"), message="nothing came")
+                if sender.startswith("alice"):
+                    wire = b"\r\n".join(it[1:] if it.startswith(b".") else it for it in wire.split(b"\r\n"))
+                self.assertTrue(wire.endswith(message), wire)
+                self.assertRegex(wire[: -len(message)], rb"^Received: [^\r]*\r\n(\t[^\r]*\r\n)*$")
+                peer.taken.clear()
+
+
+class Memory(unittest.TestCase):
+    """10,000 messages wait while four of 50 MB are on their way to a server that is slow."""
+
+    COUNT = 10_000
+
+    def test_it_stays_under_32_mb(self):
+        server, peer = Serving(), Slow()
+        try:
+            server.start()
+            server.route("default", peer.port)
+            line = "0123456789abcdef" * 4 + "\r\n"
+            for n in range(4):
+                server.submit(f"alice@{DOMAIN}", [f"large{n}@remote.test"], f"large{n}", line * (LARGE // len(line)))
+            wait_for(lambda: peer.stalled == 4, 60, message="they are not on their way")
+            labels = fill(server, self.COUNT)
+            self.assertEqual(len(peer.taken), 0)
+            queued = server.admin("queue", "list").splitlines()
+            self.assertRegex(queued[-1], f"and {self.COUNT + 4 - 1000} recipients more")
+            peer.go.set()
+            wait_for(lambda: len(peer.sizes) == 4, 120, message="the large ones do not arrive")
+            peak = server.memory_peak()
+            print(f"    peak memory with {self.COUNT} queued and 4 of 50 MB on their way: {peak / 2**20:.1f} MB", flush=True)
+            self.assertLess(peak, MEMORY)
+            wait_for(lambda: len(peer.taken) == self.COUNT + 4, 300, message="not all arrived")
+            self.assertEqual(set(peer.taken), set(labels) | {f"large{n}" for n in range(4)})
+            self.assertEqual(set(peer.taken.values()), {1})
+            self.assertLess(server.memory_peak(), MEMORY)
+            server.empty_queue()
+            server.stop()
+        finally:
+            server.kill()
+            server.remove()
+            peer.stop()
+
+
 class Kills(unittest.TestCase):
     """MESSAGES in the queue, then Postfix comes, and the server is killed KILLS times."""
 
@@ -265,7 +405,7 @@ class Kills(unittest.TestCase):
         try:
             server.start()
             server.route("default", postfix.port)
-            labels = self.fill(server)
+            labels = fill(server, MESSAGES)
             self.assertGreaterEqual(len({row[0] for row in server.waits()}), min(MESSAGES, 1000))
             postfix.start()
             large = self.large(server)
@@ -279,28 +419,6 @@ class Kills(unittest.TestCase):
             server.kill()
             server.remove()
             postfix.stop()
-
-    def fill(self, server):
-        labels = [f"m{n}" for n in range(MESSAGES)]
-        shares = [labels[n::4] for n in range(4)]
-        errors = []
-
-        def submit(share):
-            try:
-                client = smtplib.SMTP("127.0.0.1", server.port("submission"), timeout=60)
-                client.login(f"alice@{DOMAIN}", PASSWORD)
-                for label in share:
-                    to = [f"{label}@remote.test"]
-                    client.sendmail(f"alice@{DOMAIN}", to, text(f"alice@{DOMAIN}", label, "x" * 50 + "\r\n" * 3))
-                client.quit()
-            except (OSError, smtplib.SMTPException) as error:
-                errors.append(error)
-
-        threads = [threading.Thread(target=submit, args=(share,)) for share in shares]
-        [it.start() for it in threads]
-        [it.join() for it in threads]
-        self.assertEqual(errors, [])
-        return labels
 
     def large(self, server):
         """Four messages of 50 MB, submitted while the others wait."""

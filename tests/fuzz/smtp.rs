@@ -86,6 +86,7 @@ fn talk(bytes: &[u8], kind: u8, size: &mut dyn FnMut() -> usize) -> Told {
         plain_login: false,
         device: None,
         seed: [7; 32],
+        now: 0,
     });
     let mut told = Told::default();
     let (mut out, mut message, mut rest) = (Vec::new(), None, bytes);
