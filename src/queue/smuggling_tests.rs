@@ -87,7 +87,7 @@ fn pass_on(
             tls: TlsMode::None,
             login: None,
         };
-        let put = store.put_record(route::KIND, route::DEFAULT, &route.encode());
+        let put = store.put_record(route::KIND, route::DEFAULT, route.encode());
         put.await.unwrap();
         let transport = Transport::new(store.clone(), Resolver::system(), &Settings::default());
         let transport = Arc::new(transport);
@@ -160,7 +160,11 @@ fn has_lone(bytes: &[u8]) -> bool {
 
 fn expect_one_transaction(commands: &[String], what: &str) {
     let verbs = |verb: &str| commands.iter().filter(|it| it.starts_with(verb)).count();
-    assert_eq!((verbs("MAIL"), verbs("RCPT")), (1, 1), "{what}: {commands:?}");
+    assert_eq!(
+        (verbs("MAIL"), verbs("RCPT")),
+        (1, 1),
+        "{what}: {commands:?}"
+    );
     assert!(!commands.iter().any(|it| it.contains("eve@evil.test")));
 }
 
@@ -190,11 +194,18 @@ fn by_bdat_the_length_alone_is_the_end_and_every_byte_arrives() {
         let (commands, wire) = pass_on(&message, Body::BinaryMime, extensions);
         let what = format!("{:?}", String::from_utf8_lossy(&end));
         expect_one_transaction(&commands, &what);
-        assert!(commands.contains(&format!("BDAT {} LAST", message.len())), "{commands:?}");
+        assert!(
+            commands.contains(&format!("BDAT {} LAST", message.len())),
+            "{commands:?}"
+        );
         assert_eq!(wire, message, "{what}");
         let mail = commands.iter().find(|it| it.starts_with("MAIL")).unwrap();
         // Where no line end is alone there is nothing binary about it.
-        assert_eq!(mail.contains("BODY=BINARYMIME"), has_lone(&message) || end.contains(&0), "{mail}");
+        assert_eq!(
+            mail.contains("BODY=BINARYMIME"),
+            has_lone(&message) || end.contains(&0),
+            "{mail}"
+        );
     }
 }
 
@@ -206,7 +217,12 @@ fn sound_messages_arrive_byte_for_byte_either_way() {
     let (_, wire) = pass_on(&message, Body::EightBitMime, &["CHUNKING"]);
     assert_eq!(wire, sent);
     let (_, wire) = pass_on(&message, Body::EightBitMime, &[]);
-    let lines = wire.strip_suffix(b".\r\n").unwrap().split_inclusive(|it| *it == b'\n');
-    let unstuffed: Vec<&[u8]> = lines.map(|it| it.strip_prefix(b".").unwrap_or(it)).collect();
+    let lines = wire
+        .strip_suffix(b".\r\n")
+        .unwrap()
+        .split_inclusive(|it| *it == b'\n');
+    let unstuffed: Vec<&[u8]> = lines
+        .map(|it| it.strip_prefix(b".").unwrap_or(it))
+        .collect();
     assert_eq!(unstuffed.concat(), sent);
 }
