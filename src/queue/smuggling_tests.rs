@@ -15,9 +15,11 @@ use std::thread::JoinHandle;
 const COMMANDS: &[u8] =
     b"MAIL FROM:<eve@evil.test>\r\nRCPT TO:<victim@x.test>\r\nDATA\r\nSubject: no\r\n\r\nno";
 
-/// A peer with these extensions for one connection: gives the lines of commands, and what
-/// came by DATA, the dot included, or by BDAT.
-fn peer(extensions: &'static [&'static str]) -> (u16, JoinHandle<(Vec<String>, Vec<u8>)>) {
+type Talk = (Vec<String>, Vec<u8>, BufReader<TcpStream>);
+
+/// A peer with these extensions, for one message: gives the lines of commands, what came by
+/// DATA, the dot included, or by BDAT, and the connection.
+fn peer(extensions: &'static [&'static str]) -> (u16, JoinHandle<Talk>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let thread = std::thread::spawn(move || {
@@ -27,21 +29,22 @@ fn peer(extensions: &'static [&'static str]) -> (u16, JoinHandle<(Vec<String>, V
     (port, thread)
 }
 
-fn talk(mut stream: TcpStream, extensions: &[&str]) -> (Vec<String>, Vec<u8>) {
+fn talk(mut stream: TcpStream, extensions: &[&str]) -> Talk {
     let mut input = BufReader::new(stream.try_clone().unwrap());
     let (mut commands, mut data) = (Vec::new(), Vec::new());
     stream.write_all(b"220 x.test\r\n").unwrap();
     loop {
         let mut line = String::new();
-        if input.read_line(&mut line).unwrap_or(0) == 0 {
-            return (commands, data);
-        }
+        assert!(input.read_line(&mut line).unwrap() > 0, "{commands:?}");
         let line = line.trim_end().to_owned();
         let verb = line.split(' ').next().unwrap().to_ascii_uppercase();
         let answer = match verb.as_str() {
             "EHLO" => {
                 let lines = extensions.iter().map(|it| format!("250-{it}\r\n"));
-                lines.collect::<String>() + "250 8BITMIME\r\n"
+                format!(
+                    "250-x.test\r\n{}250 8BITMIME\r\n",
+                    lines.collect::<String>()
+                )
             }
             "DATA" => {
                 stream.write_all(b"354 go on\r\n").unwrap();
@@ -63,6 +66,9 @@ fn talk(mut stream: TcpStream, extensions: &[&str]) -> (Vec<String>, Vec<u8>) {
         };
         commands.push(line);
         stream.write_all(answer.as_bytes()).unwrap();
+        if !data.is_empty() {
+            return (commands, data, input);
+        }
     }
 }
 
@@ -131,10 +137,14 @@ fn pass_on(
             matches!(outcomes[..], [(0, Outcome::Delivered { .. })]),
             "{outcomes:?}"
         );
-        drop(transport);
+        let (commands, data, mut rest) = thread.join().unwrap();
+        // All has been sent that will be: nothing follows the message.
+        rest.get_ref().set_nonblocking(true).unwrap();
+        let more = rest.read(&mut [0]).map_err(|error| error.kind());
+        assert_eq!(more, Err(std::io::ErrorKind::WouldBlock), "{commands:?}");
         store.close().await;
-    });
-    thread.join().unwrap()
+        (commands, data)
+    })
 }
 
 fn with_end(end: &[u8]) -> Vec<u8> {
