@@ -36,7 +36,7 @@ pub struct Context {
     pub resolver: Resolver,
     /// Which maildrops POP3 sessions have open; `Maildrops::default()` at start.
     pub maildrops: Maildrops,
-    /// Who sends mail in; `Sources::default()` at start.
+    /// Who sends mail in; `Sources::restore` at start.
     pub sources: Sources,
     /// How much accounts send; `Rates::default()` at start.
     pub rates: Rates,
@@ -51,6 +51,7 @@ impl Context {
     /// end, before the store is closed.
     pub async fn save(&self) {
         self.rates.save(&self.store).await;
+        self.sources.save(&self.store).await;
     }
 
     /// The settings that hold now.

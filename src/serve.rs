@@ -81,6 +81,7 @@ impl Server {
         let resolver = resolver(&settings);
         let context = Arc::new(Context {
             login: Login::new(store.clone())?,
+            sources: Sources::restore(&store),
             store: store.clone(),
             homes: Homes::new(&open),
             live: live.clone(),
@@ -88,7 +89,6 @@ impl Server {
             resolver,
             maildrops: Maildrops::default(),
             rates: Default::default(),
-            sources: Sources::default(),
             dir: std::path::absolute(dir)?,
         });
         let transport = transport(&context);

@@ -157,6 +157,13 @@ pub struct Settings {
     pub max_incoming_per_source: usize,
     /// Messages a minute that one address (IPv6: one /64) may bring to that port.
     pub max_messages_per_source: u32,
+    /// Messages that one connection to that port may bring.
+    pub max_messages_per_connection: u32,
+    /// Recipients that are not here, for which one address (IPv6: one /64) may ask at that port
+    /// in an hour; 0 for no limit.
+    pub max_unknown_per_source: u32,
+    /// Refusals on one connection of SMTP without a message taken between them.
+    pub max_refusals: u32,
     /// How long that port waits before it says no, so that guessing is slow. 0 to 30 s.
     pub tarpit: Duration,
     /// Whether that port puts off senders that it does not know.
@@ -235,6 +242,9 @@ impl Default for Settings {
             max_incoming: 256,
             max_incoming_per_source: 50,
             max_messages_per_source: 600,
+            max_messages_per_connection: 1000,
+            max_unknown_per_source: 100,
+            max_refusals: 20,
             tarpit: Duration::from_secs(5),
             greylist: false,
             refuse_by_dmarc: true,

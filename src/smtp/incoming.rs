@@ -14,6 +14,8 @@ pub struct Incoming {
     /// Of a message with binary parts none: its lines are seen to at its end.
     lines: Option<Lines>,
     received: u64,
+    /// Bytes that came after the refusal.
+    skipped: u64,
     eight_bit: bool,
     limit: u64,
     refusal: Option<Reply>,
@@ -53,6 +55,7 @@ impl Incoming {
             header,
             lines: (!binary).then(Lines::default),
             received: 0,
+            skipped: 0,
             eight_bit: false,
             limit,
             refusal: None,
@@ -62,6 +65,7 @@ impl Incoming {
     /// What of `text` goes to the store. An error comes once: from then on nothing goes.
     pub fn take<'a>(&mut self, text: &'a [u8]) -> Result<Output<'a>, Reply> {
         if self.refusal.is_some() {
+            self.skipped += text.len() as u64;
             return Ok(Output::Nothing);
         }
         self.received += text.len() as u64;
@@ -93,6 +97,21 @@ impl Incoming {
 
     pub fn refusal(&self) -> Option<&Reply> {
         self.refusal.as_ref()
+    }
+
+    /// The refusal, once as much was read away as the largest message has: who still sends
+    /// only keeps us busy.
+    fn worn_out(&self) -> Option<Reply> {
+        let refusal = self.refusal.as_ref();
+        refusal.filter(|_| self.skipped > self.limit).cloned()
+    }
+
+    /// Refuses a chunk of so many bytes more before they come, where they are too many.
+    pub(super) fn announce(&mut self, size: u64) -> Option<Reply> {
+        if self.received.saturating_add(size) > self.limit {
+            self.refuse(too_large(self.limit));
+        }
+        self.refusal.clone()
     }
 
     /// At the end of the data: what is still to be stored, if the message is taken at all.
@@ -150,7 +169,9 @@ impl Session {
         }
     }
 
-    /// A chunk is read whatever becomes of it: its bytes are no commands (RFC 3030, 2).
+    /// A chunk is read whatever becomes of it, since its bytes are no commands (RFC 3030, 2);
+    /// but one that is refused and twice as large as any message may be ends the connection,
+    /// as DATA does.
     pub(super) fn begin_chunk(&mut self, size: u64, last: bool) -> Next {
         let mut chunk = Chunk {
             size,
@@ -162,7 +183,10 @@ impl Session {
             Some(transaction) if transaction.failed => {
                 chunk.refusal = Some(sequence("The message has been refused; send RSET"));
             }
-            Some(transaction) if transaction.incoming.is_some() => {}
+            Some(transaction) if transaction.incoming.is_some() => {
+                let incoming = transaction.incoming.as_mut();
+                chunk.refusal = incoming.and_then(|it| it.announce(size));
+            }
             _ => match self.may_send() {
                 Ok(size) => {
                     self.phase = Phase::Asked(Asked::Chunk(chunk));
@@ -230,7 +254,7 @@ impl Session {
         }
         self.phase = Phase::Data(unstuffer);
         match piece {
-            Piece::Text(n) => self.take(n),
+            Piece::Text(n) => self.take(n, out),
             Piece::Dot => {
                 self.input.consume(1);
                 Next::Again
@@ -243,6 +267,11 @@ impl Session {
         if chunk.left == 0 {
             return self.end_chunk(chunk, out);
         }
+        if let Some(reply) = &chunk.refusal
+            && chunk.left > self.config.max_message_size.saturating_mul(2)
+        {
+            return self.close(reply.clone(), out);
+        }
         let n =
             usize::try_from(chunk.left).map_or(self.input.len(), |left| left.min(self.input.len()));
         chunk.left -= n as u64;
@@ -254,7 +283,7 @@ impl Session {
                 self.input.consume(n);
                 Next::Again
             }
-            n => self.take(n),
+            n => self.take(n, out),
         }
     }
 
@@ -284,7 +313,7 @@ impl Session {
     }
 
     /// Takes `n` bytes of text off the input.
-    fn take(&mut self, n: usize) -> Next {
+    fn take(&mut self, n: usize, out: &mut Vec<u8>) -> Next {
         let text = self.input.bytes().get(..n).unwrap_or_default();
         let incoming = self
             .transaction
@@ -304,7 +333,10 @@ impl Session {
             }
             Ok(Output::Nothing) => {
                 self.input.consume(n);
-                Next::Again
+                match self.incoming().and_then(|it| it.worn_out()) {
+                    Some(reply) => self.close(reply, out),
+                    None => Next::Again,
+                }
             }
             // The rest is read away; the reply comes at its end.
             Err(_) => {

@@ -2,8 +2,9 @@
 //!
 //! Bytes to types: [`command`]; types to bytes: [`reply`]. [`session`] is the state
 //! machine; its commands are in [`login`] (AUTH), [`transaction`] (the envelope) and
-//! [`incoming`] (the message; [`burl`]: what is here already), of which [`text`] finds the end, [`repair`] mends the
-//! header and [`author`] says who may send it. [`serve`] drives it all.
+//! [`incoming`] (the message; [`burl`]: what is here already), of which [`text`] finds the
+//! end, [`repair`] mends the header and [`author`] says who may send it. [`tally`] and
+//! [`patience`] let go who only takes a place. [`serve`] drives it all.
 
 pub mod author;
 pub mod burl;
@@ -12,11 +13,13 @@ pub mod command;
 pub mod incoming;
 pub mod login;
 pub mod passage;
+pub mod patience;
 pub mod policy;
 pub mod repair;
 pub mod reply;
 pub mod role;
 pub mod serve;
 pub mod session;
+pub mod tally;
 pub mod text;
 pub mod transaction;

@@ -1,11 +1,5 @@
 //! What a port is for: the one machine of [`super::session`] serves all three.
 
-/// Refusals without a message delivered between them, before the connection is closed.
-const MAX_ERRORS: u32 = 20;
-/// Likewise of commands that are no commands or come out of order, from strangers: programs
-/// that guess make them, mail servers don't.
-const MAX_PROTOCOL_ERRORS: u32 = 5;
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// Those who have logged in send to anyone (RFC 6409).
@@ -43,16 +37,5 @@ impl Role {
     /// LMTP does that itself.
     pub fn offers_dsn(self) -> bool {
         self != Role::Lmtp
-    }
-
-    pub fn max_errors(self) -> u32 {
-        MAX_ERRORS
-    }
-
-    pub fn max_protocol_errors(self) -> u32 {
-        match self {
-            Role::Incoming => MAX_PROTOCOL_ERRORS,
-            Role::Submission | Role::Lmtp => MAX_ERRORS,
-        }
     }
 }

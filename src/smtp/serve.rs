@@ -10,6 +10,7 @@ mod notices;
 mod spool;
 
 use super::author::Author;
+use super::patience::Patience;
 use super::repair::Stamp;
 use super::reply::Reply;
 use super::role::Role;
@@ -111,6 +112,8 @@ async fn drive(
         max_message_size: settings.max_message_size,
         max_recipients: settings.max_recipients,
         imap: burl::imap_server(&settings),
+        max_messages: (role == Role::Incoming).then_some(settings.max_messages_per_connection),
+        max_refusals: settings.max_refusals,
         tls: stream.is_tls(),
         plain_login: settings.plain_login_on_loopback && stream.peer().is_loopback(),
         device: device.map(|(_, trusted)| trusted),
@@ -122,6 +125,7 @@ async fn drive(
     let mut message: Option<Upload> = None;
     let mut content: Option<Content> = None;
     let mut refused = 0;
+    let mut patience = Patience::new(Instant::now());
     loop {
         match session.step(&mut out) {
             Step::NeedInput => {
@@ -131,22 +135,26 @@ async fn drive(
                     Timer::after((settings.tarpit * guesses).min(MAX_TARPIT)).await;
                 }
                 refused = session.errors();
+                let spoken = !out.is_empty();
                 // A login is over in a step, not in an answer.
                 if session.author().is_some() {
                     stream.authenticated();
                 }
                 stream.send_out(&mut out).await?;
                 out = Vec::new();
-                let mut wait = match session.author().is_some() || !role.needs_login() {
+                let turn = match session.author().is_some() || !role.needs_login() {
                     true => settings.smtp_timeout,
                     false => settings.login_timeout,
                 };
-                if let Some(Upload::Arrival(arrival)) = &message {
-                    wait = wait.min(arrival.time_left());
+                if spoken {
+                    patience.spoken(Instant::now());
                 }
+                // Silence ends it too, in the middle of a message.
+                let left = patience.left(session.stage(), turn, Instant::now());
+                let wait = left.min(turn);
                 match stream.receive(session.input(), wait).await {
                     Ok(0) => return Ok(()),
-                    Ok(_) => {}
+                    Ok(bytes) => patience.received(bytes),
                     Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                         Reply::new(421, "4.4.2", "Nothing came for too long").write(&mut out);
                         return stream.send_out(&mut out).await;
@@ -253,8 +261,14 @@ async fn answer(
 ) -> Answer {
     match ask {
         Ask::Authenticate(ask) => Answer::Verdict(context.login.answer(stream.peer(), ask).await),
+        Ask::Recipient(_) if guesses(context, stream, sender) => Answer::Recipient(Err(
+            NoRecipient::Trouble(Trouble::Wait("Too many unknown recipients; try later")),
+        )),
         Ask::Recipient(address) => {
             let found = find(context, sender, &address);
+            if found == Err(NoRecipient::Unknown) && sender.role == Role::Incoming {
+                context.sources.has_guessed(stream.peer(), now().unix);
+            }
             Answer::Recipient(
                 match is_stranger(context, stream, sender, &found, &address) {
                     true => Err(NoRecipient::Trouble(Trouble::Wait(STRANGER))),
@@ -297,6 +311,14 @@ async fn answer(
         // The caller's, who keeps what is open.
         Ask::Open(_) | Ask::Piece => Answer::Piece(Err(Trouble::Later)),
     }
+}
+
+/// Whether that address has asked for too many recipients that are not here: it gets to know
+/// no more of them (directory harvest).
+fn guesses(context: &Context, stream: &Stream, sender: &Sender) -> bool {
+    let limit = context.settings.max_unknown_per_source;
+    let over = || context.sources.guesses(stream.peer(), limit, now().unix);
+    limit > 0 && sender.role == Role::Incoming && over()
 }
 
 const STRANGER: &str = "Greylisted: this server takes it when you try again in a few minutes";

@@ -7,9 +7,11 @@ use super::author::Author;
 use super::burl::Url;
 use super::command::{self, Command};
 use super::incoming::Incoming;
+use super::patience::Stage;
 use super::repair::Stamp;
 use super::reply::{Reply, write_lines};
 use super::role::Role;
+use super::tally::Tally;
 use super::text::Unstuffer;
 use super::transaction::{MAX_HOLD, Transaction};
 use crate::address::{Address, Domain};
@@ -42,6 +44,10 @@ pub struct Config {
     pub max_recipients: usize,
     /// Where IMAP is, as a URL says it: the host, and the port where it is another than 143.
     pub imap: String,
+    /// MAIL commands of one connection; `None` for no limit.
+    pub max_messages: Option<u32>,
+    /// Refusals without a message taken between them.
+    pub max_refusals: u32,
     /// Whether TLS is there from the start.
     pub tls: bool,
     /// Whether a password may come without TLS.
@@ -190,10 +196,10 @@ pub struct Session {
     pub(super) nonces: Nonces,
     pub(super) channel: sasl::Channel,
     pub(super) transaction: Option<Transaction>,
-    /// Refusals since the last message.
-    pub(super) errors: u32,
-    /// Of those, commands that are none or come out of order.
-    pub(super) protocol_errors: u32,
+    /// What was in vain since the last message.
+    pub(super) tally: Tally,
+    /// MAIL commands taken.
+    pub(super) mails: u32,
 }
 
 /// Who EHLO or HELO said it is.
@@ -279,8 +285,8 @@ impl Session {
             phase: Phase::Greeting,
             client: None,
             transaction: None,
-            errors: 0,
-            protocol_errors: 0,
+            tally: Tally::default(),
+            mails: 0,
         }
     }
 
@@ -327,7 +333,17 @@ impl Session {
 
     /// Refusals since the last message that was taken.
     pub fn errors(&self) -> u32 {
-        self.errors
+        self.tally.refusals()
+    }
+
+    /// What the client is at.
+    pub fn stage(&self) -> Stage {
+        let begun = |it: &Transaction| it.incoming.is_some();
+        match self.phase {
+            Phase::Data(_) | Phase::Chunk(_) => Stage::Text,
+            _ if self.transaction.as_ref().is_some_and(begun) => Stage::Between,
+            _ => Stage::Command,
+        }
     }
 
     /// Goes as far as it can without the world; replies are appended to `out`.
@@ -392,6 +408,8 @@ impl Session {
             },
             (Phase::Asked(Asked::Chunk(mut chunk)), Answer::Begun(begun)) => {
                 chunk.refusal = self.begin(begun).err();
+                let announced = self.incoming().and_then(|it| it.announce(chunk.size));
+                chunk.refusal = chunk.refusal.or(announced);
                 self.phase = Phase::Chunk(chunk);
             }
             (Phase::Asked(Asked::Url { url, last }), Answer::Begun(begun)) => {
@@ -442,19 +460,16 @@ impl Session {
     /// Writes a reply; too many refusals close the connection.
     pub(super) fn say(&mut self, reply: Reply, out: &mut Vec<u8>) -> Next {
         reply.write(out);
-        // That there is no room, or not yet, is no guess: the client is to come again.
-        if reply.is_refusal() && !matches!(reply.code, 450..=452) {
-            self.errors += 1;
-        }
-        if matches!(reply.code, 500..=504) {
-            self.protocol_errors += 1;
-        }
-        let role = self.config.role;
-        let over =
-            self.errors > role.max_errors() || self.protocol_errors > role.max_protocol_errors();
+        self.tally.count(&reply);
+        self.go_on(Next::Again, out)
+    }
+
+    /// `next`, unless the client has tried too much in vain.
+    fn go_on(&mut self, next: Next, out: &mut Vec<u8>) -> Next {
+        let over = self.tally.over(self.config.role, self.config.max_refusals);
         match over {
-            true => self.close(Reply::new(421, "4.7.0", "Too many errors"), out),
-            false => Next::Again,
+            Some(reply) => self.close(reply, out),
+            None => next,
         }
     }
 
@@ -522,6 +537,10 @@ impl Session {
     }
 
     fn command(&mut self, command: Command, out: &mut Vec<u8>) -> Next {
+        use Command::{Ehlo, Helo, Help, Lhlo, Noop, Rset, Vrfy};
+        if let Helo(_) | Ehlo(_) | Lhlo(_) | Rset | Noop | Vrfy | Help = command {
+            self.tally.idle();
+        }
         match command {
             Command::Helo(_) | Command::Ehlo(_) if self.config.role == Role::Lmtp => {
                 self.say(Reply::new(500, "5.5.1", "This is LMTP: send LHLO"), out)
@@ -551,8 +570,7 @@ impl Session {
             Command::Burl { url, last } => self.begin_url(url, last, out),
             Command::Rset => {
                 let next = self.reset();
-                Reply::new(250, "2.0.0", "Ok").write(out);
-                next
+                self.say_and(Reply::new(250, "2.0.0", "Ok"), next, out)
             }
             Command::Noop => self.say(Reply::new(250, "2.0.0", "Ok"), out),
             Command::Vrfy => {
@@ -577,7 +595,7 @@ impl Session {
             lines.extend(self.extensions());
         }
         write_lines(250, &lines, out);
-        next
+        self.go_on(next, out)
     }
 
     fn extensions(&self) -> Vec<String> {
@@ -592,7 +610,12 @@ impl Session {
         if self.config.role.offers_dsn() {
             lines.push("DSN".into());
         }
-        lines.push(format!("LIMITS RCPTMAX={}", self.config.max_recipients));
+        let messages = self.config.max_messages;
+        let messages = messages.map_or_else(String::new, |most| format!("MAILMAX={most} "));
+        lines.push(format!(
+            "LIMITS {messages}RCPTMAX={}",
+            self.config.max_recipients
+        ));
         if self.config.role == Role::Submission {
             lines.extend(["BINARYMIME", "MT-PRIORITY", "DELIVERBY"].map(String::from));
             // RFC 4865, 4: the longest time, and the last moment.

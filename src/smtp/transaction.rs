@@ -9,6 +9,7 @@ use super::role::Role;
 use super::session::{
     Arrived, Ask, Asked, Commit, Found, Next, NoRecipient, Phase, Session, Trouble, sequence,
 };
+use super::tally::Tally;
 use crate::address::{Address, Domain};
 use crate::mail::outgoing::{self, Body, DeliverBy, Notify, Status, original_of};
 use crate::mail::{AccountId, MailboxName};
@@ -52,7 +53,12 @@ pub struct Transaction {
 impl Session {
     pub(super) fn mail(&mut self, mail: Mail, out: &mut Vec<u8>) -> Next {
         let reply = match self.may_mail(&mail) {
+            Ok(()) if self.config.max_messages.is_some_and(|it| self.mails >= it) => {
+                let text = "One connection brings no more messages than that; connect again";
+                return self.close(Reply::new(421, "4.7.0", text), out);
+            }
             Ok(()) => {
+                self.mails += 1;
                 self.transaction = Some(Transaction {
                     mail,
                     recipients: BTreeSet::new(),
@@ -277,8 +283,7 @@ impl Session {
         let id = self.transaction.take().map(|it| it.id).unwrap_or_default();
         let reply = match committed {
             Ok(()) => {
-                self.errors = 0;
-                self.protocol_errors = 0;
+                self.tally = Tally::default();
                 let how = if queued { "Queued" } else { "Delivered" };
                 Reply::with(250, "2.0.0", format!("{how} as {id}"))
             }

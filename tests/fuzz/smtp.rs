@@ -82,6 +82,8 @@ fn talk(bytes: &[u8], kind: u8, size: &mut dyn FnMut() -> usize) -> Told {
         max_message_size: 2000,
         max_recipients: 3,
         imap: "mail.b.de".into(),
+        max_messages: None,
+        max_refusals: 20,
         tls: true,
         plain_login: false,
         device: None,

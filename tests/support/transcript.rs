@@ -9,7 +9,8 @@
 //!   with its greeting unread.
 //! - `!tls` opens with TLS; `!starttls` begins it; `!login NAME` logs in (opening the
 //!   connection and reading the greeting if need be); `!close` ends our side; `!closed`:
-//!   the server has closed; `!silent`: it says nothing; `!sleep MS`; `!repeat N C~ text`.
+//!   the server has closed; `!silent`: it says nothing; `!sleep MS`; `!repeat N C~ text`;
+//!   `!drip MS TEXT`: a byte at a time, so many milliseconds apart, until the server answers.
 //! - `!settings KEY VALUE` (before the first connection), `!setup append USER MAILBOX FILE
 //!   [FLAG...]` with a file of tests/messages, `!setup message USER MAILBOX` followed by
 //!   `M: ` lines, `!setup mailbox USER NAME`, `!setup alias ALIAS USER`, `!setup option USER
@@ -288,6 +289,18 @@ impl Run {
                 std::thread::sleep(Duration::from_millis(number(ms)?));
                 Ok(())
             }
+            ["drip", ms, ..] => {
+                let (_, what) = directive.split_once(ms).ok_or("nothing to drip")?;
+                for byte in what.trim_start().as_bytes() {
+                    // It may have closed meanwhile: what it said then is still to be read.
+                    let sent = self.client(name)?.send(&[*byte]);
+                    std::thread::sleep(Duration::from_millis(number(ms)?));
+                    if sent.is_err() || !self.client(name)?.is_silent(SILENCE).map_err(text)? {
+                        return Ok(());
+                    }
+                }
+                Err("  got:  nothing".into())
+            }
             ["repeat", n, "C~", ..] => {
                 let (_, what) = directive.split_once("C~ ").ok_or("nothing to send")?;
                 let bytes = unescape(what)?.repeat(number(n)? as usize);
@@ -382,6 +395,11 @@ impl Run {
         match key {
             "hostname" => settings.hostname = value.into(),
             "max_message_size" => settings.max_message_size = number(value)?,
+            "max_refusals" => settings.max_refusals = number(value)? as u32,
+            "max_messages_per_connection" => {
+                settings.max_messages_per_connection = number(value)? as u32;
+            }
+            "max_unknown_per_source" => settings.max_unknown_per_source = number(value)? as u32,
             "max_recipients" => settings.max_recipients = number(value)? as usize,
             "direct" => settings.direct = value == "true",
             "tarpit" => settings.tarpit = wait()?,

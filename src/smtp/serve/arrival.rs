@@ -17,7 +17,7 @@ use async_lock::SemaphoreGuardArc;
 use futures_lite::{FutureExt, future};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How long all questions to DNS about one message may take; the client waits meanwhile
 /// (RFC 5321, 4.5.3.2.6 gives it ten minutes).
@@ -26,17 +26,11 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// the author's domain is asked in any case.
 const STRANGERS_PATIENCE: Duration = Duration::from_secs(20);
 
-/// Longest that the text of a message may take to come, before its size is looked at …
-const SLOWEST: Duration = Duration::from_secs(600);
-/// … and how many bytes a second prolong that.
-const SLOWEST_RATE: u64 = 500;
-
 /// On its way in.
 pub struct Arrival {
     /// Its place among those of other servers.
     _place: SemaphoreGuardArc,
     store: Store,
-    began: Instant,
     size: u64,
     /// Holds its place among the uploads from the start.
     staging: Staging,
@@ -57,7 +51,6 @@ impl Arrival {
         Arrival {
             _place: place,
             store: context.store.clone(),
-            began: Instant::now(),
             size: 0,
             staging,
             spool: Spool::new(context.dir.clone()),
@@ -70,12 +63,6 @@ impl Arrival {
         self.size += bytes.len() as u64;
         self.store.check_room(self.size)?;
         Ok(self.spool.write(bytes).await?)
-    }
-
-    /// How long it may still take to come: a client that drips holds a place that others want.
-    pub fn time_left(&self) -> Duration {
-        let all = SLOWEST + Duration::from_secs(self.size / SLOWEST_RATE);
-        all.saturating_sub(self.began.elapsed())
     }
 
     /// `sender`: the reverse-path.
