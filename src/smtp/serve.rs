@@ -359,6 +359,10 @@ async fn begin(
         Role::Incoming => {
             let place = context.sources.arrivals.try_acquire_arc();
             let place = place.ok_or(Trouble::Later)?;
+            // It waits on the disk until it is judged, and is then written to the store.
+            let twice = size.unwrap_or(0).saturating_mul(2);
+            let room = context.store.check_room(twice);
+            room.map_err(|error| trouble(&error))?;
             let arrival = Arrival::new(context, place, stage().await?);
             Ok(Upload::Arrival(Box::new(arrival)))
         }
