@@ -4,6 +4,7 @@ deletion works on the full disk, and service resumes by itself when there is roo
 import os
 import random
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -147,6 +148,55 @@ class Disk(unittest.TestCase):
             return self.submit(n)[0] == 250
         except Closed:
             return False
+
+    def bring(self, size, announced):
+        """Another server brings a message of `size` bytes: the replies to MAIL, RCPT, DATA and
+        its end, up to the first that refuses."""
+        with socket.create_connection(("127.0.0.1", self.server.base + 25), 60) as s:
+            file, replies = s.makefile("rb"), []
+
+            def reply():
+                while (line := file.readline())[3:4] == b"-":
+                    pass
+                return line.decode().strip()
+
+            reply()
+            s.sendall(b"EHLO mx.far.test\r\n")
+            reply()
+            announced = f" SIZE={size}" if announced else ""
+            for line in (f"MAIL FROM:<ann@far.test>{announced}", f"RCPT TO:<alice@{DOMAIN}>", "DATA"):
+                s.sendall(line.encode() + b"\r\n")
+                replies.append(reply())
+                if replies[-1] >= "4":
+                    return replies
+            line = b"x" * 998 + b"\r\n"
+            s.sendall(b"From: ann@far.test\r\n\r\n" + line * (size // 1000) + b".\r\n")
+            return replies + [reply()]
+
+    def leave(self, room):
+        """Fills the disk but for so many bytes."""
+        with open(os.path.join(self.mount, "glutton"), "wb", buffering=0) as glutton:
+            while self.free() > room:
+                glutton.write(b"x" * min(1 << 16, self.free() - room + 1))
+
+    def test_mail_from_other_servers_waits_for_room_too(self):
+        """It is spooled until it is judged: that needs room of its own (452, RFC 3463 4.3.1)."""
+        # Between the reserve of 8 MiB and what two such messages need.
+        self.leave(16 << 20)
+        refusal = "452 4.3.1 There is no room for mail now, try later"
+        self.assertEqual(self.bring(20_000_000, True), ["250 2.1.0 Ok", "250 2.1.5 Ok", refusal])
+        free = self.free()
+        replies = self.bring(20_000_000, False)
+        self.assertEqual([it[:3] for it in replies], ["250", "250", "354", "452"], replies)
+        self.assertEqual(replies[-1], refusal)
+        # What was spooled of it is gone, and the reserve was never touched.
+        wait_for(lambda: self.free() >= free - (1 << 20), 20, message="the spool stays")
+        self.assertEqual(self.bodies(), [])
+        self.assertEqual(self.bring(500_000, True)[-1][:3], "250")
+        os.unlink(os.path.join(self.mount, "glutton"))
+        resumed = lambda: self.bring(9_000_000, True)[-1][:3] == "250"
+        wait_for(resumed, 30, every=0.5, message="it does not resume")
+        self.assertEqual(len(self.server.bodies("alice")), 2)
 
     def test_space_of_deleted_mail_is_used_again(self):
         """Three times the disk's size goes through it, deleted in between."""

@@ -232,7 +232,9 @@ mod tests {
         assert!(sources.unsaved(NOW).is_empty());
         sources.may_send(ip("192.0.2.1"), 1, NOW);
         assert!(sources.unsaved(NOW).is_empty());
-        (0..3).for_each(|_| drop(sources.may_send(ip("192.0.2.1"), 1, NOW)));
+        for _ in 0..3 {
+            sources.may_send(ip("192.0.2.1"), 1, NOW);
+        }
         assert_eq!(sources.unsaved(NOW).len(), 1);
         sources.is_stranger(ip("192.0.2.1"), "a@b", "c@d", NOW);
         assert_eq!(sources.unsaved(NOW).len(), 1);
