@@ -37,7 +37,7 @@ impl Policy {
             .find(|it| it.word().eq_ignore_ascii_case(word))
     }
 
-    /// `t=y`: one step less (4.7).
+    /// `t=y`, or not among the share of `pct=`: one step less (4.7; RFC 7489, 6.6.4).
     fn in_test(self) -> Policy {
         match self {
             Policy::Reject => Policy::Quarantine,
@@ -67,6 +67,8 @@ pub struct Record {
     strict_dkim: bool,
     strict_spf: bool,
     testing: bool,
+    /// `pct=`: of a hundred messages that fail, how many are held to the policy.
+    percent: u8,
     psd: Psd,
 }
 
@@ -103,6 +105,10 @@ impl Record {
             strict_dkim: is("adkim", "s"),
             strict_spf: is("aspf", "s"),
             testing: is("t", "y"),
+            percent: tags
+                .get("pct")
+                .and_then(|it| it.parse().ok())
+                .unwrap_or(100),
             psd: match (is("psd", "y"), is("psd", "n")) {
                 (true, _) => Psd::Yes,
                 (_, true) => Psd::No,
@@ -119,6 +125,8 @@ pub struct Shown<'a> {
     pub dkim: &'a [Verified],
     /// Not all that could be shown was found out in time.
     pub incomplete: bool,
+    /// A number below 100, drawn for the message: whether it is among a share of them.
+    pub draw: u8,
 }
 
 /// `author`: the domain of the From field; of an address literal there is nothing to find.
@@ -171,7 +179,7 @@ async fn evaluate<D: Dns>(
             policy = missing;
         }
     }
-    if record.testing {
+    if record.testing || shown.draw >= record.percent {
         policy = policy.in_test();
     }
     let passed = aligned(walk, author, &organization, &record, shown).await?;
@@ -339,6 +347,7 @@ mod tests {
             spf: (&spf_outcome, spf),
             dkim: &dkim,
             incomplete: false,
+            draw: 49,
         };
         let outcome = block_on(check(zone, author, &shown));
         (outcome.verdict, outcome.policy)
@@ -361,6 +370,7 @@ mod tests {
                 spf: (&spf_outcome, "elsewhere.test"),
                 dkim: &[unread],
                 incomplete,
+                draw: 0,
             };
             block_on(check(&zone, "example.com", &shown)).verdict
         };
@@ -410,6 +420,10 @@ mod tests {
                 "v=DMARC1; p=reject; sp=quarantine; np=none",
             ),
             ("_dmarc.test.net", "v=DMARC1; p=reject; t=y"),
+            ("_dmarc.half.net", "v=DMARC1; p=reject; pct=50"),
+            ("_dmarc.less.net", "v=DMARC1; p=reject; pct=49"),
+            ("_dmarc.zero.net", "v=DMARC1; p=quarantine; pct=0"),
+            ("_dmarc.odd.net", "v=DMARC1; p=reject; pct=many"),
             ("_dmarc.rua.net", "v=DMARC1; p=maybe; rua=mailto:x@rua.net"),
             ("_dmarc.two.net", "v=DMARC1; p=reject"),
             ("_dmarc.two.net", "v=DMARC1; p=none"),
@@ -424,6 +438,10 @@ mod tests {
         );
         assert_eq!(policy("gone.example.com"), (Verdict::Fail, Policy::None));
         assert_eq!(policy("test.net"), (Verdict::Fail, Policy::Quarantine));
+        assert_eq!(policy("half.net"), (Verdict::Fail, Policy::Reject));
+        assert_eq!(policy("less.net"), (Verdict::Fail, Policy::Quarantine));
+        assert_eq!(policy("zero.net"), (Verdict::Fail, Policy::None));
+        assert_eq!(policy("odd.net"), (Verdict::Fail, Policy::Reject));
         assert_eq!(policy("rua.net"), (Verdict::Fail, Policy::None));
         assert_eq!(policy("two.net"), (Verdict::None, Policy::None));
         assert_eq!(policy("bad.net"), (Verdict::None, Policy::None));

@@ -244,6 +244,24 @@ pub const SETTINGS: &[Setting] = &[
         "",
     ),
     live(
+        "smtp.max-messages-per-connection",
+        Number(|s| &mut s.max_messages_per_connection, 1, 1_000_000),
+        "messages over one connection",
+        "RFC 9422, 4",
+    ),
+    live(
+        "smtp.max-unknown-per-hour",
+        Number(|s| &mut s.max_unknown_per_source, 0, 1_000_000),
+        "unknown recipients in an hour from one address; 0 for no limit",
+        "",
+    ),
+    live(
+        "smtp.max-refusals",
+        Number(|s| &mut s.max_refusals, 1, 1_000_000),
+        "refusals on one connection, submission's too, before it is closed",
+        "RFC 5321, 7.8",
+    ),
+    live(
         "smtp.tarpit",
         Time(|s| &mut s.tarpit, 0, 30),
         "how long each refusal is delayed",

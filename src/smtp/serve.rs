@@ -316,7 +316,7 @@ async fn answer(
 /// Whether that address has asked for too many recipients that are not here: it gets to know
 /// no more of them (directory harvest).
 fn guesses(context: &Context, stream: &Stream, sender: &Sender) -> bool {
-    let limit = context.settings.max_unknown_per_source;
+    let limit = context.settings().max_unknown_per_source;
     let over = || context.sources.guesses(stream.peer(), limit, now().unix);
     limit > 0 && sender.role == Role::Incoming && over()
 }

@@ -296,13 +296,13 @@ class Limits(unittest.TestCase):
         return reply
 
     def test_connections(self):
-        server = self.office("--max-incoming", "3", "--max-incoming-per-source", "2")
+        server = self.office("--set", "smtp.max-connections=4", "--set", "smtp.max-connections-per-address=2")
         first, second = self.dialogue(server), self.dialogue(server)
         self.assertEqual((first.reply()[0], second.reply()[0]), (220, 220))
         self.assertEqual(self.dialogue(server).reply(), (421, "4.3.2 Too many connections, try again later"))
-        other = self.dialogue(server, "127.0.0.2")
-        self.assertEqual(other.reply()[0], 220)
-        self.assertEqual(self.dialogue(server, "127.0.0.3").reply(), (421, "4.3.2 Too many connections, try again later"))
+        others = [self.dialogue(server, f"127.0.0.{n}") for n in (2, 3)]
+        self.assertEqual([it.reply()[0] for it in others], [220, 220])
+        self.assertEqual(self.dialogue(server, "127.0.0.4").reply(), (421, "4.3.2 Too many connections, try again later"))
         # Users are counted apart.
         Dialogue(server.base + 587).close()
         imaplib.IMAP4("127.0.0.1", server.base + 143, timeout=60).logout()
@@ -316,8 +316,8 @@ class Limits(unittest.TestCase):
 
     def test_messages(self):
         server = self.office(
-            "--max-message-size", "1", "--max-recipients", "2", "--max-messages-per-connection", "3",
-            "--max-messages-per-source", "2",
+            "--set", "message.max-size=1MiB", "--set", "message.max-recipients=2",
+            "--set", "smtp.max-messages-per-connection=3", "--set", "smtp.max-messages-per-minute=2",
         )
         dialogue = self.dialogue(server)
         words = dialogue.hello()
@@ -342,7 +342,7 @@ class Limits(unittest.TestCase):
         self.assertEqual(len(server.bodies()), 1)
 
     def test_refusals(self):
-        server = self.office("--max-refusals", "3")
+        server = self.office("--set", "smtp.max-refusals=3")
         dialogue = self.dialogue(server)
         dialogue.hello()
         for n in range(4):
@@ -352,7 +352,7 @@ class Limits(unittest.TestCase):
         self.assertEqual(dialogue.reply(), (421, "4.7.0 Too many errors"))
 
     def test_guessing_is_slow_and_ends_and_a_restart_forgets_nothing(self):
-        server = Office("--max-unknown-per-source", "2")
+        server = Office("--set", "smtp.max-unknown-per-hour=2")
         server.tarpit = 1
         server.start()
         self.addCleanup(server.end)
@@ -386,15 +386,6 @@ class Limits(unittest.TestCase):
         dialogue.hello()
         self.assertEqual(self.envelope(dialogue, ERIN)[0], 451)
 
-    def test_a_number_out_of_range_is_refused(self):
-        for option, value in (
-            ("--max-message-size", "0"), ("--max-message-size", "1025"), ("--max-recipients", "1001"),
-            ("--max-incoming", "0"), ("--max-refusals", "x"), ("--tarpit", "31"),
-        ):
-            done = subprocess.run([binary(), "serve", option, value], capture_output=True, text=True, timeout=30)
-            self.assertNotEqual(done.returncode, 0)
-            self.assertIn("is not a number from", done.stdout + done.stderr)
-
 
 # What servers have taken for the end of a message that is none (RFC 5321, 2.3.8; CVE-2023-51764).
 ENDS = [
@@ -410,7 +401,7 @@ class Smuggling(OfficeCase):
     def setUpClass(cls):
         port = free_port_base() + 26
         cls.peer = Peer("127.0.0.1", port=port)
-        cls.server = Office("--max-refusals", "1000")
+        cls.server = Office("--set", "smtp.max-refusals=1000")
         cls.tell("route", "set", "default", "--host", "127.0.0.1", "--port", str(port), "--tls", "none")
         cls.tell("group", "add", f"team@{OFFICE}", ERIN, "hal@away.test")
         cls.server.start()
@@ -551,7 +542,7 @@ class NoOpenRelay(unittest.TestCase):
         cls.peer.stop()
 
     def check(self, setups, options=()):
-        server = Office("--max-refusals", "100000", "--max-unknown-per-source", "0", *options)
+        server = Office("--set", "smtp.max-refusals=100000", "--set", "smtp.max-unknown-per-hour=0", *options)
         self.peer.taken.clear()
         rows = [["route", "set", "default", "--host", "127.0.0.1", "--port", str(self.port), "--tls", "none"]]
         for name in setups:

@@ -83,6 +83,7 @@ fn records() {
             spf: (&spf::Outcome::default(), "d.example"),
             dkim: &[],
             incomplete: false,
+            draw: 0,
         };
         let name = String::from_utf8_lossy(bytes);
         block_on(dmarc::check(&everywhere, &name, &shown));

@@ -9,6 +9,7 @@ use crate::authentication::seal::seal;
 use crate::authentication::{Dns, Verdict, arc, dkim, dmarc, spf};
 use crate::context::Context;
 use crate::message::header;
+use crate::secret::random;
 use crate::smtp::author;
 use crate::smtp::session::Arrived;
 use crate::store::{self, Staged, Staging, Store};
@@ -124,6 +125,7 @@ async fn ask<D: Dns>(dns: &D, message: &Hashed, query: &spf::Query) -> Results {
                 spf: (&spf, &query.domain),
                 dkim: &dkim,
                 incomplete,
+                draw: draw(),
             };
             dmarc::check(dns, &domain, &shown).await
         }
@@ -139,6 +141,11 @@ async fn ask<D: Dns>(dns: &D, message: &Hashed, query: &spf::Query) -> Results {
         dmarc: Some(dmarc),
         arc,
     }
+}
+
+/// Below 100; where there is no randomness, every message counts.
+fn draw() -> u8 {
+    random::<1>().map_or(0, |[byte]| byte % 100)
 }
 
 async fn in_time<T>(asked: impl Future<Output = T>) -> Option<T> {
