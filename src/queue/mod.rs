@@ -9,13 +9,14 @@
 //!
 //! The way out is [`transport`]: a [`route`] of the owner's, or the domain's own servers
 //! ([`destination`], [`policy`], [`sts`]); a [`connection`], or one from the [`pool`], takes the
-//! [`letter`].
+//! [`letter`], for as many of the [`parcel`]'s recipients as that server will.
 
 pub mod attempt;
 pub mod connection;
 pub mod destination;
 mod here;
 pub mod letter;
+pub mod parcel;
 pub mod policy;
 pub mod pool;
 pub mod ready;

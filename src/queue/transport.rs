@@ -1,9 +1,10 @@
 //! Carries mail to the next server: finds it, connects or takes a connection that is there
 //! already, and hands the messages over.
 
-use super::connection::{Carried, Connection, Maker, Refused};
+use super::connection::{Connection, Maker, Refused};
 use super::destination::{self, Destination, Hop, Safety};
 use super::letter::{self, Letter};
+use super::parcel::Parcel;
 use super::pool::Pool;
 use super::route::{Route, TlsMode};
 use super::sts::{self, PolicyStore};
@@ -344,49 +345,6 @@ impl Transport {
             rows.push(row(&format!("{}:{}", hop.name, hop.port), text));
         }
         rows
-    }
-}
-
-/// What is left of a consignment on its way from server to server.
-struct Parcel<'a> {
-    consignment: &'a Consignment,
-    /// The places of recipients without an answer of their own.
-    left: Vec<usize>,
-    told: Vec<(usize, Outcome)>,
-    /// What the last server came to.
-    why: Option<Outcome>,
-}
-
-impl<'a> Parcel<'a> {
-    fn new(consignment: &'a Consignment) -> Parcel<'a> {
-        Parcel {
-            consignment,
-            left: consignment.recipients.clone(),
-            told: Vec::new(),
-            why: None,
-        }
-    }
-
-    fn take(&mut self, places: &[usize], carried: &Carried) {
-        for (n, (&place, outcome)) in places.iter().zip(&carried.outcomes).enumerate() {
-            let onward = carried.onward.contains(&n);
-            if (onward || !carried.sound) && matches!(outcome, Outcome::Deferred(_)) {
-                self.why = Some(outcome.clone());
-            }
-            match onward {
-                true => self.left.push(place),
-                false => self.told.push((place, outcome.clone())),
-            }
-        }
-    }
-
-    /// An outcome for each.
-    fn told(mut self) -> Vec<(usize, Outcome)> {
-        let none = || Outcome::Deferred(refusal("4.4.0", "no server took it"));
-        let why = self.why.unwrap_or_else(none);
-        let left = self.left.into_iter();
-        self.told.extend(left.map(|place| (place, why.clone())));
-        self.told
     }
 }
 

@@ -103,6 +103,15 @@ class Sending(unittest.TestCase):
         self.domain(name, (10, "mx." + name, ip))
         return peer
 
+    def sts(self, name, policy, certificate=None):
+        """A policy for a domain, and the web server that gives it."""
+        ip = self.address()
+        self.zone.add("_mta-sts." + name, "TXT", "v=STSv1; id=1;")
+        self.zone.add("mta-sts." + name, "A", ip)
+        web = Web(ip, self.authority.context(certificate or "mta-sts." + name), policy)
+        self.addCleanup(web.stop)
+        return web
+
     def submit(self, to, data, options=(), rcpt=()):
         client = smtplib.SMTP_SSL("localhost", self.server.port("submissions"), context=self.tls(), timeout=30)
         client.ehlo()
@@ -218,40 +227,6 @@ class Direct(Sending):
             self.submit("bob@" + name, text("bob", name))
             self.logged("bob@" + name, "policy does not name it" if "other" in name else "does not offer TLS")
             self.assertEqual(peer.taken, [])
-
-    def sts(self, name, policy, certificate=None):
-        """A policy for a domain, and the web server that gives it."""
-        ip = self.address()
-        self.zone.add("_mta-sts." + name, "TXT", "v=STSv1; id=1;")
-        self.zone.add("mta-sts." + name, "A", ip)
-        web = Web(ip, self.authority.context(certificate or "mta-sts." + name), policy)
-        self.addCleanup(web.stop)
-        return web
-
-    def test_an_enforced_policy_outlives_its_web_server_and_a_restart(self):
-        name = "sts-kept.test"
-        peer = self.peer(name)
-        policy = f"version: STSv1\r\nmode: enforce\r\nmx: *.{name}\r\nmax_age: 86400\r\n"
-        web = self.sts(name, policy)
-        refused = lambda n: self.logged(f"u{n}@{name}", "does not offer TLS")
-        self.submit("u0@" + name, text("bob", "sts-kept"))
-        refused(0)
-        web.stop()
-        self._cleanups.pop()
-        # Another policy is announced, and can't be had; then no record is there any more.
-        self.zone.add("_mta-sts." + name, "TXT", "v=STSv1; id=2;")
-        self.submit("u1@" + name, text("bob", "sts-kept"))
-        refused(1)
-        self.logged("the MTA-STS policy of " + name)
-        del self.zone.records[("_mta-sts." + name, "TXT")]
-        self.submit("u2@" + name, text("bob", "sts-kept"))
-        refused(2)
-        self.server.stop()
-        self.server.start()
-        self.zone.add("_mta-sts." + name, "TXT", "v=STSv1; id=2;")
-        self.submit("u3@" + name, text("bob", "sts-kept"))
-        refused(3)
-        self.assertEqual(peer.taken, [])
 
     def test_a_policy_ends_with_its_age(self):
         name = "sts-short.test"
@@ -469,6 +444,35 @@ class Direct(Sending):
         self.submit("bob@unsure.test", text("bob", "unsure"), ["REQUIRETLS"])
         self.assertIn("Status: 5.7.30", self.notice("bob@unsure.test"))
         self.assertEqual(unsure.taken, [])
+
+
+class Restarted(Sending):
+    """With a server of its own: no stalled mail holds up its end."""
+
+    def test_an_enforced_policy_outlives_its_web_server_and_a_restart(self):
+        name = "sts-kept.test"
+        peer = self.peer(name)
+        policy = f"version: STSv1\r\nmode: enforce\r\nmx: *.{name}\r\nmax_age: 86400\r\n"
+        web = self.sts(name, policy)
+        refused = lambda n: self.logged(f"u{n}@{name}", "does not offer TLS")
+        self.submit("u0@" + name, text("bob", "sts-kept"))
+        refused(0)
+        web.stop()
+        self._cleanups.pop()
+        # Another policy is announced, and can't be had; then no record is there any more.
+        self.zone.add("_mta-sts." + name, "TXT", "v=STSv1; id=2;")
+        self.submit("u1@" + name, text("bob", "sts-kept"))
+        refused(1)
+        self.logged("the MTA-STS policy of " + name)
+        del self.zone.records[("_mta-sts." + name, "TXT")]
+        self.submit("u2@" + name, text("bob", "sts-kept"))
+        refused(2)
+        self.server.stop()
+        self.server.start()
+        self.zone.add("_mta-sts." + name, "TXT", "v=STSv1; id=2;")
+        self.submit("u3@" + name, text("bob", "sts-kept"))
+        refused(3)
+        self.assertEqual(peer.taken, [])
 
 
 class WithPostfix(Sending):
