@@ -349,6 +349,9 @@ fn reset_key(cursor: &mut Cursor) -> Result<Command> {
 
 fn append_head(cursor: &mut Cursor, tag: &str, literal: Option<Announced>) -> Result<Option<Head>> {
     let mailbox = mailbox(cursor)?;
+    if literal.is_none() && cursor.at_end() {
+        return Ok(None);
+    }
     cursor.space()?;
     let mut flags = Default::default();
     if cursor.peek() == Some(b'(') {

@@ -426,7 +426,7 @@ fn a_catenate_that_is_refused_stays_in_step() {
     );
     check(
         b"a APPEND x CATENATE (URL a) {2+}\r\nab\r\nb NOOP\r\n",
-        &["reject a something follows the last argument", "b Noop"],
+        &["reject a something follows the message", "b Noop"],
     );
     let many = "URL u ".repeat(257);
     let line = format!("a APPEND x CATENATE ({})\r\nb NOOP\r\n", many.trim_end());

@@ -35,11 +35,11 @@ fn parts(cursor: &mut Cursor, literal: bool) -> Result<Option<Vec<String>>> {
     loop {
         if cursor.skip_keyword("TEXT") {
             cursor.space()?;
+            if !literal {
+                return syntax("TEXT takes a literal");
+            }
             cursor.end()?;
-            return match literal {
-                true => Ok(Some(urls)),
-                false => syntax("TEXT takes a literal"),
-            };
+            return Ok(Some(urls));
         }
         if !cursor.skip_keyword("URL") {
             return syntax("CATENATE takes URL and TEXT");
