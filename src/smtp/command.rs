@@ -671,7 +671,7 @@ mod tests {
             ("MAIL FROM:<a@b.de> SIZE=", 501),
             ("MAIL FROM:<a@b.de> SIZE", 501),
             ("MAIL FROM:<a@b.de> SIZE=1 size=2", 501),
-            ("MAIL FROM:<a@b.de> BODY=BINARYMIME", 504),
+            ("MAIL FROM:<a@b.de> BODY=9BITMIME", 504),
             ("MAIL FROM:<a@b.de> SMTPUTF8=1", 501),
             ("MAIL FROM:<a@b.de> RET=ALL", 501),
             ("MAIL FROM:<a@b.de> ENVID=a=b", 501),
