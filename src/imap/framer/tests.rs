@@ -289,7 +289,7 @@ fn appends() {
     );
     check(
         b"a APPEND x\r\nb NOOP\r\n",
-        &["reject a an argument is missing", "b Noop"],
+        &["reject a APPEND takes a mailbox and a literal", "b Noop"],
     );
 }
 
@@ -416,7 +416,7 @@ fn a_catenate_that_is_refused_stays_in_step() {
         &[
             "append a x 0",
             "text 1 false",
-            "reject a something follows the last argument",
+            "reject a TEXT takes a literal",
             "b Noop",
         ],
     );
