@@ -22,6 +22,13 @@ use std::time::{Duration, Instant};
 const CHECKPOINT_REDO: usize = MAX_REDO;
 /// Batches since the last checkpoint that ask for one: each changes a page or two at least.
 const CHECKPOINT_BATCHES: u32 = 2048;
+/// Pages that a changed row takes at most, on average: its leaf, and what is above and split.
+const ROW_PAGES: u64 = 2;
+const PAGE: u64 = 4096;
+/// What a checkpoint writes beside changed rows: the allocator's state, twice for a while, has
+/// about 40 KiB and a 8192th of the database's length, and there are a few pages of its own.
+const CHECKPOINT_BASE: u64 = 128 << 10;
+const CHECKPOINT_SHARE: u64 = 4096;
 /// Until the next attempt at a checkpoint that failed.
 const CHECKPOINT_PAUSE: Duration = Duration::from_secs(5);
 /// Pauses before the attempts to reopen a failed database while a write waits for it.
@@ -30,6 +37,14 @@ const REOPEN_PAUSES: [Duration; 3] = [
     Duration::from_millis(10),
     Duration::from_millis(40),
 ];
+
+/// Room that a checkpoint takes at most, bytes: for the pages of so many changed rows, whose
+/// redo has so many bytes (beyond what the cache holds, they were written already), in a
+/// database of that length.
+pub(super) fn checkpoint_room(rows: u64, redo: u64, cache: u64, length: u64) -> u64 {
+    let pages = rows * ROW_PAGES * PAGE + 2 * redo;
+    pages.min(cache) + CHECKPOINT_BASE + length / CHECKPOINT_SHARE
+}
 
 /// The writer thread's hold on the database and the log.
 pub(super) struct Committer {
@@ -54,6 +69,7 @@ pub(super) struct Committer {
 #[derive(Default)]
 struct Since {
     redo: usize,
+    rows: u64,
     batches: u32,
     last: Option<Instant>,
     not_before: Option<Instant>,
@@ -145,6 +161,13 @@ impl Committer {
         self.is_open() && self.since.not_before.is_none_or(|it| it <= now)
     }
 
+    /// Room on the disk that a checkpoint takes at most now, bytes.
+    pub fn checkpoint_room(&self) -> u64 {
+        let cache = self.shared.options.cache as u64;
+        let length = recover::database_length(&*self.shared.disk);
+        checkpoint_room(self.since.rows, self.since.redo as u64, cache, length)
+    }
+
     /// Puts the next checkpoint off.
     pub fn checkpoint_later(&mut self) {
         self.since.not_before = Some(Instant::now() + CHECKPOINT_PAUSE);
@@ -210,7 +233,7 @@ impl Committer {
                     self.forget(effects);
                     return Err(Error::Storage(error.to_string()));
                 }
-                if made.is_some_and(|made| made.log == self.position.log) {
+                if made.is_some_and(|made| made.log.sequence == self.position.log.sequence) {
                     return Ok(Ended::Committed(effects, true));
                 }
             }
@@ -280,6 +303,7 @@ impl Committer {
             batch,
             position,
             mut effects,
+            rows,
             durable,
         } = tx.finish(checkpoint)?;
         let redo = batch.as_ref().map_or(0, |batch| batch.redo().len());
@@ -300,6 +324,7 @@ impl Committer {
             self.shared.counters.checkpoints.fetch_add(1, Relaxed);
         } else {
             self.since.redo += redo;
+            self.since.rows += rows as u64;
             self.since.batches += 1;
             self.since.last = Some(Instant::now());
             self.position = position;
@@ -356,10 +381,11 @@ impl Committer {
         let names = shared.disk.list(DIRECTORY)?;
         let log = self.position.log;
         let end = recover::replay(&db, &shared.segments, &names, log.sequence)?.end;
+        // A number stands for what was made, wherever the next batch goes.
         match self.pending.take() {
-            Some(pending) if pending.log == end => self.position = pending,
+            Some(pending) if pending.log.sequence == end.sequence => self.position = pending,
             // It was not made.
-            _ if end == log => {}
+            _ if end.sequence == log.sequence => {}
             pending => {
                 self.pending = pending;
                 return Err(Error::Storage("the log can't be read to its end".into()));

@@ -20,14 +20,14 @@ const SLICE_ROWS: usize = 4096;
 const PAUSE: Duration = Duration::from_millis(20);
 /// Until the next look at a disk that is too full to copy anything.
 const NO_ROOM_PAUSE: Duration = Duration::from_secs(5);
-/// Dead bytes below which copying isn't worth it.
-const MIN_DEAD: u64 = 256 * 1024;
 
 pub(super) struct Compactor {
     due: Option<Instant>,
     task: Option<Task>,
-    /// Segments that could not be read: not tried again before the next start.
-    unreadable: BTreeSet<u32>,
+    /// Segments worth copying forward, kept in step with the rows; none until those were read.
+    sparse: Option<BTreeSet<u32>>,
+    /// Segments that were gone through, or could not be read: no more to be had from them.
+    tried: BTreeSet<u32>,
 }
 
 struct Task {
@@ -38,6 +38,7 @@ struct Task {
 
 /// Blobs to move, with their bytes.
 pub(super) struct Slice {
+    segment: u32,
     blobs: Vec<(EmailId, BlobRow, Vec<u8>)>,
     next: Option<u64>,
     /// The segment is the active one: first begin another.
@@ -49,15 +50,29 @@ impl Compactor {
         Compactor {
             due: Some(Instant::now()),
             task: None,
-            unreadable: BTreeSet::new(),
+            sparse: None,
+            tried: BTreeSet::new(),
         }
     }
 
-    /// Something was released: a segment may have fallen under half.
-    pub fn look(&mut self) {
-        if self.due.is_none() {
-            self.due = Some(Instant::now() + PAUSE);
+    /// What a commit says of the segments that it changed.
+    pub fn note(&mut self, changed: &[(u32, bool)]) {
+        for (segment, sparse) in changed {
+            match (&mut self.sparse, sparse) {
+                (Some(all), true) => all.insert(*segment),
+                (Some(all), false) => all.remove(segment),
+                (None, _) => false,
+            };
+            if *sparse && self.due.is_none() {
+                self.due = Some(Instant::now() + PAUSE);
+            }
         }
+    }
+
+    /// A commit may have been made that nobody could tell of.
+    pub fn look_again(&mut self) {
+        self.sparse = None;
+        self.due.get_or_insert_with(|| Instant::now() + PAUSE);
     }
 
     pub fn due(&self) -> Option<Instant> {
@@ -83,7 +98,7 @@ impl Compactor {
             Err(error) => {
                 if let Some(task) = self.task.take() {
                     log::error!("segment {} can't be compacted: {error}", task.segment);
-                    self.unreadable.insert(task.segment);
+                    self.tried.insert(task.segment);
                 }
                 self.due = Some(Instant::now() + PAUSE);
                 None
@@ -106,6 +121,7 @@ impl Compactor {
             return Ok(None);
         };
         let mut slice = Slice {
+            segment: task.segment,
             blobs: Vec::new(),
             next: None,
             roll: task.segment == position.log.segment,
@@ -127,18 +143,24 @@ impl Compactor {
         Ok(Some(slice))
     }
 
-    /// A segment under half alive. Of the active one only its messages count: rolling it for
-    /// the log in it would never end.
-    fn choose(&self, blobs: &ReadTable<u64, Bytes>, active: u32) -> Result<Option<Task>> {
-        for row in blobs.range(segment_key(0)..)? {
-            let (key, row) = row?;
-            let (segment, row) = (key.value() as u32, SegmentRow::decode(row.value())?);
-            let filled = match segment == active {
-                true => row.payload,
-                false => row.length,
-            };
-            let dead = filled.saturating_sub(row.live);
-            if dead > row.live && dead >= MIN_DEAD && !self.unreadable.contains(&segment) {
+    /// The first of the segments that are worth it, if they still are.
+    fn choose(&mut self, blobs: &ReadTable<u64, Bytes>, active: u32) -> Result<Option<Task>> {
+        if self.sparse.is_none() {
+            let mut sparse = BTreeSet::new();
+            for row in blobs.range(segment_key(0)..)? {
+                let (key, row) = row?;
+                let segment = key.value() as u32;
+                if SegmentRow::decode(row.value())?.is_sparse(segment == active) {
+                    sparse.insert(segment);
+                }
+            }
+            self.sparse = Some(sparse);
+        }
+        while let Some(segment) = self.sparse.as_mut().and_then(BTreeSet::pop_first) {
+            let row = blobs.get(segment_key(segment))?;
+            let row = row.map(|row| SegmentRow::decode(row.value())).transpose()?;
+            let sparse = row.is_some_and(|row| row.is_sparse(segment == active));
+            if sparse && !self.tried.contains(&segment) {
                 return Ok(Some(Task { segment, next: 0 }));
             }
         }
@@ -158,7 +180,11 @@ impl Compactor {
         }
         match (slice.next, &mut self.task) {
             (Some(next), Some(task)) => task.next = next,
-            _ => self.task = None,
+            _ => {
+                // Whatever its row may say: nothing in it is named any more.
+                self.tried.insert(slice.segment);
+                self.task = None;
+            }
         }
     }
 }
@@ -170,6 +196,9 @@ impl Slice {
         }
         for (email, blob, bytes) in &self.blobs {
             tx.move_blob(*email, blob.clone(), bytes.clone())?;
+        }
+        if self.next.is_none() {
+            tx.retire(self.segment);
         }
         Ok(())
     }

@@ -5,7 +5,7 @@
 //! all that wait one transaction: it is written to the active segment with one sync, messages
 //! and changed rows together ([`log`]); the database takes it up in memory; then the changes are
 //! published and the callers answered. Now and then a checkpoint makes the database durable:
-//! after 1 MiB of changed rows, 2,048 transactions or two seconds of quiet, and at the end. A
+//! after 1 MiB of changed rows, 2,048 transactions or ten seconds of quiet, and at the end. A
 //! start reads from the log what came after the last one.
 //!
 //! What holds at every moment, power cut or not:
@@ -76,6 +76,7 @@ use commit::Committer;
 use disk::{CountedDisk, Counters, Disk, RealDisk};
 use futures_lite::FutureExt;
 use outbox::Letter;
+use recover::KEEP;
 use segment::{Segments, lock};
 use shared::{Handle, Shared};
 use space::Space;
@@ -166,6 +167,9 @@ impl Store {
         let (key, mark) = recover::read_mark(&db)?;
         let segments = Segments::new(disk.clone(), recover::next_segment(&names, mark));
         let replayed = recover::replay(&db, &segments, &names, u64::MAX).map_err(no_room)?;
+        if replayed.hole || replayed.skipped || names.iter().any(|name| name == KEEP) {
+            segments.keep_files();
+        }
         let rows = recover::read_rows(&db)?;
         let position = match replayed.hole {
             true => rows.position_beyond(&segments, replayed.end)?,

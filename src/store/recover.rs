@@ -1,7 +1,7 @@
 //! Opening: the database as the last checkpoint left it, the log, and the files brought into line.
 
 use super::Options;
-use super::disk::{Backend, Disk};
+use super::disk::{Backend, Disk, File};
 use super::error::{Error, Result};
 use super::log::{Mark, Replay};
 use super::redo::Redo;
@@ -15,7 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 const META: &str = "meta.redb";
-/// While the segments' directory has a file of this name, starts remove and cut nothing there.
+/// If the segments' directory has a file of this name at a start, nothing that is there then is
+/// removed or cut.
 pub(super) const KEEP: &str = "keep";
 
 /// Opens `meta.redb`, which repairs itself after a crash. `full` is set when a write of it
@@ -26,9 +27,17 @@ pub(super) fn open_database(
     full: &Arc<AtomicBool>,
 ) -> Result<Database> {
     let file = disk.open(META, true)?;
-    if file.length()? == 0 {
-        // Made before, so that its name is durable too.
-        disk.list(DIRECTORY)?;
+    // Made before, so that its name is durable too.
+    let names = disk.list(DIRECTORY)?;
+    if !is_made(&*file)? {
+        if names.iter().any(|name| segment::number(name).is_some()) {
+            // It was made before the first of them: a new one would have them swept away.
+            return Err(Error::Unusable(format!(
+                "{META} is missing or empty, and {DIRECTORY}/ is of no use without it"
+            )));
+        }
+        // New, or the power failed when it was: the database takes an empty file alone.
+        file.set_len(0)?;
         disk.sync_directory("")?;
     }
     let backend = Backend {
@@ -39,6 +48,22 @@ pub(super) fn open_database(
         .set_cache_size(options.cache)
         .create_with_backend(backend)?;
     Ok(db)
+}
+
+/// Bytes of the database's file.
+pub(super) fn database_length(disk: &dyn Disk) -> u64 {
+    let file = disk.open(META, false);
+    file.and_then(|file| file.length()).unwrap_or(0)
+}
+
+/// Whether a database was ever made in this file: its first bytes are written last.
+fn is_made(file: &dyn File) -> Result<bool> {
+    let mut start = [0; 9];
+    if file.length()? < start.len() as u64 {
+        return Ok(false);
+    }
+    file.read_at(0, &mut start)?;
+    Ok(start != [0; 9])
 }
 
 /// Makes the tables of a new store; refuses one of another version.
@@ -158,7 +183,7 @@ pub(super) fn report_hole(disk: &dyn Disk, end: Mark) {
     keep_files(disk);
 }
 
-/// Has later starts remove and cut no segments.
+/// Has later starts do the same.
 pub(super) fn keep_files(disk: &dyn Disk) {
     let kept = disk
         .open(&format!("{DIRECTORY}/{KEEP}"), true)

@@ -57,6 +57,11 @@ impl Redo {
         }
     }
 
+    /// Rows noted so far; none if they are too many.
+    pub fn rows(&self) -> usize {
+        self.0.borrow().rows.len()
+    }
+
     /// The bytes for the log; none if they would be more than [`MAX_REDO`].
     pub fn take(&self) -> Option<Vec<u8>> {
         let redo = self.0.take();

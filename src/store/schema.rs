@@ -249,7 +249,22 @@ pub(super) struct SegmentRow {
     pub single: bool,
 }
 
+/// Dead bytes below which copying isn't worth it.
+const MIN_DEAD: u64 = 256 * 1024;
+
 impl SegmentRow {
+    /// Whether less than half is alive. Of the active one only its messages count: rolling it
+    /// for the log in it would never end.
+    pub fn is_sparse(&self, active: bool) -> bool {
+        let filled = match active {
+            true => self.payload,
+            false => self.length,
+        };
+        let dead = filled.saturating_sub(self.live);
+        let empty = self.live == 0 && !active;
+        empty || dead > self.live && dead >= MIN_DEAD
+    }
+
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(12);
         put(&mut out, self.length);

@@ -34,6 +34,8 @@ pub(super) struct Segments {
     open: Mutex<Vec<(u32, Arc<dyn File>)>>,
     /// The next number to give out.
     next: AtomicU32,
+    /// Files with numbers below this stay, whatever dies: part of the log in them can't be read.
+    kept: AtomicU32,
     graves: Mutex<Graves>,
 }
 
@@ -62,6 +64,7 @@ impl Segments {
             roll: (free / ROLL_SHARE).clamp(MIN_ROLL, MAX_ROLL),
             open: Mutex::default(),
             next: AtomicU32::new(next),
+            kept: AtomicU32::new(0),
             graves: Mutex::default(),
         }
     }
@@ -137,8 +140,16 @@ impl Segments {
         Ok(self.disk.sync_directory(DIRECTORY)?)
     }
 
+    /// From now on no file is removed that is there now.
+    pub fn keep_files(&self) {
+        self.kept.store(self.next.load(Relaxed), Relaxed);
+    }
+
     /// Removes a file that no committed row names.
     pub fn remove(&self, segment: u32) {
+        if segment < self.kept.load(Relaxed) {
+            return;
+        }
         lock(&self.open).retain(|(number, _)| *number != segment);
         if let Err(error) = self.disk.remove(&path(segment)) {
             log::debug!("segment {segment} stays until the next start: {error}");

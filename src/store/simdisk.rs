@@ -25,6 +25,8 @@ struct State {
     writes: u64,
     cut_at: Option<u64>,
     failing: std::ops::Range<u64>,
+    /// A sync that fails forgets what it should have written.
+    forgetting: bool,
     failing_reads: std::ops::Range<u64>,
     off: bool,
     /// Bytes that all files together may take.
@@ -90,6 +92,14 @@ impl SimDisk {
     /// The syncs of these numbers (from 0) fail, and make nothing durable.
     pub fn fail_syncs(&self, numbers: std::ops::Range<u64>) {
         self.state().failing = numbers;
+    }
+
+    /// As `fail_syncs`, and what they should have made durable is read as if it were, and is
+    /// not: so does a kernel that marks pages as clean though it could not write them.
+    pub fn forget_syncs(&self, numbers: std::ops::Range<u64>) {
+        let mut state = self.state();
+        state.failing = numbers;
+        state.forgetting = true;
     }
 
     /// The reads of these numbers (from 0) fail.
@@ -399,8 +409,14 @@ impl File for SimFile {
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.state();
-        state.count_sync()?;
+        let counted = state.count_sync();
+        let forgets = state.forgetting && !state.off;
         let file = &mut state.files[self.file];
+        if counted.is_err() && forgets {
+            let lengths = |it: &Pending| matches!(it, Pending::Length(_));
+            file.pending.retain(lengths);
+        }
+        counted?;
         for change in std::mem::take(&mut file.pending) {
             match change {
                 Pending::Write(offset, bytes) => overwrite(&mut file.durable, offset, &bytes),

@@ -87,8 +87,8 @@ pub(super) struct Effects {
     pub dead: Vec<u32>,
     /// The first place in the queue's order that this transaction gave to a message.
     pub queue_changed: Option<(u64, u64)>,
-    /// Some bytes lost their last row.
-    pub released: bool,
+    /// Segments whose rows have changed, and whether they are worth copying forward now.
+    pub sparse: Vec<(u32, bool)>,
 }
 
 pub(super) enum Appended {
@@ -139,6 +139,8 @@ pub(super) struct Finished {
     /// After the commit.
     pub position: Position,
     pub effects: Effects,
+    /// Rows that were changed, unless it is durable.
+    pub rows: usize,
     /// The commit has to be durable: it is a checkpoint.
     pub durable: bool,
 }
@@ -322,6 +324,12 @@ impl<'t> Tx<'t> {
         Ok(())
     }
 
+    /// Has `finish` take away a segment's row if nothing in it is alive.
+    pub fn retire(&mut self, segment: u32) {
+        self.changes += 1;
+        self.deltas.entry(segment).or_default();
+    }
+
     pub fn blob(&self, email: EmailId) -> Result<Option<BlobRow>> {
         match self.tables.blobs.get(email.0)? {
             Some(row) => Ok(Some(BlobRow::decode(row.value())?)),
@@ -356,7 +364,6 @@ impl<'t> Tx<'t> {
             return Ok(());
         }
         self.deltas.entry(blob.segment).or_default().live -= blob.stored() as i64;
-        self.effects.released = true;
         let tables = self.change();
         tables.blobs.remove(email.0)?;
         tables.structures.remove(email.0)?;
@@ -376,6 +383,7 @@ impl<'t> Tx<'t> {
         for (segment, delta) in std::mem::take(&mut self.deltas) {
             self.put_segment(segment, delta)?;
         }
+        let rows = self.redo.rows();
         let redo = match durable {
             true => None,
             false => self.redo.take(),
@@ -399,6 +407,7 @@ impl<'t> Tx<'t> {
             }),
             position: self.position,
             effects: self.effects,
+            rows,
             durable,
         })
     }
@@ -415,7 +424,10 @@ impl<'t> Tx<'t> {
         row.live = row.live.saturating_add_signed(delta.live);
         row.length = delta.length.unwrap_or(row.length);
         row.payload += delta.payload;
-        if row.live == 0 && segment != self.position.log.segment {
+        let active = segment == self.position.log.segment;
+        let sparse = row.is_sparse(active);
+        self.effects.sparse.push((segment, sparse));
+        if row.live == 0 && !active {
             self.change().blobs.remove(key)?;
             self.effects.dead.push(segment);
         } else {

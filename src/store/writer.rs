@@ -19,9 +19,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 /// Quiet after which a checkpoint is made.
-const QUIET: Duration = Duration::from_secs(2);
-/// Room that it takes at most, bytes.
-const CHECKPOINT_BYTES: u64 = 2 << 20;
+const QUIET: Duration = Duration::from_secs(10);
 /// How long segments without a row wait for a checkpoint: until then a crash brings them back.
 const CONDEMNED_WAIT: Duration = Duration::from_secs(1);
 /// Between two looks at dead segments that a snapshot still holds.
@@ -182,8 +180,11 @@ impl Writer {
             let count = jobs.len() as u64;
             let ended = self
                 .committer
-                .transact(false, &mut |tx| run_jobs(tx, &mut jobs))?;
-            match ended {
+                .transact(false, &mut |tx| run_jobs(tx, &mut jobs));
+            if matches!(ended, Err(Error::Storage(_))) {
+                self.compactor.look_again();
+            }
+            match ended? {
                 Ended::Unchanged(Outcome::Abort) => continue,
                 Ended::Unchanged(Outcome::Keep) => {}
                 Ended::Committed(effects, durable) => {
@@ -200,9 +201,7 @@ impl Writer {
             data.file.iter().for_each(|file| file.keep());
         }
         self.purging |= dooms(&effects.publications);
-        if effects.released {
-            self.compactor.look();
-        }
+        self.compactor.note(&effects.sparse);
         if let Some(place) = effects.queue_changed {
             self.shared.outbox.tell(place);
         }
@@ -262,7 +261,8 @@ impl Writer {
             .is_some_and(|due| due <= Instant::now())
         {
             let makes_room = !self.condemned.is_empty();
-            match makes_room || self.shared.space.has_slack(CHECKPOINT_BYTES) {
+            let room = self.committer.checkpoint_room();
+            match makes_room || self.shared.space.has_slack(room) {
                 true => self.checkpoint(),
                 false => self.committer.checkpoint_later(),
             }

@@ -8,6 +8,7 @@ mod model;
 mod outbox;
 mod power;
 mod records;
+mod recovery;
 mod space;
 mod support;
 mod unbinary;

@@ -228,11 +228,16 @@ fn a_disk_that_fails_now_and_then_loses_nothing_acknowledged() {
         for sync in 2..whole.syncs() {
             let disk = start.after_kill();
             // Once, or so often that what failed can't be taken back.
-            disk.fail_syncs(sync..sync + [1, 2, 3, 5, 9][(sync % 5) as usize]);
+            let syncs = sync..sync + [1, 2, 3, 5, 9][(sync % 5) as usize];
+            let forgets = sync % 3 == 0;
+            match forgets {
+                true => disk.forget_syncs(syncs),
+                false => disk.fail_syncs(syncs),
+            }
             let (mut worlds, errors) = smol::block_on(run_on(&disk, seed, OPS));
             failed += errors;
             let disk = match sync % 2 {
-                0 => disk.after_kill(),
+                0 if !forgets => disk.after_kill(),
                 _ => disk.after_power_cut(seed + sync),
             };
             smol::block_on(async {

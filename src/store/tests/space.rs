@@ -3,10 +3,13 @@
 use super::model::expect_sound;
 use super::support::*;
 use crate::mail::*;
+use crate::store::commit::checkpoint_room;
 use crate::store::disk::Disk;
+use crate::store::schema::{BLOBS, SegmentRow, segment_key};
 use crate::store::simdisk::SimDisk;
 use crate::store::*;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 fn segments(disk: &SimDisk) -> usize {
@@ -273,6 +276,116 @@ fn compaction_does_not_fill_the_disk() {
         let set = Some(uids(&[(67, 67)]));
         store.expunge(id, set, true, Origin(None)).await.unwrap();
         disk.set_capacity(None);
+        expect_sound(&store).await;
+        store.close().await;
+    });
+}
+
+/// Puts a row in place, as damage or an older start might have left it.
+async fn craft(store: &Store, segment: u32, row: SegmentRow) {
+    let craft = store.write(move |tx| {
+        let row = row.encode();
+        tx.change().blobs.insert(segment_key(segment), &row)
+    });
+    craft.await.unwrap();
+}
+
+fn has_row(store: &Store, segment: u32) -> bool {
+    store
+        .look(|it| Ok(BLOBS.read(&it.txn)?.get(segment_key(segment))?.is_some()))
+        .unwrap()
+}
+
+#[test]
+fn segments_are_looked_at_when_their_rows_change_and_once_at_the_start() {
+    let empty = SegmentRow {
+        length: 1 << 20,
+        live: 0,
+        payload: 1 << 20,
+        single: false,
+    };
+    // Says that something is alive in it, and nothing is.
+    let false_count = SegmentRow { live: 1, ..empty };
+    smol::block_on(async {
+        let disk = SimDisk::new();
+        let (store, alice, id) = filled(&disk, 20).await;
+        let old = segments(&disk);
+        craft(&store, 70, empty).await;
+        craft(&store, 71, false_count).await;
+        // Work for the compactor, which reads the rows of none but the segment that it chose.
+        let set = Some(uids(&[(1, 19)]));
+        store.expunge(id, set, true, Origin(None)).await.unwrap();
+        let before = bytes(&disk);
+        until("the segment is compacted", || {
+            bytes(&disk) < before / 2 && segments(&disk) == old
+        })
+        .await;
+        assert!(has_row(&store, 70));
+        store.close().await;
+
+        let store = open(&disk).unwrap();
+        until("the empty segment's row goes", || !has_row(&store, 70)).await;
+        // No use in trying the other for ever.
+        until("quiet", || {
+            let commits = || store.counters().commits.load(Relaxed);
+            let before = commits();
+            std::thread::sleep(Duration::from_millis(300));
+            commits() == before
+        })
+        .await;
+        assert!(has_row(&store, 71));
+        deliver(&store, alice, b"more").await.unwrap();
+        store.close().await;
+    });
+}
+
+#[test]
+fn a_checkpoint_takes_no_more_room_than_it_says() {
+    smol::block_on(async {
+        let disk = SimDisk::new();
+        let mut store = open(&disk).unwrap();
+        let alice = account(&store, "alice@demo.test").await;
+        let id = inbox(&store, alice).await.id;
+        let sent = mailbox(&store, alice, "Sent").await.unwrap().id;
+        for round in 0..8 {
+            let mut mail = Vec::new();
+            for n in 0..700 {
+                let staged = stage(&store, &text(round * 1000 + n, 300)).await.unwrap();
+                mail.push((staged, FlagNames::default(), DATE));
+            }
+            store.append(id, mail, Origin(None)).await.unwrap();
+        }
+        // One row here and there, many at once, far from each other or not.
+        for (step, count, copied) in [(1, 1, 0), (1, 40, 3), (37, 150, 40), (500, 60, 300)] {
+            store.close().await;
+            disk.set_capacity(None);
+            store = open(&disk).unwrap();
+            let mut rows = 0;
+            for n in 0..count {
+                let uid = 1 + (n * step) % 5000;
+                let names = flags(Flags(2 + u64::from(n % 2)), &[]);
+                let (set, change) = (uids(&[(uid, uid)]), FlagChange::Set);
+                let wrote = store.set_flags(id, set, change, names, None, Origin(None));
+                wrote.await.unwrap();
+                // The block, the mailbox and the segment.
+                rows += 3;
+                if copied > 0 {
+                    let set = uids(&[(uid, uid + copied - 1)]);
+                    store.copy(id, set, sent).await.unwrap();
+                    rows += u64::from(copied + copied / 32 + 2);
+                }
+            }
+            let length = disk.length("meta.redb").unwrap() as u64;
+            let room = checkpoint_room(rows, 0, options().cache as u64, length);
+            disk.set_capacity(Some(disk.used() + room));
+            let before = store.counters().checkpoints.load(Relaxed);
+            store.close().await;
+            let after = store.counters().checkpoints.load(Relaxed);
+            assert_eq!(after, before + 1, "{rows} rows in {room} bytes");
+        }
+        disk.set_capacity(None);
+        let store = open(&disk).unwrap();
+        expect_whole_log(&disk);
         expect_sound(&store).await;
         store.close().await;
     });
