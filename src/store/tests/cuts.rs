@@ -125,7 +125,7 @@ fn round(n: u64) -> Vec<Step> {
         Step::Sent(n, 1),
         Step::Do("rename", Op::Rename(1, work(), "box".into())),
         Step::Do("delete", Op::Delete(1, "box".into())),
-        Step::Note(n + 70, if n % 2 == 0 { MANY } else { 1 }),
+        Step::Note(n + 70, if n == 1 { 1 } else { MANY }),
         Step::Do(
             "store",
             Op::Flags(
