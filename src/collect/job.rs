@@ -11,6 +11,7 @@ use crate::context::Context;
 use crate::mail::DateTime;
 use crate::store::{Error, Result, Store};
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -31,6 +32,8 @@ pub struct Job {
     hostname: String,
     address: Address,
     status: Mutex<Status>,
+    /// Messages are asked for one by one, until all that is there has been.
+    singly: AtomicBool,
     /// Larger than listed.
     too_large: Mutex<BTreeSet<Unique>>,
 }
@@ -61,6 +64,7 @@ impl Job {
             hostname: context.settings().hostname.clone(),
             address: account.ok_or(Error::NoAccount)?.address,
             status: Mutex::new(status),
+            singly: AtomicBool::new(false),
             too_large: Mutex::default(),
         })
     }
@@ -77,10 +81,10 @@ impl Job {
         })
     }
 
-    /// The status with one message more, to be noted with its delivery.
-    pub fn one_more(&self) -> Status {
+    /// The status with that many messages more, to be noted with their delivery.
+    pub fn more(&self, messages: u64) -> Status {
         let mut status = lock(&self.status).clone();
-        status.taken += 1;
+        status.taken += messages;
         status
     }
 
@@ -90,6 +94,7 @@ impl Job {
 
     /// All has been fetched but for `left` messages.
     pub async fn succeeded(&self, left: u64) {
+        self.set_singly(false);
         let (before, now) = (lock(&self.status).clone(), now().unix);
         let failed = before.failing_since != 0;
         let old = now - before.success >= KEEP_SUCCESS;
@@ -127,6 +132,14 @@ impl Job {
         if let Err(error) = saved {
             log::warn!("collector {}: its status: {error}", self.number);
         }
+    }
+
+    pub fn is_singly(&self) -> bool {
+        self.singly.load(Relaxed)
+    }
+
+    pub fn set_singly(&self, singly: bool) {
+        self.singly.store(singly, Relaxed);
     }
 
     pub fn is_too_large(&self, unique: Unique) -> bool {

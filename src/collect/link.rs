@@ -11,6 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use zeroize::Zeroize;
 
 /// How long the provider's server may stay silent while it owes an answer.
 pub const SILENCE: Duration = Duration::from_secs(120);
@@ -98,6 +99,13 @@ impl Link {
 
     pub async fn send(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         Ok(self.stream.send(bytes).await?)
+    }
+
+    /// As `send`, of what may hold a password.
+    pub async fn send_secret(&mut self, mut bytes: Vec<u8>) -> Result<(), Failure> {
+        let sent = self.send(&bytes).await;
+        bytes.zeroize();
+        sent
     }
 
     /// Waits for bytes. They must come before the command's time is up, too.

@@ -15,7 +15,10 @@ const MAX_CHALLENGES: u32 = 4;
 /// One SASL exchange with a provider.
 pub struct Exchange {
     pub mechanism: Mechanism,
-    client: Client,
+    /// Away while it works.
+    client: Option<Client>,
+    /// Still to be said, in base64.
+    initial: Option<Secret<String>>,
     challenges: u32,
 }
 
@@ -42,48 +45,55 @@ impl Exchange {
             user: collector.user.clone(),
             password: collector.password.clone(),
         };
+        let mut client = Client::new(mechanism, login, nonce);
+        let initial = client.initial();
         Ok(Some(Exchange {
             mechanism,
-            client: Client::new(mechanism, login, nonce),
+            client: Some(client),
+            initial: initial.map(|it| Secret::new(BASE64.encode(it.reveal()))),
             challenges: 0,
         }))
     }
 
-    /// What may stand in the command itself.
+    /// What may stand in the command itself, if the server takes it there; else it is the
+    /// first answer.
     pub fn initial(&mut self) -> Option<Secret<String>> {
-        let initial = self.client.initial()?;
-        Some(Secret::new(BASE64.encode(initial.reveal())))
+        self.initial.take()
+    }
+
+    /// How long that is, bytes.
+    pub fn initial_length(&self) -> usize {
+        self.initial.as_ref().map_or(0, |it| it.reveal().len())
     }
 
     /// The answer to a challenge, as a line. The rounds of SCRAM take their time: they are
     /// not for the executor.
-    pub async fn respond(
-        mut self,
-        challenge: Vec<u8>,
-    ) -> Result<(Exchange, Secret<String>), Failure> {
-        smol::unblock(move || {
-            let answer = self.answer(&challenge)?;
-            Ok((self, answer))
-        })
-        .await
-    }
-
-    fn answer(&mut self, challenge: &[u8]) -> Result<Secret<String>, Failure> {
-        self.challenges += 1;
+    pub async fn answer(&mut self, challenge: Vec<u8>) -> Result<Secret<String>, Failure> {
         let wrong = |why: &str| Failure::refused(format!("the provider's login: {why}"));
+        if let Some(initial) = self.initial.take() {
+            return Ok(initial);
+        }
+        self.challenges += 1;
         if self.challenges > MAX_CHALLENGES {
             return Err(wrong("it asks on and on"));
         }
         let challenge = BASE64
             .decode(challenge)
             .map_err(|_| wrong("its challenge is no base64"))?;
-        let answer = self.client.respond(&challenge).map_err(wrong)?;
+        let mut client = self.client.take().ok_or_else(|| wrong("it was cut"))?;
+        let (client, answer) = smol::unblock(move || {
+            let answer = client.respond(&challenge);
+            (client, answer)
+        })
+        .await;
+        self.client = Some(client);
+        let answer = answer.map_err(wrong)?;
         Ok(Secret::new(BASE64.encode(answer.reveal())))
     }
 
     /// Called when the server says that the login holds: it may have to prove itself first.
     pub fn check(&self) -> Result<(), Failure> {
-        match self.client.is_done() {
+        match self.client.as_ref().is_some_and(Client::is_done) {
             true => Ok(()),
             false => Err(Failure::refused(
                 "the provider let us in without showing that it knows the password",

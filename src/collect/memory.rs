@@ -54,6 +54,12 @@ impl Uids {
         self.left = without(&self.left, uid);
     }
 
+    /// Counts a message as one that stays.
+    pub fn leave(&mut self, uid: Uid) {
+        self.highest = self.highest.max(uid.get());
+        self.left.insert(uid);
+    }
+
     /// Whether it was taken.
     pub fn has(&self, uid: Uid) -> bool {
         uid.get() <= self.highest && !self.left.contains(uid)
@@ -248,7 +254,9 @@ mod tests {
         assert_eq!((uids.left.to_string(), uids.highest), ("2,4".into(), 9));
         assert!(uids.has(uid(3)) && !uids.has(uid(4)) && !uids.has(uid(10)));
         uids.pass(uid(12));
-        assert_eq!(uids.highest, 12);
+        uids.leave(uid(3));
+        uids.leave(uid(13));
+        assert_eq!((uids.left.to_string(), uids.highest), ("2:4,13".into(), 13));
         let row = uids.encode();
         for end in 0..row.len() {
             assert!(Uids::decode(&row[..end]).is_err());

@@ -7,6 +7,7 @@
 
 pub mod collector;
 mod failure;
+mod findings;
 mod imap;
 mod job;
 mod link;

@@ -8,13 +8,12 @@ use super::job::{Job, now};
 use super::link::Link;
 use super::login::Exchange;
 use super::memory::{Unique, Uniques};
-use super::take::{self, Incoming, Trace};
+use super::take::{Batch, Incoming, Message, Trace};
 use crate::mail::FlagNames;
 use crate::pop3::client::{Client, Command, Event, Outcome, Step, can_be_sent};
 use crate::secret::Secret;
-use crate::store;
+use crate::store::{self, Note};
 use std::collections::HashMap;
-use zeroize::Zeroize;
 
 /// Messages that one look lists.
 const MAX_LISTED: usize = 200_000;
@@ -32,6 +31,25 @@ pub struct Looked {
     pub more: bool,
     /// How many are too large, can't be told apart or are not given, and stay.
     pub left: u64,
+}
+
+/// Messages that have come, of which some are not delivered yet.
+#[derive(Default)]
+struct Taken {
+    /// How many, delivered or not.
+    all: usize,
+    batch: Batch,
+    /// Over there, of those not delivered.
+    numbers: Vec<u32>,
+}
+
+impl Taken {
+    fn push(&mut self, number: u32, message: Message, note: Note) {
+        self.all += 1;
+        self.numbers.push(number);
+        self.batch.push(message);
+        self.batch.note(note);
+    }
 }
 
 /// Looks once.
@@ -96,29 +114,18 @@ impl Pop<'_> {
     }
 
     async fn authenticate(&mut self, mut exchange: Exchange) -> Result<(), Failure> {
-        let mut initial = exchange.initial();
-        let fits = |it: &Secret<String>| it.reveal().len() <= MAX_INITIAL;
-        let sent = match initial.as_ref().is_some_and(fits) {
-            true => initial.take(),
-            false => None,
-        };
+        let fits = exchange.initial_length() <= MAX_INITIAL;
+        let initial = fits.then(|| exchange.initial()).flatten();
         let mechanism = exchange.mechanism.name();
         self.give(&Command::Auth {
             mechanism,
-            initial: sent.as_ref(),
+            initial: initial.as_ref(),
         })
         .await?;
         loop {
             match self.next().await? {
                 Event::Continue(challenge) => {
-                    let answer = match initial.take() {
-                        Some(initial) => initial,
-                        None => {
-                            let (on, answer) = exchange.respond(challenge).await?;
-                            exchange = on;
-                            answer
-                        }
-                    };
+                    let answer = exchange.answer(challenge).await?;
                     self.say(&answer).await?;
                 }
                 Event::Done(outcome) => {
@@ -142,36 +149,80 @@ impl Pop<'_> {
             .filter_map(|(number, size)| Some((number, size.parse().ok()?)))
             .collect();
         let twice = self.remember(&rows).await?;
-        let (mut taken, mut left, mut refused) = (0, 0, 0);
-        for (number, unique) in rows {
+        let mut taken = Taken::default();
+        let looked = self.take_new(&rows, &sizes, &twice, &mut taken).await;
+        // What came before the connection was cut came.
+        self.keep(&mut taken).await?;
+        looked
+    }
+
+    async fn take_new(
+        &mut self,
+        rows: &[(u32, Unique)],
+        sizes: &HashMap<u32, u64>,
+        twice: &[Unique],
+        taken: &mut Taken,
+    ) -> Result<Looked, Failure> {
+        let (mut left, mut refused) = (0, 0);
+        for &(number, unique) in rows {
             // Two messages by one name can't be told apart: neither is touched.
             if twice.binary_search(&unique).is_ok() {
                 left += 1;
                 continue;
             }
-            if !self.memory.contains(unique) {
-                let size = sizes.get(&number).copied().unwrap_or(0);
-                if size > self.job.max_size || self.job.is_too_large(unique) {
-                    left += 1;
-                    continue;
+            if self.memory.contains(unique) {
+                self.let_go(number).await?;
+                continue;
+            }
+            let size = sizes.get(&number).copied().unwrap_or(0);
+            if size > self.job.max_size || self.job.is_too_large(unique) {
+                left += 1;
+                continue;
+            }
+            if taken.all == MAX_TAKEN {
+                return Ok(Looked { more: true, left });
+            }
+            match self.retrieve(number, unique, size).await? {
+                Ok(message) => {
+                    let note = self.memory.add(self.job.number, unique)?;
+                    taken.push(number, message, note);
                 }
-                if taken == MAX_TAKEN {
-                    return Ok(Looked { more: true, left });
-                }
-                if let Err(text) = self.take(number, unique, size).await? {
+                Err(text) => {
                     (left, refused) = (left + 1, refused + 1);
                     if refused > MAX_REFUSED {
                         return Err(Failure::said_no("give its messages", &text));
                     }
-                    continue;
                 }
-                taken += 1;
             }
-            if self.job.collector.after == After::Delete {
-                self.must("delete messages", &Command::Dele(number)).await?;
+            if taken.batch.is_full() {
+                self.keep(taken).await?;
             }
         }
+        self.keep(taken).await?;
         Ok(Looked { more: false, left })
+    }
+
+    /// Delivers what has come and remembers it in one commit, then lets go of it over there.
+    async fn keep(&mut self, taken: &mut Taken) -> Result<(), Failure> {
+        if taken.numbers.is_empty() {
+            return Ok(());
+        }
+        let mut batch = std::mem::take(&mut taken.batch);
+        let status = self.job.more(taken.numbers.len() as u64);
+        batch.note(status.note(self.job.number));
+        batch.deliver(&self.job.store, &self.job.target).await?;
+        self.job.set_status(status);
+        for number in std::mem::take(&mut taken.numbers) {
+            self.let_go(number).await?;
+        }
+        Ok(())
+    }
+
+    async fn let_go(&mut self, number: u32) -> Result<(), Failure> {
+        match self.job.collector.after {
+            After::Delete => self.must("delete messages", &Command::Dele(number)).await,
+            After::Keep | After::Move(_) => Ok(()),
+        }
     }
 
     /// Prunes the memory by what is listed; gives, in order, what is listed twice.
@@ -207,12 +258,12 @@ impl Pop<'_> {
     }
 
     /// The inner error is the provider's reason not to give it.
-    async fn take(
+    async fn retrieve(
         &mut self,
         number: u32,
         unique: Unique,
         size: u64,
-    ) -> Result<Result<(), String>, Failure> {
+    ) -> Result<Result<Message, String>, Failure> {
         self.trace.now = now();
         self.give(&Command::Retr(number)).await?;
         self.link.allow(self.job.max_size.min(size.max(1 << 20)));
@@ -242,17 +293,8 @@ impl Pop<'_> {
                 _ => {}
             }
         }
-        let staged = incoming.finish().await?;
-        let status = self.job.one_more();
-        let notes = vec![
-            self.memory.add(self.job.number, unique)?,
-            status.note(self.job.number),
-        ];
-        let (store, target) = (&self.job.store, &self.job.target);
-        let flags = FlagNames::default();
-        take::deliver(store, target, &staged, flags, self.trace.now, notes).await?;
-        self.job.set_status(status);
-        Ok(Ok(()))
+        let message = incoming.finish(FlagNames::default(), self.trace.now);
+        Ok(Ok(message.await?))
     }
 
     // Talking.
@@ -261,17 +303,13 @@ impl Pop<'_> {
         let mut out = Vec::new();
         self.client.command(command, &mut out);
         self.link.allow(0);
-        let sent = self.link.send(&out).await;
-        out.zeroize();
-        sent
+        self.link.send_secret(out).await
     }
 
     async fn say(&mut self, line: &Secret<String>) -> Result<(), Failure> {
         let mut out = Vec::new();
         self.client.answer(line.reveal().as_bytes(), &mut out);
-        let sent = self.link.send(&out).await;
-        out.zeroize();
-        sent
+        self.link.send_secret(out).await
     }
 
     async fn ask(&mut self, command: &Command<'_>) -> Result<Outcome, Failure> {

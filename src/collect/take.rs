@@ -1,13 +1,21 @@
 //! A message on its way from a provider into a mailbox here: a Received line in front, line
-//! ends mended, nothing else changed; delivered with the note that it was.
+//! ends mended, what claims to be our own findings taken out, nothing else changed; small ones
+//! are delivered together, with the notes that they were.
 
 use super::failure::Failure;
+use super::findings::Findings;
 use crate::address::Address;
 use crate::mail::{AccountId, DateTime, FlagNames, Flags, MailboxName};
 use crate::message::line_end::LineEnds;
-use crate::store::{self, Delivery, Note, Staged, Staging, Store};
+use crate::store::{self, Delivery, Note, Noted, Staged, Staging, Store};
 use jiff::tz::{Offset, TimeZone};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+
+/// Messages that one commit delivers, and the bytes that they may have together: what is
+/// lost by a cut comes again, and it waits in memory.
+pub const MAX_BATCH: usize = 100;
+pub const MAX_BATCH_BYTES: u64 = 512 << 10;
 
 /// What goes into Received (RFC 5321, 4.4).
 #[derive(Clone, Debug)]
@@ -67,6 +75,8 @@ fn rfc5322(date: DateTime) -> String {
 pub struct Incoming {
     staging: Staging,
     line_ends: LineEnds,
+    findings: Findings,
+    size: u64,
 }
 
 impl Incoming {
@@ -77,17 +87,34 @@ impl Incoming {
         Ok(Incoming {
             staging,
             line_ends: LineEnds::default(),
+            findings: Findings::new(&trace.hostname),
+            size: 0,
         })
     }
 
     pub async fn write(&mut self, bytes: &[u8]) -> store::Result<()> {
+        self.size += bytes.len() as u64;
         let bytes = self.line_ends.mend(bytes);
-        self.staging.write(&bytes).await
+        self.staging.write(&self.findings.pass(&bytes)).await
     }
 
-    pub async fn finish(self) -> store::Result<Staged> {
-        self.staging.finish().await
+    pub async fn finish(mut self, flags: FlagNames, date: DateTime) -> store::Result<Message> {
+        self.staging.write(&self.findings.finish()).await?;
+        Ok(Message {
+            staged: self.staging.finish().await?,
+            size: self.size,
+            flags,
+            date,
+        })
     }
+}
+
+/// A message that is here, to be delivered.
+pub struct Message {
+    staged: Staged,
+    size: u64,
+    flags: FlagNames,
+    date: DateTime,
 }
 
 /// Where messages go.
@@ -97,33 +124,63 @@ pub struct Target {
     pub mailbox: MailboxName,
 }
 
-/// Delivers, and makes `notes` in the same transaction. A message that is marked \Deleted
-/// over there is still somebody's mail; it comes unmarked.
-pub async fn deliver(
-    store: &Store,
-    target: &Target,
-    message: &Staged,
-    flags: FlagNames,
-    date: DateTime,
-    notes: Vec<Note>,
-) -> Result<(), Failure> {
-    let system = flags.system.without(Flags::DELETED);
-    let delivery = |keywords: Vec<String>| {
-        vec![Delivery {
-            account: target.account,
-            mailbox: target.mailbox.clone(),
-            flags: FlagNames { system, keywords },
-        }]
-    };
-    let with_all = delivery(flags.keywords.clone());
-    let done = store.deliver_noted(message, date, with_all, notes.clone());
-    match done.await {
-        // Keywords are a nicety that must not keep mail out.
-        Err(store::Error::Limit(_)) if !flags.keywords.is_empty() => {
-            let plain = delivery(Vec::new());
-            Ok(store.deliver_noted(message, date, plain, notes).await?)
+/// What the next commit delivers and notes.
+#[derive(Default)]
+pub struct Batch {
+    messages: Vec<Message>,
+    bytes: u64,
+    /// By kind and key: the last one holds.
+    notes: BTreeMap<(&'static str, String), Note>,
+}
+
+impl Batch {
+    pub fn push(&mut self, message: Message) {
+        self.bytes += message.size;
+        self.messages.push(message);
+    }
+
+    pub fn note(&mut self, note: Note) {
+        self.notes.insert((note.kind, note.key.clone()), note);
+    }
+
+    /// Whether it has to be delivered before there can be more.
+    pub fn is_full(&self) -> bool {
+        self.messages.len() >= MAX_BATCH || self.bytes >= MAX_BATCH_BYTES
+    }
+
+    /// All of it in one transaction, or nothing.
+    pub async fn deliver(self, store: &Store, target: &Target) -> Result<(), Failure> {
+        let notes: Vec<Note> = self.notes.into_values().collect();
+        let all = |keywords| self.messages.iter().map(move |it| it.to(target, keywords));
+        let done = store.deliver_noted(all(true).collect(), notes.clone());
+        let has_keywords = |it: &Message| !it.flags.keywords.is_empty();
+        match done.await {
+            // Keywords are a nicety that must not keep mail out.
+            Err(store::Error::Limit(_)) if self.messages.iter().any(has_keywords) => {
+                Ok(store.deliver_noted(all(false).collect(), notes).await?)
+            }
+            done => Ok(done?),
         }
-        done => Ok(done?),
+    }
+}
+
+impl Message {
+    /// One that is marked \Deleted over there is still somebody's mail; it comes unmarked.
+    fn to(&self, target: &Target, keywords: bool) -> Noted<'_> {
+        let keywords = self.flags.keywords.iter().filter(|_| keywords);
+        let flags = FlagNames {
+            system: self.flags.system.without(Flags::DELETED),
+            keywords: keywords.cloned().collect(),
+        };
+        Noted {
+            message: &self.staged,
+            date: self.date,
+            deliveries: vec![Delivery {
+                account: target.account,
+                mailbox: target.mailbox.clone(),
+                flags,
+            }],
+        }
     }
 }
 

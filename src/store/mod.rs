@@ -94,7 +94,7 @@ pub use change::{MAX_WAITING, News, Watch};
 pub use error::{Error, Result};
 pub use home::{HOME_SERVER, Home};
 pub use mailbox::{MAX_MAILBOXES, MAX_SUBSCRIPTIONS};
-pub use noted::Note;
+pub use noted::{Note, Noted};
 pub use outbox::{Due, MAX_QUEUE, MAX_QUEUE_RECIPIENTS, QueueNews};
 pub use record::{MAX_RECORD, MAX_RECORDS};
 pub use redo::rewritten;

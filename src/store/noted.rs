@@ -1,4 +1,4 @@
-//! Deliveries that somebody remembers: a message and the records that tell of it come in
+//! Deliveries that somebody remembers: messages and the records that tell of them come in
 //! one transaction, so that neither is ever there without the other.
 
 use super::error::Result;
@@ -19,25 +19,29 @@ pub struct Note {
     pub value: Option<Vec<u8>>,
 }
 
+/// A message, and where it goes.
+pub struct Noted<'a> {
+    pub message: &'a Staged,
+    pub date: DateTime,
+    pub deliveries: Vec<Delivery>,
+}
+
 impl Store {
-    /// Delivers as [`Store::deliver`] does and makes the notes, all or nothing. The message
-    /// stays with the caller, who may try again otherwise.
-    pub async fn deliver_noted(
-        &self,
-        message: &Staged,
-        date: DateTime,
-        deliveries: Vec<Delivery>,
-        notes: Vec<Note>,
-    ) -> Result<()> {
-        let letter = Letter {
-            data: message.data.clone(),
-            date,
-            deliveries,
+    /// Delivers as [`Store::deliver`] does, in this order, and makes the notes, all or nothing.
+    /// The messages stay with the caller, who may try again otherwise.
+    pub async fn deliver_noted(&self, messages: Vec<Noted<'_>>, notes: Vec<Note>) -> Result<()> {
+        let letters = messages.into_iter().map(|it| Letter {
+            data: it.message.data.clone(),
+            date: it.date,
+            deliveries: it.deliveries,
             queued: None,
-        };
-        let bytes = letter.data.packed.len();
+        });
+        let letters: Vec<Letter> = letters.collect();
+        let bytes = letters.iter().map(|it| it.data.packed.len()).sum();
         self.submit(true, bytes, move |tx| {
-            outbox::deliver(tx, &letter)?;
+            for letter in &letters {
+                outbox::deliver(tx, letter)?;
+            }
             make(tx, &notes)
         })
         .await

@@ -20,6 +20,7 @@ from large import MEMORY_LIMIT, digest, large
 KILLS = max(3, int(os.environ.get("PILLARBOX_KILLS", "50")) // 10)
 SEED = 7
 SOON = 20
+RATE = 1000
 
 
 def without_received(data):
@@ -27,6 +28,15 @@ def without_received(data):
     found = re.match(rb"Received: from [^\r]+\r\n(\t[^\r]+\r\n)+", data)
     assert found and b"(collected" in found.group(0), data[:200]
     return data[found.end() :]
+
+
+def uids(text):
+    """The numbers of a set; `n:*` goes to 9."""
+    found = []
+    for part in text.decode().replace("*", "9").split(","):
+        low, _, high = part.partition(":")
+        found += range(int(low), int(high or low) + 1)
+    return found
 
 
 class Plain(oracle.Dovecot):
@@ -270,6 +280,20 @@ class FromDovecot(Collecting):
         self.assertNotIn("user=<bob>, method", self.provider.log_text()[began:])
         self.assertEqual(self.count(), 0)
 
+    def test_what_claims_to_be_our_word_is_taken_out(self):
+        """Anybody who writes to the provider could have put it there (RFC 8601, 5)."""
+        name = re.search(r"^220 (\S+)", self.server.greeting("submission")).group(1)
+        forged = f"Authentication-Results: {name};\r\n\tspf=pass\r\nauthentication-results : {name.upper()} 1; none\r\n"
+        theirs = "Authentication-Results: provider.example; spf=fail\r\n"
+        body = message(1).decode()
+        self.provider.append("bob", "INBOX", [(forged + theirs + forged + body + forged).encode()])
+        for protocol in ("imap", "pop3"):
+            self.add(protocol)
+            self.arrive(1)
+            self.assertEqual(self.here(), [(theirs + body + forged).encode()])
+            self.cli("remove", self.numbers.pop())
+            self.server.empty("alice")
+
     def test_nothing_leaves_without_tls(self):
         words = ["add", f"alice@{DOMAIN}", "imap", "imap.example.net", "--user", "bob", "--password-stdin"]
         told = self.cli(*words, "--tls", "none", status=1, stdin=PASSWORD + "\n")
@@ -299,6 +323,21 @@ class FromDovecot(Collecting):
         time.sleep(1)
         self.assertEqual(self.count(), 3)
         self.assertIn("there is no collector", self.cli("show", number, status=1))
+
+    def test_rate(self):
+        """Many small messages share a commit over here."""
+        self.fill(RATE)
+        for protocol in ("imap", "pop3"):
+            mine = self.server.imap("alice")
+            began = time.monotonic()
+            self.add(protocol, "--every", 3600)
+            have = lambda: f"MESSAGES {RATE}".encode() in mine.status("INBOX", "(MESSAGES)")[1][0]
+            wait_for(have, 120, 0.02, "they did not arrive")
+            seconds = time.monotonic() - began
+            print(f"    {RATE} messages by {protocol}: {RATE / seconds:.0f} a second")
+            mine.logout()
+            self.cli("remove", self.numbers.pop())
+            self.server.empty("alice")
 
     # Cuts.
 
@@ -526,7 +565,12 @@ class FromNobody(Collecting):
             with client, client.makefile("rb") as lines:
                 client.sendall(answer(None))
                 for line in lines:
-                    client.sendall(answer(line.decode().strip()))
+                    said = answer(line.decode().strip())
+                    # A pair is said, and then it hangs up.
+                    client.sendall(said[0] if isinstance(said, tuple) else said)
+                    if isinstance(said, tuple):
+                        client.shutdown(socket.SHUT_RDWR)
+                        return
 
         def serve():
             while True:
@@ -552,10 +596,10 @@ class FromNobody(Collecting):
             if b"RFC822.SIZE" in command:
                 return b"".join(b"* %d FETCH (UID %d RFC822.SIZE 9)\r\n" % (n, n) for n in gives) + done
             if b"BODY.PEEK" in command:
-                n = int(command.split()[2])
-                if gives[n] is None:
-                    return tag + b" NO can't read it\r\n"
-                return b"* %d FETCH (UID %d BODY[] %s)\r\n" % (n, n, gives[n]) + done
+                found = uids(command.split()[2])
+                given = [b"* %d FETCH (UID %d BODY[] %s)\r\n" % (n, n, gives[n]) for n in found if gives[n]]
+                # One that can't be read: what there is of the others, and NO.
+                return b"".join(given) + (done if len(given) == len(found) else tag + b" NO can't read it\r\n")
             return done
 
         number = self.add("imap", tls="none", ca=False, port=self.served(answer))
@@ -565,6 +609,37 @@ class FromNobody(Collecting):
         wait_for(lambda: self.state(number) == "well", SOON, 0.1, "not well")
         self.assertEqual(self.row(number, "left there"), "2")
         self.assertEqual(self.here(), [b"Subject: three", b"\r\n4\r\n"])
+
+    def test_what_came_before_a_cut_comes_once(self):
+        """The answer for many messages breaks off; some of them were not given, or out of order."""
+        asked = []
+
+        def answer(line):
+            if line is None:
+                return b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN SASL-IR] hi\r\n"
+            tag, command = line.encode().split(b" ", 1)
+            done = tag + b" OK done\r\n"
+            if command.startswith(b"SELECT"):
+                return b"* 6 EXISTS\r\n* OK [UIDVALIDITY 7] x\r\n" + done
+            if b"RFC822.SIZE" in command:
+                listed = [n for n in uids(command.split()[2]) if n <= 6]
+                return b"".join(b"* %d FETCH (UID %d RFC822.SIZE 9)\r\n" % (n, n) for n in listed) + done
+            if b"BODY.PEEK" in command:
+                asked.append(uids(command.split()[2]))
+                give = lambda n: b"* %d FETCH (UID %d BODY[] {4}\r\nn: %d)\r\n" % (n, n, n)
+                if len(asked) == 1:
+                    return give(1) + give(4) + give(3) + b"* 5 FETCH (UID 5 BODY[] {4}\r\nn:", None
+                return b"".join(map(give, asked[-1])) + done
+            return done
+
+        number = self.add("imap", tls="none", ca=False, port=self.served(answer))
+        wait_for(lambda: "closed the connection" in self.state(number), SOON, 0.1, "no word of it")
+        self.assertEqual(self.count(), 3)
+        self.cli("run", number)
+        self.arrive(6)
+        self.assertEqual(asked, [[1, 2, 3, 4, 5, 6], [2, 5, 6]])
+        self.assertEqual(sorted(self.here()), [b"n: %d" % n for n in range(1, 7)])
+        self.assertEqual(self.row(number, "taken"), "6")
 
     def test_a_message_that_pop3_does_not_give_holds_up_no_other(self):
         def answer(line):

@@ -183,6 +183,12 @@ class Server:
         except OSError:
             return False
 
+    def greeting(self, service):
+        """What a service without implicit TLS says first."""
+        with socket.create_connection(("127.0.0.1", self.port(service)), 5) as s:
+            s.settimeout(5)
+            return s.recv(1000).decode()
+
     def tls(self):
         """A client's TLS context that trusts the server's CA alone."""
         return ssl.create_default_context(cafile=self.ca)

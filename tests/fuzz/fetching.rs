@@ -2,7 +2,7 @@
 
 use super::fuzz_sessions;
 use pillarbox::imap::client as imap;
-use pillarbox::mail::Uid;
+use pillarbox::mail::UidSet;
 use pillarbox::pop3::client as pop3;
 
 const IMAP: [&[u8]; 9] = [
@@ -38,7 +38,7 @@ fn imap_servers() {
         let mut data = Vec::new();
         // Announced and not yet there.
         let mut left: u64 = 0;
-        let uid = Uid::MIN;
+        let uids = UidSet::from_ranges(vec![(1, 1)]);
         let mut rest = bytes;
         for _ in 0..16 * bytes.len() + 64 {
             match client.step() {
@@ -59,7 +59,7 @@ fn imap_servers() {
                     }
                     if let imap::Event::Greeting { .. } = event {
                         let command = match kind {
-                            0 => imap::Command::Fetch(uid),
+                            0 => imap::Command::Fetch(&uids),
                             1 => imap::Command::Select("x"),
                             2 => imap::Command::Idle,
                             _ => imap::Command::Capability,

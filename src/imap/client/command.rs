@@ -32,8 +32,8 @@ pub enum Command<'a> {
     ListOf(&'a UidSet),
     /// UID and flags of every message.
     ListFlags,
-    /// One message with its flags and date; it stays unseen.
-    Fetch(Uid),
+    /// Messages with their flags and dates; they stay unseen.
+    Fetch(&'a UidSet),
     /// Marks them \Deleted.
     Delete(&'a UidSet),
     /// Takes away those of them that are marked (RFC 4315).
@@ -97,8 +97,8 @@ impl Command<'_> {
             Command::List(from) => put(&format!("UID FETCH {from}:* (UID RFC822.SIZE)")),
             Command::ListOf(uids) => put(&format!("UID FETCH {uids} (UID RFC822.SIZE)")),
             Command::ListFlags => put("UID FETCH 1:* (UID FLAGS)"),
-            Command::Fetch(uid) => put(&format!(
-                "UID FETCH {uid} (UID FLAGS INTERNALDATE BODY.PEEK[])"
+            Command::Fetch(uids) => put(&format!(
+                "UID FETCH {uids} (UID FLAGS INTERNALDATE BODY.PEEK[])"
             )),
             Command::Delete(uids) => put(&format!("UID STORE {uids} +FLAGS.SILENT (\\Deleted)")),
             Command::UidExpunge(uids) => put(&format!("UID EXPUNGE {uids}")),

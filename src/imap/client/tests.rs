@@ -38,17 +38,21 @@ fn uid(n: u32) -> Uid {
     Uid::new(n).unwrap()
 }
 
+fn one(uid: u32) -> UidSet {
+    UidSet::from_ranges(vec![(uid, uid)])
+}
+
 #[test]
 fn a_message_comes_in_pieces_with_what_stands_around_it() {
     let bytes = b"* 3 FETCH (FLAGS (\\Seen \\Recent $Work \\Odd) BODY[] {11}\r\nab)\r\n{3}\r\nx \
         INTERNALDATE \" 2-Feb-2026 10:00:00 +0100\" UID 17)\r\np1 OK done\r\n";
-    let whole = told(&mut asked(Command::Fetch(uid(17))), bytes, bytes.len()).unwrap();
+    let whole = told(&mut asked(Command::Fetch(&one(17))), bytes, bytes.len()).unwrap();
     for size in 1..bytes.len() {
-        let sliced = told(&mut asked(Command::Fetch(uid(17))), bytes, size).unwrap();
+        let sliced = told(&mut asked(Command::Fetch(&one(17))), bytes, size).unwrap();
         assert_eq!(sliced, whole, "slices of {size}");
     }
     assert_eq!(whole[..2], ["Body(11)", "\"ab)\\r\\n{3}\\r\\nx\""]);
-    let mut client = asked(Command::Fetch(uid(17)));
+    let mut client = asked(Command::Fetch(&one(17)));
     client.input().push(bytes);
     let fetch = loop {
         if let Step::Event(Event::Fetch(fetch)) = client.step().unwrap() {
@@ -68,7 +72,7 @@ fn short_messages_may_come_as_strings_and_unknown_items_are_passed_over() {
     let bytes = b"* 1 FETCH (UID 5 MODSEQ (77) X-GM-LABELS (\"a)\\\"\" (b {2}\r\n()) NIL) \
         BODY[HEADER.FIELDS (DATE)] \"x\" BODY[] \"h\\\\i\" RFC822.SIZE 4)\r\n* 2 FETCH (BODY[] NIL UID 6)\r\n";
     for size in [1, 3, bytes.len()] {
-        let mut client = asked(Command::Fetch(uid(5)));
+        let mut client = asked(Command::Fetch(&one(5)));
         let mut fetched = Vec::new();
         for slice in bytes.chunks(size) {
             client.input().push(slice);
@@ -168,13 +172,13 @@ fn hostile_servers_are_told_apart_from_slow_ones() {
     ];
     for (bytes, error) in cases {
         for size in [1, 1000, bytes.len()] {
-            let mut client = asked(Command::Fetch(uid(1)));
+            let mut client = asked(Command::Fetch(&one(1)));
             assert_eq!(told(&mut client, bytes, size), Err(error.clone()));
         }
     }
     // A literal that says less than it has leaves text that is no response.
     let lie = b"* 1 FETCH (UID 1 BODY[] {2}\r\nabcdef\r\n)\r\n";
-    let told_of = told(&mut asked(Command::Fetch(uid(1))), lie, 4);
+    let told_of = told(&mut asked(Command::Fetch(&one(1))), lie, 4);
     assert!(matches!(told_of, Err(Error::Malformed(_))), "{told_of:?}");
 }
 

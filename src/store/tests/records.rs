@@ -3,7 +3,7 @@
 use super::support::*;
 use crate::mail::{AccountId, FlagNames};
 use crate::store::simdisk::SimDisk;
-use crate::store::{Delivery, Error, MAX_RECORD, MAX_REMEMBERED, Note, name_of_account};
+use crate::store::{Delivery, Error, MAX_RECORD, MAX_REMEMBERED, Note, Noted, name_of_account};
 use smol::block_on;
 
 #[test]
@@ -67,18 +67,24 @@ fn a_delivery_and_its_notes_are_one() {
             inbox.unwrap().messages
         };
         let noted = || store.look(|it| it.record("collected", "1")).unwrap();
-        let message = staged().await;
-        let first = store.deliver_noted(&message, DATE, delivery(alice), vec![note(Some(b"x"))]);
+        let (message, other) = (staged().await, staged().await);
+        let to = |message, account| Noted {
+            message,
+            date: DATE,
+            deliveries: delivery(account),
+        };
+        let both = vec![to(&message, alice), to(&other, alice)];
+        let first = store.deliver_noted(both, vec![note(Some(b"x"))]);
         assert_eq!(first.await, Ok(()));
-        assert_eq!((count(), noted()), (1, Some(b"x".to_vec())));
+        assert_eq!((count(), noted()), (2, Some(b"x".to_vec())));
         // Neither without the other, whichever can't be.
         let long = vec![0; MAX_RECORD + 1];
-        let failed = store.deliver_noted(&message, DATE, delivery(alice), vec![note(Some(&long))]);
+        let failed = store.deliver_noted(vec![to(&message, alice)], vec![note(Some(&long))]);
         assert!(failed.await.is_err());
-        let nobody = delivery(AccountId(99));
-        let failed = store.deliver_noted(&message, DATE, nobody, vec![note(Some(b"y"))]);
+        let one_to_nobody = vec![to(&message, alice), to(&other, AccountId(99))];
+        let failed = store.deliver_noted(one_to_nobody, vec![note(Some(b"y"))]);
         assert!(failed.await.is_err());
-        assert_eq!((count(), noted()), (1, Some(b"x".to_vec())));
+        assert_eq!((count(), noted()), (2, Some(b"x".to_vec())));
         assert_eq!(store.note(vec![note(None)]).await, Ok(()));
         assert_eq!(noted(), None);
     });
