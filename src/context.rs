@@ -13,6 +13,7 @@ pub mod rates;
 pub mod sources;
 
 use crate::login::Login;
+use crate::mail::home::Forwarded;
 use crate::net::dns::Resolver;
 use crate::net::stream::Stream;
 use crate::net::tls::Tls;
@@ -57,6 +58,16 @@ impl Context {
     /// The settings that hold now.
     pub fn settings(&self) -> Arc<Settings> {
         self.live.now()
+    }
+
+    /// What is known of who passes a connection on, before that says anything.
+    pub fn forwarded(&self, stream: &Stream) -> Forwarded {
+        let settings = self.settings();
+        let mut proxies = settings.trusted_proxies.iter();
+        Forwarded {
+            trusted: proxies.any(|it| it.contains(stream.peer())),
+            ..Forwarded::default()
+        }
     }
 
     /// TLS for those who log in.

@@ -11,7 +11,7 @@ const RULES: &[(&str, &[&str])] = &[
     ("address", &[]),
     ("wire", &[]),
     ("secret", &[]),
-    ("settings", &[]),
+    ("settings", &["mail::addressing"]),
     ("mail", &["address"]),
     ("sasl", &["mail", "secret"]),
     ("message", &["mail", "address"]),

@@ -2,7 +2,7 @@
 //! opened, and listings read lately.
 
 use crate::mail::listing::Listing;
-use crate::mail::{AccountId, MailboxId, ModSeq};
+use crate::mail::{AccountId, MailboxId, Uid};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,14 +19,15 @@ pub struct Maildrops(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     open: HashSet<AccountId>,
-    logins: HashMap<AccountId, Instant>,
+    /// When, and with what delay.
+    logins: HashMap<AccountId, (Instant, Duration)>,
     /// The last used is at the end.
     listings: Vec<Kept>,
 }
 
 struct Kept {
     mailbox: MailboxId,
-    modseq: ModSeq,
+    uid_next: Uid,
     listing: Arc<Listing>,
 }
 
@@ -42,8 +43,9 @@ impl Maildrops {
     /// Holds it unless another session does, or it was held less than `delay` ago.
     pub fn lock(&self, account: AccountId, now: Instant, delay: Duration) -> Result<Lock, Refused> {
         let mut state = self.state();
-        let recent = |at: &Instant| now.saturating_duration_since(*at) < delay;
-        if state.logins.get(&account).is_some_and(recent) {
+        let since = |at: Instant| now.saturating_duration_since(at);
+        let before = state.logins.get(&account);
+        if before.is_some_and(|(at, _)| since(*at) < delay) {
             return Err(Refused::TooSoon);
         }
         if !state.open.insert(account) {
@@ -51,9 +53,9 @@ impl Maildrops {
         }
         if delay > Duration::ZERO {
             if state.logins.len() >= MAX_LOGINS {
-                state.logins.retain(|_, at| recent(at));
+                state.logins.retain(|_, (at, delay)| since(*at) < *delay);
             }
-            state.logins.insert(account, now);
+            state.logins.insert(account, (now, delay));
         }
         Ok(Lock {
             maildrops: self.clone(),
@@ -61,22 +63,22 @@ impl Maildrops {
         })
     }
 
-    /// The listing last read of the mailbox, and the mod-sequence that it is of.
-    pub fn listing(&self, mailbox: MailboxId) -> Option<(ModSeq, Arc<Listing>)> {
+    /// The listing last read of the mailbox, and the UID that was to be the next then.
+    pub fn listing(&self, mailbox: MailboxId) -> Option<(Uid, Arc<Listing>)> {
         let listings = &mut self.state().listings;
         let at = listings.iter().position(|it| it.mailbox == mailbox)?;
         let kept = listings.remove(at);
-        let found = (kept.modseq, kept.listing.clone());
+        let found = (kept.uid_next, kept.listing.clone());
         listings.push(kept);
         Some(found)
     }
 
-    pub fn keep(&self, mailbox: MailboxId, modseq: ModSeq, listing: &Arc<Listing>) {
+    pub fn keep(&self, mailbox: MailboxId, uid_next: Uid, listing: &Arc<Listing>) {
         let listings = &mut self.state().listings;
         listings.retain(|it| it.mailbox != mailbox);
         listings.push(Kept {
             mailbox,
-            modseq,
+            uid_next,
             listing: listing.clone(),
         });
         let mut room = MAX_KEPT;
@@ -110,7 +112,6 @@ impl Drop for Lock {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::Uid;
 
     const NONE: Duration = Duration::ZERO;
 
@@ -153,7 +154,7 @@ mod tests {
             (1..=messages).for_each(|uid| listing.push(Uid::new(uid).unwrap(), 1));
             Arc::new(listing)
         };
-        let keep = |mailbox, listing| maildrops.keep(MailboxId(mailbox), ModSeq::MIN, &listing);
+        let keep = |mailbox, listing| maildrops.keep(MailboxId(mailbox), Uid::MIN, &listing);
         keep(1, listing(10));
         keep(2, listing(20));
         assert!(maildrops.listing(MailboxId(1)).is_some());

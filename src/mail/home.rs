@@ -17,6 +17,73 @@ pub enum Whose {
     Domain(Domain),
 }
 
+/// What a server before this one says of a connection that it passes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forwarded {
+    /// Whether it is believed who the client is. That there are servers before this one,
+    /// anybody may say.
+    pub trusted: bool,
+    /// Where the client is.
+    pub client: Option<IpAddr>,
+    /// How many servers more may pass it on.
+    pub hops_left: u8,
+}
+
+impl Default for Forwarded {
+    fn default() -> Forwarded {
+        Forwarded {
+            trusted: false,
+            client: None,
+            hops_left: MAX_HOPS,
+        }
+    }
+}
+
+impl Forwarded {
+    /// A name and a value of XCLIENT (as Postfix and Dovecot have it) or of ID. Others than
+    /// these are passed over: nobody is logged in by them.
+    pub fn heed(&mut self, name: &str, value: &str) {
+        let is = |names: [&str; 2]| names.iter().any(|it| name.eq_ignore_ascii_case(it));
+        if is(["TTL", "x-proxy-ttl"]) {
+            let left = value.parse().unwrap_or(self.hops_left);
+            self.hops_left = self.hops_left.min(left);
+        } else if is(["ADDR", "x-originating-ip"]) && self.trusted {
+            let plain = match value.get(..5) {
+                Some(start) if start.eq_ignore_ascii_case("IPV6:") => &value[5..],
+                _ => value,
+            };
+            self.client = plain.parse().ok().or(self.client);
+        }
+    }
+
+    /// XCLIENT's arguments: `NAME=value` and more of them.
+    pub fn xclient(&mut self, arguments: &str) -> Result<(), &'static str> {
+        let words: Vec<_> = arguments
+            .split_ascii_whitespace()
+            .map(|it| it.split_once('='))
+            .collect();
+        if words.is_empty() || words.contains(&None) {
+            return Err("XCLIENT takes NAME=value");
+        }
+        let words = words.into_iter().flatten();
+        words.for_each(|(name, value)| self.heed(name, value));
+        Ok(())
+    }
+
+    /// The names that XCLIENT takes.
+    pub fn names(&self) -> &'static str {
+        match self.trusted {
+            true => "ADDR TTL",
+            false => "TTL",
+        }
+    }
+
+    /// TLS has begun: who was in between may have said anything before.
+    pub fn forget_client(&mut self) {
+        self.client = None;
+    }
+}
+
 /// How TLS begins. There is no home server without it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tls {
@@ -178,6 +245,40 @@ mod tests {
         let home = HomeServer::new("[2001:db8::1]", Tls::Implicit).unwrap();
         assert_eq!(home.port(Protocol::Pop3), 995);
         assert_eq!(HomeServer::parse(&home.to_string()), Ok(home));
+    }
+
+    #[test]
+    fn only_who_is_trusted_names_the_client() {
+        let mut stranger = Forwarded::default();
+        assert_eq!(stranger.xclient("ADDR=192.0.2.1 TTL=3 LOGIN=root"), Ok(()));
+        assert_eq!((stranger.client, stranger.hops_left), (None, 3));
+        // It never rises again.
+        stranger.heed("X-Proxy-TTL", "200");
+        stranger.heed("TTL", "x");
+        assert_eq!(stranger.hops_left, 3);
+        let mut known = Forwarded {
+            trusted: true,
+            ..Forwarded::default()
+        };
+        for (text, address) in [
+            ("addr=192.0.2.1", "192.0.2.1"),
+            (
+                "NAME=[UNAVAILABLE] ADDR=IPV6:2001:db8::1 PORT=7",
+                "2001:db8::1",
+            ),
+            ("ADDR=2001:db8::2", "2001:db8::2"),
+            ("ADDR=[UNAVAILABLE]", "2001:db8::2"),
+            ("ADDR=\u{e9}\u{e9}\u{e9}", "2001:db8::2"),
+        ] {
+            assert_eq!(known.xclient(text), Ok(()));
+            assert_eq!(known.client, address.parse().ok(), "{text}");
+        }
+        for wrong in ["", " ", "ADDR", "ADDR=192.0.2.3 x"] {
+            assert!(known.xclient(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(known.client, "2001:db8::2".parse().ok());
+        known.forget_client();
+        assert_eq!(known.client, None);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::{Uid, UidSet};
 
 /// UIDs and sizes of a mailbox, eight bytes a message: neither ever changes, so that sessions
 /// share them and a poll that finds nothing new reads none.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listing {
     /// Ascending.
     messages: Vec<(Uid, u32)>,

@@ -7,6 +7,8 @@ use std::fmt::Write;
 pub struct AccountOptions {
     pub pop3_delete: Deletion,
     pub pop3_order: Order,
+    /// Seconds, in place of the server's own; 0 is none.
+    pub pop3_login_delay: Option<u32>,
     /// Whether submitted mail is filed in Sent.
     pub sent_copy: bool,
     /// In place of the server's own limit; 0 is none.
@@ -47,6 +49,8 @@ const ORDERS: [(Order, &str); 2] = [
     (Order::Descending, "descending"),
 ];
 
+/// Longest delay, seconds: a day.
+const MAX_DELAY: u32 = 24 * 3600;
 /// A limit that is not the account's own.
 const SERVERS: &str = "default";
 const SWITCH: [(bool, &str); 2] = [(false, "off"), (true, "on")];
@@ -57,6 +61,7 @@ impl AccountOptions {
         match name {
             "pop3-delete" => self.pop3_delete = find(&DELETIONS, name, value)?,
             "pop3-order" => self.pop3_order = find(&ORDERS, name, value)?,
+            "pop3-login-delay" => self.pop3_login_delay = delay(name, value)?,
             "sent-copy" => self.sent_copy = find(&SWITCH, name, value)?,
             "max-messages-per-hour" => self.messages_per_hour = limit(name, value)?,
             "max-recipients-per-day" => self.recipients_per_day = limit(name, value)?,
@@ -76,6 +81,7 @@ impl AccountOptions {
         vec![
             ("pop3-delete", name(&DELETIONS, self.pop3_delete)),
             ("pop3-order", name(&ORDERS, self.pop3_order)),
+            ("pop3-login-delay", shown(self.pop3_login_delay)),
             ("sent-copy", name(&SWITCH, self.sent_copy)),
             ("max-messages-per-hour", shown(self.messages_per_hour)),
             ("max-recipients-per-day", shown(self.recipients_per_day)),
@@ -124,6 +130,15 @@ fn limit(option: &str, value: &str) -> Result<Option<u32>, String> {
     }
 }
 
+fn delay(option: &str, value: &str) -> Result<Option<u32>, String> {
+    match limit(option, value) {
+        Ok(delay) if delay.unwrap_or(0) <= MAX_DELAY => Ok(delay),
+        _ => Err(format!(
+            "{option} is 0 to {MAX_DELAY} seconds, or {SERVERS}: as the server has it"
+        )),
+    }
+}
+
 fn name<T: PartialEq>(values: &[(T, &str)], value: T) -> String {
     let found = values.iter().find(|(it, _)| *it == value);
     found.map_or("", |(_, name)| name).into()
@@ -140,6 +155,7 @@ mod tests {
         for (name, value) in [
             ("pop3-delete", "trash"),
             ("pop3-order", "descending"),
+            ("pop3-login-delay", "86400"),
             ("sent-copy", "on"),
             ("max-messages-per-hour", "0"),
             ("max-new-recipients-per-day", "7"),
@@ -165,6 +181,7 @@ mod tests {
         );
         assert!(options.set("colour", "blue").is_err());
         assert!(options.set("max-messages-per-hour", "-1").is_err());
+        assert!(options.set("pop3-login-delay", "86401").is_err());
         assert_eq!(options, AccountOptions::default());
     }
 }

@@ -154,6 +154,12 @@ impl Stream {
         self.peer
     }
 
+    /// A server that may be believed passes the connection on for that client: who it is
+    /// from now on.
+    pub fn passed_on_for(&mut self, client: IpAddr) {
+        self.peer = client;
+    }
+
     pub fn is_tls(&self) -> bool {
         self.tls.is_some()
     }

@@ -9,6 +9,7 @@ mod unstuff;
 use crate::secret::Secret;
 use crate::wire::{Input, Line};
 use std::fmt;
+use std::net::IpAddr;
 use unstuff::{Piece, Unstuffer};
 
 /// Longest line but those of messages, bytes without its end. RFC 1939, 3 allows 512,
@@ -87,6 +88,11 @@ pub enum Command<'a> {
         mechanism: &'a str,
         initial: Option<&'a Secret<String>>,
     },
+    /// Where the client is for whom we pass the connection on, and how many servers more may.
+    Xclient {
+        address: Option<IpAddr>,
+        hops: u8,
+    },
     Uidl,
     List,
     Retr(u32),
@@ -163,8 +169,17 @@ impl Client {
 
     /// Whether SASL knows this mechanism.
     pub fn has_mechanism(&self, name: &str) -> bool {
-        self.arguments("SASL")
-            .is_some_and(|rest| rest.split(' ').any(|it| it == name))
+        self.names("SASL", name)
+    }
+
+    /// Whether XCLIENT takes this name.
+    pub fn takes_by_xclient(&self, name: &str) -> bool {
+        self.names("XCLIENT", name)
+    }
+
+    fn names(&self, capability: &str, name: &str) -> bool {
+        let rest = self.arguments(capability).unwrap_or_default();
+        rest.split(' ').any(|it| it == name)
     }
 
     fn arguments(&self, capability: &str) -> Option<&str> {
@@ -321,6 +336,11 @@ impl Command<'_> {
                     out.push(b' ');
                     out.extend_from_slice(initial.reveal().as_bytes());
                 }
+            }
+            Command::Xclient { address, hops } => {
+                let address = address.map(|it| format!("ADDR={} ", it.to_canonical()));
+                let address = address.unwrap_or_default();
+                put(&[&format!("XCLIENT {address}TTL={hops}")]);
             }
             Command::Uidl => put(&["UIDL"]),
             Command::List => put(&["LIST"]),

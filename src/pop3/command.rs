@@ -14,6 +14,8 @@ pub enum Command {
     },
     User(String),
     Pass(Secret<String>),
+    /// `NAME=value`, and more of them (as Dovecot has it).
+    Xclient(String),
     Stat,
     List(Option<u32>),
     Uidl(Option<u32>),
@@ -48,6 +50,7 @@ pub fn parse(line: &[u8]) -> Result<Command, Text> {
         // Spaces may be of the password.
         "PASS" if argument.is_empty() => Err(Text::PassPassword),
         "PASS" => Ok(Command::Pass(Secret::new(argument.into()))),
+        "XCLIENT" => Ok(Command::Xclient(argument.into())),
         "STAT" => alone(Command::Stat),
         "LIST" => optional(argument).map(Command::List),
         "UIDL" => optional(argument).map(Command::Uidl),

@@ -5,7 +5,7 @@ mod home;
 use super::maildrop::{Maildrop, Update};
 use super::session::{Answer, Ask, Config, Session, Step, Unopened};
 use crate::context::Context;
-use crate::context::maildrops::{Lock, Refused};
+use crate::context::maildrops::{Lock, Maildrops, Refused};
 use crate::mail::listing::Listing;
 use crate::mail::option::Deletion;
 use crate::mail::{
@@ -13,10 +13,10 @@ use crate::mail::{
 };
 use crate::net::stream::Stream;
 use crate::secret::random;
-use crate::store::{self, Blob, FlagChange, Origin};
+use crate::store::{self, Blob, FlagChange, Origin, Store};
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Replies to a pipelined group are collected to this much, bytes.
 const MAX_OUTPUT: usize = 16 * 1024;
@@ -67,6 +67,7 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
         seed: random().map_err(io::Error::other)?,
     });
     session.bind(context.channel(stream));
+    *session.forwarded() = context.forwarded(stream);
     let mut open = Open::default();
     let mut out = Vec::new();
     loop {
@@ -85,6 +86,9 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
             }
             Step::Flush => stream.send_out(&mut out).await?,
             Step::Ask(ask) => {
+                if let (Ask::Authenticate(_), Some(client)) = (&ask, session.forwarded().client) {
+                    stream.passed_on_for(client);
+                }
                 if let Ask::Authenticate(login) = &ask
                     && let Ok(Some(home)) = context.login.home(login)
                 {
@@ -129,7 +133,7 @@ async fn answer(
             session.answer(Answer::Verdict(verdict), out);
         }
         Ask::Open(account) => {
-            let opened = open_maildrop(context, account).await;
+            let opened = open_maildrop(context, account, session).await;
             let opened = opened.map(|(held, maildrop)| {
                 open.maildrop = Some(held);
                 maildrop
@@ -177,39 +181,45 @@ fn send_piece(open: &mut Open, session: &mut Session, out: &mut Vec<u8>) {
 async fn open_maildrop(
     context: &Context,
     account: AccountId,
+    session: &mut Session,
 ) -> Result<(Held, Maildrop), Unopened> {
-    let delay = context.settings().pop3_login_delay;
+    let options = |snapshot: &store::Snapshot| snapshot.account_options(account);
+    let options = context.store.look(options).map_err(unreadable_maildrop)?;
+    let delay = match options.pop3_login_delay {
+        Some(seconds) => Duration::from_secs(seconds.into()),
+        None => context.settings().pop3_login_delay,
+    };
+    session.set_login_delay(delay.as_secs());
     let lock = context.maildrops.lock(account, Instant::now(), delay);
     let lock = lock.map_err(|refused| match refused {
         Refused::InUse => Unopened::InUse,
         Refused::TooSoon => Unopened::TooSoon,
     })?;
-    let opened = async {
-        let options = context
-            .store
-            .look(|snapshot| snapshot.account_options(account))?;
-        let (inbox, listing) = read_inbox(context, account).await?;
-        let held = Held {
-            account,
-            mailbox: inbox.id,
-            deletion: options.pop3_delete,
-            _lock: lock,
-        };
-        let maildrop = Maildrop::new(inbox.uid_validity, listing, options.pop3_order);
-        Ok((held, maildrop))
+    let read = read_inbox(&context.store, &context.maildrops, account).await;
+    let (inbox, listing) = read.map_err(unreadable_maildrop)?;
+    let held = Held {
+        account,
+        mailbox: inbox.id,
+        deletion: options.pop3_delete,
+        _lock: lock,
     };
-    opened.await.map_err(|error| {
-        log::warn!("pop3: a maildrop can't be read: {error}");
-        match error {
-            store::Error::Corrupt(_) => Unopened::Damaged,
-            _ => Unopened::Trouble,
-        }
-    })
+    let maildrop = Maildrop::new(inbox.uid_validity, listing, options.pop3_order);
+    Ok((held, maildrop))
 }
 
-/// A poll that finds nothing new reads one row; one that does reads what is new.
+fn unreadable_maildrop(error: store::Error) -> Unopened {
+    log::warn!("pop3: a maildrop can't be read: {error}");
+    match error {
+        store::Error::Corrupt(_) => Unopened::Damaged,
+        _ => Unopened::Trouble,
+    }
+}
+
+/// A poll that finds nothing new reads one row, whatever flags have changed; one that does
+/// reads what is new. Only where messages have gone all are looked through.
 async fn read_inbox(
-    context: &Context,
+    store: &Store,
+    maildrops: &Maildrops,
     account: AccountId,
 ) -> store::Result<(MailboxInfo, Arc<Listing>)> {
     let inbox = move |snapshot: &store::Snapshot| {
@@ -217,28 +227,32 @@ async fn read_inbox(
             .mailbox(account, &MailboxName::inbox())?
             .ok_or(store::Error::NoMailbox)
     };
-    let now = context.store.look(inbox)?;
-    let kept = context.maildrops.listing(now.id);
+    let now = store.look(inbox)?;
+    let kept = maildrops.listing(now.id);
+    let whole = |listing: &Listing, inbox: &MailboxInfo| listing.len() == inbox.messages as usize;
     let old = match kept {
-        Some((modseq, listing)) if modseq == now.highest_modseq => return Ok((now, listing)),
-        Some((_, listing)) => listing,
+        // A UID is never used again: no new one, and none less, is the same.
+        Some((next, old)) if next == now.uid_next && whole(&old, &now) => return Ok((now, old)),
+        Some((_, old)) => old,
         None => Arc::default(),
     };
-    let read = context.store.read(move |snapshot| {
+    let read = store.read(move |snapshot| {
         let inbox = inbox(snapshot)?;
-        let mut listing = match old.is_empty() {
-            true => Listing::default(),
-            false => old.still_in(&snapshot.uids(inbox.id)?),
-        };
+        let mut new = Vec::new();
         snapshot.messages(inbox.id, &old.beyond(), |message| {
-            listing.push(message.uid, message.size);
+            new.push((message.uid, message.size));
             Ok(true)
         })?;
+        let mut listing = match old.len() + new.len() == inbox.messages as usize {
+            true => Listing::clone(&old),
+            false => old.still_in(&snapshot.uids(inbox.id)?),
+        };
+        new.into_iter()
+            .for_each(|(uid, size)| listing.push(uid, size));
         Ok((inbox, Arc::new(listing)))
     });
     let (inbox, listing) = read.await?;
-    let maildrops = &context.maildrops;
-    maildrops.keep(inbox.id, inbox.highest_modseq, &listing);
+    maildrops.keep(inbox.id, inbox.uid_next, &listing);
     Ok((inbox, listing))
 }
 
@@ -336,3 +350,7 @@ async fn throw_away(context: &Context, held: &Held, uids: UidSet) -> store::Resu
     let moved = store.move_messages(held.mailbox, uids, trash, Origin::default());
     moved.await.map(|_| ())
 }
+
+#[cfg(test)]
+#[path = "serve/tests.rs"]
+mod tests;

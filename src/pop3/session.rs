@@ -6,6 +6,7 @@ use super::command::{self, Command};
 use super::maildrop::{Entry, Maildrop, Update};
 use super::stuff::Stuffer;
 use super::text::{Language, Text};
+use crate::mail::home::Forwarded;
 use crate::mail::{Account, AccountId, Uid};
 use crate::sasl::dialogue::{self, Dialogue, Nonces};
 use crate::sasl::{self, Denial, Mechanism, Turn};
@@ -86,6 +87,7 @@ pub struct Session {
     pub(super) phase: Phase,
     pub(super) nonces: Nonces,
     pub(super) channel: sasl::Channel,
+    forwarded: Forwarded,
     /// What USER named.
     pub(super) user: Option<String>,
     pub(super) login_failures: u32,
@@ -147,6 +149,7 @@ impl Session {
         Session {
             nonces: Nonces::new(config.seed),
             channel: sasl::Channel::default(),
+            forwarded: Forwarded::default(),
             config,
             input: Input::new(),
             phase: Phase::Greeting,
@@ -158,6 +161,12 @@ impl Session {
             account: None,
             maildrop: None,
         }
+    }
+
+    /// Of the account that logs in, in place of the server's own; called before the maildrop
+    /// is there.
+    pub fn set_login_delay(&mut self, seconds: u64) {
+        self.config.login_delay = seconds;
     }
 
     /// Where received bytes go.
@@ -174,6 +183,11 @@ impl Session {
         self.channel = channel;
     }
 
+    /// What a server before us has said by XCLIENT.
+    pub fn forwarded(&mut self) -> &mut Forwarded {
+        &mut self.forwarded
+    }
+
     /// Goes as far as it can without the world; replies are appended to `out`.
     pub fn step(&mut self, out: &mut Vec<u8>) -> Step {
         loop {
@@ -188,6 +202,7 @@ impl Session {
         self.input.clear();
         self.config.tls = true;
         self.user = None;
+        self.forwarded.forget_client();
         self.language = Language::default();
         self.utf8 = false;
     }
@@ -376,6 +391,10 @@ impl Session {
                 mechanism: Some(mechanism),
                 initial,
             } => self.auth(&mechanism, initial.as_deref(), out),
+            Command::Xclient(arguments) => match self.forwarded.xclient(&arguments) {
+                Ok(()) => self.ok(Text::Forwarded, out),
+                Err(_) => self.err(Text::XclientArguments, out),
+            },
             Command::User(user) => {
                 self.user = Some(user);
                 self.ok(Text::SendPass, out)
@@ -395,13 +414,19 @@ impl Session {
         let mut lines = vec!["TOP", "UIDL", "RESP-CODES", "AUTH-RESP-CODE", "PIPELINING"];
         lines.extend(["UTF8 USER", "LANG"]);
         let sasl = format!("SASL {}", Mechanism::names(self.channel));
-        let delay = format!("LOGIN-DELAY {}", self.config.login_delay);
         let before_login = self.maildrop.is_none();
+        // An account may have its own (RFC 2449, 6.5).
+        let whose = if before_login { " USER" } else { "" };
+        let delay = format!("LOGIN-DELAY {}{whose}", self.config.login_delay);
         if before_login && self.may_log_in() {
             lines.extend(["USER", sasl.as_str()]);
         }
         if before_login && !self.config.tls {
             lines.push("STLS");
+        }
+        let xclient = format!("XCLIENT {}", self.forwarded.names());
+        if before_login {
+            lines.push(&xclient);
         }
         if self.config.login_delay > 0 {
             lines.push(&delay);

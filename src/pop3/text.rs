@@ -117,6 +117,8 @@ texts! {
     TopArguments: "TOP takes a message number and a number of lines",
         "Для TOP нужны номер сообщения и число строк";
     LangArgument: "LANG takes one language", "Для LANG нужен один язык";
+    Forwarded: "So it comes from there", "Понятно, откуда это";
+    XclientArguments: "XCLIENT takes NAME=value", "Для XCLIENT нужно NAME=value";
     Number: "A number is due", "Здесь нужно число";
 }
 

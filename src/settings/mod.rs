@@ -10,6 +10,7 @@ pub use live::Live;
 pub use setting::{Setting, address, server};
 pub use table::{SETTINGS, find};
 
+use crate::mail::addressing::Network;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -195,6 +196,9 @@ pub struct Settings {
     /// Whether the clients of users are asked for a certificate, for EXTERNAL. Off, because
     /// mail programs that have any ask their owner which one to show.
     pub client_certificates: bool,
+    /// Servers that may say for whom they pass a connection on (XCLIENT, ID): it counts as that
+    /// client's in limits and logs.
+    pub trusted_proxies: Vec<Network>,
     /// Whether passwords may cross without TLS when the peer is loopback.
     pub plain_login_on_loopback: bool,
     /// Before login: how long a client may stay silent. 10 s to 10 min.
@@ -259,6 +263,7 @@ impl Default for Settings {
             demo: false,
             bind_logins: false,
             client_certificates: false,
+            trusted_proxies: Vec::new(),
             plain_login_on_loopback: true,
             login_timeout: Duration::from_secs(60),
             imap_timeout: Duration::from_secs(30 * 60),

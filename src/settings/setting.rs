@@ -2,6 +2,7 @@
 
 use super::Settings;
 use super::value::{show_size, show_switch, show_time, size, switch, time};
+use crate::mail::addressing::{MAX_NETWORKS, Network};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -39,6 +40,8 @@ pub enum Field {
     Path(fn(&mut Settings) -> &mut Option<PathBuf>),
     /// Up to three name servers, ADDRESS or ADDRESS:PORT, with spaces between.
     Servers(fn(&mut Settings) -> &mut Vec<SocketAddr>),
+    /// Ranges of addresses with spaces between.
+    Networks(fn(&mut Settings) -> &mut Vec<Network>),
 }
 
 /// Longest value of text, bytes.
@@ -68,6 +71,7 @@ impl Setting {
                 .as_ref()
                 .map_or(String::new(), |path| path.display().to_string()),
             Field::Servers(at) => words(at(it)),
+            Field::Networks(at) => words(at(it)),
         }
     }
 
@@ -112,6 +116,10 @@ impl Setting {
                 *at(settings) = path;
             }
             Field::Servers(at) => *at(settings) = list(text, 0, MAX_SERVERS, server)?,
+            Field::Networks(at) => {
+                let network = |text: &str| Network::parse(text).map_err(str::to_owned);
+                *at(settings) = list(text, 0, MAX_NETWORKS, network)?;
+            }
         }
         Ok(())
     }
@@ -135,6 +143,9 @@ impl Setting {
             Field::Path(_) => "a path, or empty".into(),
             Field::Servers(_) => {
                 format!("up to {MAX_SERVERS} of ADDRESS or ADDRESS:PORT, or empty")
+            }
+            Field::Networks(_) => {
+                format!("up to {MAX_NETWORKS} of ADDRESS or ADDRESS/PREFIX, or empty")
             }
         }
     }

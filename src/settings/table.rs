@@ -1,7 +1,7 @@
 //! Every setting there is. The manual's page `settings` is made from this table.
 
 use super::setting::{Field, Setting};
-use Field::{Addresses, Count, Host, Number, Path, Port, Servers, Size, Switch, Time};
+use Field::{Addresses, Count, Host, Networks, Number, Path, Port, Servers, Size, Switch, Time};
 
 const MIN: u64 = 60;
 const HOUR: u64 = 60 * MIN;
@@ -120,6 +120,12 @@ pub const SETTINGS: &[Setting] = &[
         "login.plain-on-loopback",
         Switch(|s| &mut s.plain_login_on_loopback),
         "take passwords without TLS from programs on this machine",
+        "",
+    ),
+    live(
+        "login.trusted-proxies",
+        Networks(|s| &mut s.trusted_proxies),
+        "servers in front that are believed who the client is: XCLIENT, ID",
         "",
     ),
     live(

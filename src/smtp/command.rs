@@ -24,6 +24,8 @@ pub enum Command {
         mechanism: String,
         initial: Option<String>,
     },
+    /// `NAME=value`, and more of them.
+    Xclient(String),
     Mail(Mail),
     Rcpt(Recipient, Wishes),
     Data,
@@ -114,6 +116,7 @@ pub fn parse(line: &[u8]) -> Result<Command, Reply> {
         "LHLO" => client_name(argument).map(Command::Lhlo),
         "STARTTLS" => alone(Command::StartTls),
         "AUTH" => auth(argument),
+        "XCLIENT" => Ok(Command::Xclient(argument.to_owned())),
         "MAIL" => mail(argument).map(Command::Mail),
         "RCPT" => recipient(argument).map(|(to, wishes)| Command::Rcpt(to, wishes)),
         "DATA" => alone(Command::Data),

@@ -23,3 +23,4 @@ pub mod session;
 pub mod tally;
 pub mod text;
 pub mod transaction;
+mod xclient;

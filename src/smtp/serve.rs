@@ -121,6 +121,7 @@ async fn drive(
         now: now().unix,
     });
     session.bind(context.channel(stream));
+    *session.forwarded() = context.forwarded(stream);
     let mut out = Vec::new();
     let mut message: Option<Upload> = None;
     let mut content: Option<Content> = None;
@@ -171,6 +172,9 @@ async fn drive(
                 }
             }
             Step::Ask(ask) => {
+                if let (Ask::Authenticate(_), Some(client)) = (&ask, session.forwarded().client) {
+                    stream.passed_on_for(client);
+                }
                 if let Ask::Authenticate(login) = &ask
                     && let Ok(Some(home)) = context.login.home(login)
                 {

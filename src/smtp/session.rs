@@ -16,6 +16,7 @@ use super::text::Unstuffer;
 use super::transaction::{MAX_HOLD, Transaction};
 use crate::address::{Address, Domain};
 use crate::mail::addressing::Grant;
+use crate::mail::home::Forwarded;
 use crate::mail::outgoing::{self, Envelope};
 use crate::mail::{Account, AccountId, MailboxName};
 use crate::message::notice::Delivered;
@@ -195,6 +196,7 @@ pub struct Session {
     pub(super) login_failures: u32,
     pub(super) nonces: Nonces,
     pub(super) channel: sasl::Channel,
+    pub(super) forwarded: Forwarded,
     pub(super) transaction: Option<Transaction>,
     /// What was in vain since the last message.
     pub(super) tally: Tally,
@@ -278,6 +280,7 @@ impl Session {
             login_failures: 0,
             nonces: Nonces::new(config.seed),
             channel: sasl::Channel::default(),
+            forwarded: Forwarded::default(),
             config,
             input: Input::new(),
             lent: 0,
@@ -372,6 +375,7 @@ impl Session {
         self.config.tls = true;
         self.client = None;
         self.transaction = None;
+        self.forwarded.forget_client();
         let device = self.config.device.as_ref();
         self.author = device.and_then(|it| it.author(true));
     }
@@ -437,10 +441,7 @@ impl Session {
 
     fn advance(&mut self, out: &mut Vec<u8>) -> Next {
         match std::mem::replace(&mut self.phase, Phase::Commands) {
-            Phase::Greeting => {
-                let text = format!("{} {}", self.config.hostname, self.config.role.greeting());
-                self.say(Reply::with(220, "", text), out)
-            }
+            Phase::Greeting => self.greet(out),
             Phase::Commands => self.command_line(out),
             Phase::SkipLine(skipped) => self.skip_line(skipped, out),
             Phase::Login(dialogue) => self.login_line(dialogue, out),
@@ -455,6 +456,11 @@ impl Session {
                 Next::Close
             }
         }
+    }
+
+    pub(super) fn greet(&mut self, out: &mut Vec<u8>) -> Next {
+        let text = format!("{} {}", self.config.hostname, self.config.role.greeting());
+        self.say(Reply::with(220, "", text), out)
     }
 
     /// Writes a reply; too many refusals close the connection.
@@ -563,6 +569,7 @@ impl Session {
                 self.say(Reply::new(502, "5.5.1", text), out)
             }
             Command::Auth { mechanism, initial } => self.auth(&mechanism, initial, out),
+            Command::Xclient(arguments) => self.xclient(&arguments, out),
             Command::Mail(mail) => self.mail(mail, out),
             Command::Rcpt(recipient, wishes) => self.recipient(recipient, wishes, out),
             Command::Data => self.begin_data(out),
@@ -635,6 +642,7 @@ impl Session {
         if !self.config.tls {
             lines.push("STARTTLS".into());
         }
+        lines.extend(self.xclient_names().map(|it| format!("XCLIENT {it}")));
         lines.push("HELP".into());
         lines
     }

@@ -10,6 +10,7 @@ import shutil
 import smtplib
 import socket
 import statistics
+import subprocess
 import tempfile
 import threading
 import time
@@ -39,6 +40,14 @@ class TellingDovecot(oracle.Dovecot):
         with open(os.path.join(self.directory, "dovecot.conf"), "a") as f:
             f.write("login_trusted_networks = 127.0.0.1\nauth_verbose = yes\n")
             f.write("service auth {\n  inet_listener {\n    address = 127.0.0.1\n    port = %d\n  }\n}\n" % self.auth)
+
+
+class Telling(Server):
+    """Says in its log who logs in."""
+
+    def command(self):
+        program, *words = super().command()
+        return [program, "--log", "info", *words]
 
 
 def home(front, whose, server, *options, tls="implicit", ca=True, host="localhost"):
@@ -241,6 +250,69 @@ class ThroughPillarbox(HomeCase):
         self.assertLess(rows[1][1] - rows[0][1], 50)
 
 
+class PassedOn(HomeCase):
+    """A pillarbox as home server: from whom it trusts it takes who the client is."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.home = cls.run_server(Telling())
+        words = ["settings", "--dir", cls.home.directory, "set", "login.trusted-proxies", "127.0.0.1"]
+        subprocess.run([harness.binary(), *words], check=True, capture_output=True, timeout=60)
+        home(cls.server, "alice", cls.home)
+        home(cls.server, "bob", cls.home, "--trusted")
+        home(cls.server, "carol", cls.home, "--trusted", tls="starttls")
+        # The demo's own mail has come by logins too.
+        cls.began = len(cls.home.log_text())
+
+    def logins(self, server, user, source, *before):
+        """Logs in by all three protocols."""
+        plain = base64.b64encode(f"\0{user}\0{PASSWORD}".encode()).decode()
+        xclient = "".join(f"XCLIENT {it}\r\n" for it in before)
+        line = Line(server, "imaps", source)
+        for address in before:
+            line.ask(f'i ID ("x-originating-ip" "{address[5:]}" "x-proxy-ttl" "4")')
+            line.until(b"i OK")
+        self.assertIn(b"a OK", line.ask(f"a AUTHENTICATE PLAIN {plain}"))
+        line = Line(server, "pop3s", source)
+        self.assertIn(b"+OK", line.ask(f"{xclient}AUTH PLAIN {plain}"))
+        line = Line(server, "submissions", source)
+        for _ in range(1 + len(before)):
+            line.ask("EHLO client.test")
+            line.until(b"250 ")
+            for it in before[:1]:
+                self.assertIn(b"220", line.ask(f"XCLIENT {it}"))
+                before = ()
+        self.assertIn(b"235", line.ask(f"AUTH PLAIN {plain}"))
+
+    def named(self, user, address):
+        return self.home.log_text()[self.began :].count(f"login: {user}@{DOMAIN} from {address}\n")
+
+    def test_the_client_is_named(self):
+        for user, source in (("bob", "127.0.0.5"), ("carol", "127.0.0.6")):
+            self.logins(self.server, user, source)
+            wait_for(lambda: self.named(user, source) == 3, SOON, message=f"{user} came from elsewhere")
+            self.assertEqual(self.named(user, "127.0.0.1"), 0)
+
+    def test_who_is_not_told_is_not_told_on(self):
+        """Without --trusted the home server sees this one."""
+        self.logins(self.server, "alice", "127.0.0.7")
+        wait_for(lambda: self.named("alice", "127.0.0.1") == 3, SOON)
+        self.assertEqual(self.named("alice", "127.0.0.7"), 0)
+
+    def test_a_wrong_password_counts_as_the_clients(self):
+        line = Line(self.server, "imaps", "127.0.0.8")
+        self.assertIn(b"a NO", line.ask("a LOGIN bob wrong"))
+        wait_for(lambda: "login: refused from 127.0.0.8\n" in self.home.log_text(), SOON)
+
+    def test_a_stranger_is_not_believed(self):
+        self.logins(self.home, "bob", "127.0.0.9", "ADDR=192.0.2.1")
+        wait_for(lambda: self.named("bob", "127.0.0.9") == 3, SOON)
+        self.logins(self.home, "bob", "127.0.0.1", "ADDR=192.0.2.2")
+        wait_for(lambda: self.named("bob", "192.0.2.2") == 3, SOON)
+        self.assertNotIn("192.0.2.1", self.home.log_text())
+
+
 class ThroughDovecot(HomeCase):
     @classmethod
     def setUpClass(cls):
@@ -275,6 +347,12 @@ class ThroughDovecot(HomeCase):
         self.assertIn(b"a OK", line.ask(f'a LOGIN carol "{PASSWORD}"'))
         wait_for(lambda: "Login: user=<carol>" in self.dovecot.log_text(), SOON)
         self.assertNotIn("rip=127.0.0.6", self.dovecot.log_text())
+
+        line = Line(self.server, "pop3s", CLIENT)
+        line.ask("USER bob")
+        self.assertIn(b"+OK", line.ask(f"PASS {PASSWORD}"))
+        told = lambda: [it for it in self.dovecot.log_text().splitlines() if "pop3-login" in it and f"rip={CLIENT}" in it]
+        wait_for(told, SOON, message="Dovecot does not know the client of POP3")
 
     def test_postfix(self):
         authority = Authority(tempfile.mkdtemp())
@@ -356,8 +434,10 @@ class Failing(HomeCase):
         home(self.server, "bob", other)
         home(other, "bob", self.server)
         self.refused(lambda: imap(self.server, "bob"), imaplib.IMAP4.error, "[UNAVAILABLE]", "leads back")
-        self.refused(lambda: pop(self.server, "bob"), poplib.error_proto, "SYS/TEMP", "too many")
-        self.refused(lambda: smtp(self.server, "bob"), smtplib.SMTPAuthenticationError, "451", "too many")
+        self.refused(lambda: pop(self.server, "bob"), poplib.error_proto, "SYS/TEMP", "leads back")
+        self.refused(lambda: smtp(self.server, "bob"), smtplib.SMTPAuthenticationError, "451", "leads back")
+        # At once: not when there are no connections left.
+        self.assertLess(other.log_text().count("leads back"), 3 * 6)
 
     def test_killed(self):
         """A home server that goes down within a session: the client is told."""

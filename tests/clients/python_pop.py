@@ -3,12 +3,15 @@
 import base64
 import email
 import email.policy
+import os
 import poplib
 
 import harness
 from harness import PASSWORD, ServerCase, corpus, message
 from wire import Pop, Scram
 
+MANY = 100_000
+POLLS = 100
 CORPUS = [
     (name, data)
     for name, data in corpus()
@@ -48,6 +51,50 @@ class PythonPop(ServerCase):
         for name in ("USER", "TOP", "UIDL", "PIPELINING", "RESP-CODES", "SASL"):
             self.assertIn(name, capa)
         client.quit()
+
+    def test_polling_costs_no_scan(self):
+        """Asking for new mail costs the same in a mailbox of a hundred thousand."""
+        client = self.server.imap("carol")
+        client.select("INBOX")
+        self.server.append("carol", "INBOX", [message(n) for n in range(100)])
+        have = 100
+        while have < MANY:
+            client.noop()
+            take = min(have, MANY - have)
+            self.assertEqual(client.copy(f"1:{take}", "INBOX")[0], "OK")
+            have += take
+        self.server.empty("bob")
+        costs = {}
+        for user, messages in (("bob", 0), ("carol", MANY)):
+            for _ in range(2):
+                self.assertEqual(self.poll(user), messages)
+            began = self.cpu()
+            for n in range(POLLS):
+                self.assertEqual(self.poll(user), messages)
+                if messages and n % 10 == 0:
+                    # A flag is no new mail.
+                    client.store(f"{n + 1}", "+FLAGS.SILENT", "\\Flagged")
+            costs[user] = (self.cpu() - began) * 1000 / POLLS
+        print(f"    a poll of {MANY} messages: {costs['carol']:.2f} ms of CPU; of none: {costs['bob']:.2f} ms")
+        # A scan of that many takes many times as long as a login.
+        self.assertLess(costs["carol"], 3 * costs["bob"] + 5)
+        client.store("1:*", "+FLAGS.SILENT", "\\Deleted")
+        client.expunge()
+        client.logout()
+
+    def poll(self, user):
+        client = poplib.POP3("127.0.0.1", self.server.port("pop3"), timeout=60)
+        client.user(user)
+        client.pass_(PASSWORD)
+        messages, _ = client.stat()
+        client.quit()
+        return messages
+
+    def cpu(self):
+        """Seconds that the server has worked."""
+        with open(f"/proc/{self.server.process.pid}/stat") as f:
+            fields = f.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def test_wrong_password(self):
         client = self.pop(False)

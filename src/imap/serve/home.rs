@@ -30,7 +30,7 @@ impl Driver {
             self.session.put_off(text, &mut self.out);
             return Ok(());
         };
-        let (peer, hops) = (self.stream.peer(), self.session.hops_left());
+        let (peer, hops) = (self.stream.peer(), self.session.forwarded().hops_left);
         let context = self.context.clone();
         let attempt = log_in(&context, &home.server, peer, hops, &login, &password);
         let admitted = context.admit(peer, &login, &home, attempt).await;

@@ -76,6 +76,7 @@ impl Driver {
             append_limit: settings.max_message_size,
         });
         session.bind(context.channel(&stream));
+        *session.forwarded() = context.forwarded(&stream);
         Driver {
             context,
             stream,
@@ -199,6 +200,9 @@ impl Driver {
                 self.session.begin(exchange.bind(channel));
             }
             Ask::Login(ask) => {
+                if let Some(client) = self.session.forwarded().client {
+                    self.stream.passed_on_for(client);
+                }
                 self.flush().await?;
                 let verdict = match self.context.login.home(&ask) {
                     Ok(Some(home)) => return Box::pin(self.go_home(ask, home)).await,

@@ -38,12 +38,12 @@ impl Session {
                 Ok(None)
             }
             Command::Id(fields) => {
-                let ttl = fields
-                    .iter()
-                    .find(|it| it.0.eq_ignore_ascii_case("x-proxy-ttl"));
-                if let Some(ttl) = ttl.and_then(|it| it.1.as_ref()?.parse().ok()) {
-                    self.hops_left = self.hops_left.min(ttl);
-                }
+                // Who has logged in stays who that is.
+                let fields = fields.iter().filter(|_| !self.is_logged_in());
+                let told = fields.filter_map(|(name, value)| Some((name, value.as_ref()?)));
+                let mut forwarded = self.forwarded;
+                told.for_each(|(name, value)| forwarded.heed(name, value));
+                self.forwarded = forwarded;
                 let version = env!("CARGO_PKG_VERSION");
                 response::id(out, &[("name", "pillarbox"), ("version", version)]);
                 Err(Outcome::ok("That is who we are."))

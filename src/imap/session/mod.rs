@@ -17,7 +17,7 @@ use crate::imap::flags::write_flag_lists;
 use crate::imap::framer::{Event, Framer, LineEvent};
 use crate::imap::response::{self, Code, Status};
 use crate::imap::view::{Opened, Report, View};
-use crate::mail::home::MAX_HOPS;
+use crate::mail::home::Forwarded;
 use crate::mail::{AccountId, MailboxName, Uid, UidValidity};
 use crate::sasl;
 use crate::wire::Input;
@@ -100,8 +100,7 @@ pub struct Session {
     condstore: bool,
     bad: u32,
     refused_logins: u32,
-    /// How many servers more may pass the connection on.
-    hops_left: u8,
+    forwarded: Forwarded,
 }
 
 impl Session {
@@ -119,7 +118,7 @@ impl Session {
             condstore: false,
             bad: 0,
             refused_logins: 0,
-            hops_left: MAX_HOPS,
+            forwarded: Forwarded::default(),
         }
     }
 
@@ -147,9 +146,9 @@ impl Session {
         self.account
     }
 
-    /// As the ID of a server before us said, or all of them (`x-proxy-ttl`, as Dovecot has it).
-    pub fn hops_left(&self) -> u8 {
-        self.hops_left
+    /// What a server before us has said by ID (as Dovecot does).
+    pub fn forwarded(&mut self) -> &mut Forwarded {
+        &mut self.forwarded
     }
 
     /// The connection is over; everything has been said.
@@ -316,6 +315,7 @@ impl Session {
         self.input.clear();
         self.framer = Framer::new();
         self.config.tls = true;
+        self.forwarded.forget_client();
     }
 
     fn idle_line(&mut self, out: &mut Vec<u8>) -> Option<Step> {

@@ -14,6 +14,7 @@ use crate::store::Home;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use std::io;
+use std::net::IpAddr;
 
 /// Longest command line, bytes without its end (RFC 2449, 4).
 const MAX_LINE: usize = 253;
@@ -35,9 +36,15 @@ pub(super) async fn go_home(
         session.put_off("SYS/PERM", Refused::NeedsPassword.sentence(), out);
         return Ok(false);
     };
-    let peer = stream.peer();
+    let (peer, hops) = (stream.peer(), session.forwarded().hops_left);
     let mut code = String::from("SYS/TEMP");
-    let attempt = log_in(context, &home.server, login, password, &mut code);
+    let attempt = log_in(
+        context,
+        &home.server,
+        (peer, hops),
+        (login, password),
+        &mut code,
+    );
     let admitted = context.admit(peer, login, &home, attempt).await;
     let (mut upstream, _place) = match admitted {
         Ok(admitted) => admitted,
@@ -74,10 +81,11 @@ struct Upstream {
 async fn log_in(
     context: &Context,
     home: &HomeServer,
-    login: &str,
-    password: &Secret<String>,
+    (peer, hops): (IpAddr, u8),
+    (login, password): (&str, &Secret<String>),
     code: &mut String,
 ) -> Result<Upstream, Refused> {
+    let hops = hops.checked_sub(1).ok_or(Refused::Loop)?;
     let (homes, resolver) = (&context.homes, &context.resolver);
     let mut upstream = Upstream {
         stream: homes.connect(resolver, home, Protocol::Pop3).await?,
@@ -98,6 +106,17 @@ async fn log_in(
         homes.start_tls(&mut upstream.stream, home).await?;
     }
     upstream.command(&Command::Capa).await?;
+    // Dovecot says by its greeting that it would believe us.
+    let dovecot = greeting.code == "XCLIENT";
+    let takes = |name: &str| dovecot || upstream.client.takes_by_xclient(name);
+    let address = Some(peer).filter(|_| home.trusted && takes("ADDR"));
+    let told = address.is_some() || takes("TTL");
+    if told {
+        // What it answers makes no difference.
+        upstream
+            .command(&Command::Xclient { address, hops })
+            .await?;
+    }
     let outcome = upstream.log_in(login, password).await?;
     match outcome.ok {
         true => Ok(upstream),

@@ -90,8 +90,9 @@ pub struct Session {
     tls: bool,
     /// The login is another's, whose connection we pass on.
     passes_on: bool,
-    /// Where that one is, until the server has been told.
-    origin: Option<IpAddr>,
+    /// Where that one is, and how many servers more may pass it on, until the server has
+    /// been told.
+    origin: Option<(Option<IpAddr>, u8)>,
     auth: Option<Client>,
     proof: Option<Proof>,
     challenges: usize,
@@ -128,12 +129,12 @@ impl Session {
         }
     }
 
-    /// For a connection that is passed on: the server is told this client's address, if it
-    /// lets us (XCLIENT, as Postfix has it). It may pass it on itself, so that the password
+    /// For a connection that is passed on: the server is told this client's address and how
+    /// many servers more may pass it on, if it lets us (XCLIENT, as Postfix has it). It may pass it on itself, so that the password
     /// must be shown: no SCRAM.
-    pub fn passing_on(mut self, origin: Option<IpAddr>) -> Session {
+    pub fn passing_on(mut self, origin: Option<IpAddr>, hops: u8) -> Session {
         self.passes_on = true;
-        self.origin = origin;
+        self.origin = Some((origin, hops));
         self
     }
 

@@ -40,12 +40,12 @@ pub(super) async fn go_home(
         session.put_off(Reply::with(504, "5.5.4", text), out);
         return Ok(false);
     };
-    let peer = stream.peer();
+    let (peer, hops) = (stream.peer(), session.forwarded().hops_left);
     let user = Login {
         user: login.clone(),
         password: password.clone(),
     };
-    let attempt = log_in(context, &home.server, peer, user);
+    let attempt = log_in(context, &home.server, (peer, hops), user);
     let admitted = context.admit(peer, login, &home, attempt).await;
     let (mut upstream, _place) = match admitted {
         Ok(admitted) => admitted,
@@ -87,9 +87,10 @@ fn says_goodbye(tail: &[u8]) -> bool {
 async fn log_in(
     context: &Context,
     home: &HomeServer,
-    peer: IpAddr,
+    (peer, hops): (IpAddr, u8),
     login: Login,
 ) -> Result<Stream, Refused> {
+    let hops = hops.checked_sub(1).ok_or(Refused::Loop)?;
     let (homes, resolver) = (&context.homes, &context.resolver);
     let mut stream = homes.connect(resolver, home, Protocol::Submission).await?;
     let implicit = home.tls == Tls::Implicit;
@@ -105,7 +106,7 @@ async fn log_in(
         nonce: BASE64.encode(nonce),
     };
     let session = client::Session::new(config, implicit);
-    let mut session = session.passing_on(home.trusted.then_some(peer));
+    let mut session = session.passing_on(home.trusted.then_some(peer), hops);
     let mut out = Vec::new();
     loop {
         let step = session.step(&mut out);

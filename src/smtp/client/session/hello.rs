@@ -55,15 +55,19 @@ impl Session {
     }
 
     fn xclient(&mut self) -> Option<String> {
+        let (origin, hops) = self.origin.take()?;
         let takes = |name: &str| self.capabilities.xclient.iter().any(|it| it == name);
-        let (address, name) = (takes("ADDR"), takes("NAME"));
-        let origin = self.origin.take().filter(|_| address)?;
-        // What the real name is, nobody has asked.
-        let name = if name { " NAME=[UNAVAILABLE]" } else { "" };
-        Some(match origin.to_canonical() {
-            IpAddr::V4(four) => format!("XCLIENT ADDR={four}{name}\r\n"),
-            IpAddr::V6(six) => format!("XCLIENT ADDR=IPV6:{six}{name}\r\n"),
-        })
+        let mut words = Vec::new();
+        if let Some(origin) = origin.filter(|_| takes("ADDR")) {
+            words.push(match origin.to_canonical() {
+                IpAddr::V4(four) => format!("ADDR={four}"),
+                IpAddr::V6(six) => format!("ADDR=IPV6:{six}"),
+            });
+            // What the real name is, nobody has asked.
+            words.extend(takes("NAME").then(|| "NAME=[UNAVAILABLE]".into()));
+        }
+        words.extend(takes("TTL").then(|| format!("TTL={hops}")));
+        (!words.is_empty()).then(|| format!("XCLIENT {}\r\n", words.join(" ")))
     }
 
     pub(super) fn log_in(&mut self, out: &mut Vec<u8>) {
