@@ -126,6 +126,8 @@ const RULES: &[(&str, &[&str])] = &[
     ),
     // The demo hands out the authority's certificate and looks for IPv6.
     ("cli/demo", &["net", "cli"]),
+    // A mail program's side of all services, to try them.
+    ("cli/test", &["net", "wire", "cli"]),
     ("cli/certificate", &["net::client_certificate", "cli"]),
     ("main", &["cli"]),
 ];
@@ -219,7 +221,10 @@ fn allowed(file: &str, name: &str) -> bool {
     }
     RULES
         .iter()
-        .filter(|(rule, _)| *rule == module || file.starts_with(&format!("{rule}/")))
+        .filter(|(rule, _)| {
+            let below = file.strip_prefix(rule);
+            *rule == module || below.is_some_and(|it| it.starts_with('/') || it == ".rs")
+        })
         .any(|(_, paths)| paths.iter().any(covers))
 }
 
