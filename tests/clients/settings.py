@@ -41,6 +41,31 @@ class Settings(ServerCase):
             client.ehlo()
             return client.esmtp_features["size"]
 
+    def test_a_restart_starts_no_new_hour(self):
+        """What an account has sent outlives a clean stop."""
+        alice = f"alice@{harness.DOMAIN}"
+        self.set("submission.max-messages-per-hour", "2")
+
+        def sends():
+            with smtplib.SMTP("127.0.0.1", self.server.port("submission"), timeout=30) as client:
+                client.login("alice", PASSWORD)
+                try:
+                    client.sendmail(alice, [alice], harness.message(1, "alice"))
+                    return True
+                except smtplib.SMTPDataError as refused:
+                    self.assertEqual(refused.smtp_code, 451)
+                    return False
+
+        self.assertTrue(sends())
+        self.server.stop()
+        self.server.start()
+        self.assertEqual([sends(), sends()], [True, False])
+        # An account may have its own.
+        self.server.cli("account", "set", alice, "max-messages-per-hour", "0")
+        self.assertTrue(sends())
+        self.server.cli("account", "set", alice, "max-messages-per-hour", "default")
+        self.assertFalse(sends())
+
     def test_list_says_value_range_and_meaning(self):
         text = self.settings("list")
         self.assertRegex(text, r"(?m)^smtp\.tarpit +5s +default +0s to 30s +how long")
