@@ -70,6 +70,20 @@ impl Author {
     }
 }
 
+/// A device known by its address.
+#[derive(Clone, Debug)]
+pub struct Trusted {
+    pub author: Author,
+    /// Whether TLS must be on first.
+    pub tls: bool,
+}
+
+impl Trusted {
+    pub(super) fn author(&self, tls: bool) -> Option<Author> {
+        (tls || !self.tls).then(|| self.author.clone())
+    }
+}
+
 /// The addresses of a `mailbox-list` (RFC 5322, 3.4), one at least. `None` for anything
 /// else: groups, routes, text that is no list.
 pub fn mailboxes(value: &[u8]) -> Option<Vec<Address>> {

@@ -1,10 +1,11 @@
 //! BURL (RFC 4468): a part of the message that the client need not send, since the server
 //! has it already. It goes the way of a chunk, piece by piece; the driver finds it.
 
+use super::incoming::Chunk;
 use super::repair::Output;
 use super::reply::Reply;
 use super::role::Role;
-use super::session::{Ask, Asked, Chunk, Next, Phase, Session, Trouble, sequence};
+use super::session::{Ask, Asked, Next, Phase, Session, Trouble, sequence};
 
 /// URLs of one message.
 const MAX_URLS: usize = 100;

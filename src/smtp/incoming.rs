@@ -5,7 +5,7 @@ use super::passage::{self, Passage};
 use super::repair::{Output, Repair, Stamp, Trace};
 use super::reply::Reply;
 use super::role::Role;
-use super::session::{Arrived, Ask, Asked, Chunk, Next, Phase, Session, Trouble, sequence};
+use super::session::{Arrived, Ask, Asked, Next, Phase, Session, Trouble, sequence};
 use super::text::{Lines, Piece, Unstuffer};
 
 /// The text of a message between the wire and the store.
@@ -142,6 +142,15 @@ impl Incoming {
             _ => Ok(()),
         }
     }
+}
+
+/// A BDAT's bytes on their way.
+pub(super) struct Chunk {
+    pub size: u64,
+    pub left: u64,
+    pub last: bool,
+    /// Read them away, then say this.
+    pub refusal: Option<Reply>,
 }
 
 impl Session {

@@ -9,14 +9,12 @@ mod limit;
 mod notices;
 mod spool;
 
-use super::author::Author;
+use super::author::{Author, Trusted};
 use super::patience::Patience;
 use super::repair::Stamp;
 use super::reply::Reply;
 use super::role::Role;
-use super::session::{
-    Answer, Ask, Commit, Config, Found, NoRecipient, Session, Step, Trouble, Trusted,
-};
+use super::session::{Answer, Ask, Commit, Config, Found, NoRecipient, Session, Step, Trouble};
 use crate::address::Address;
 use crate::context::Context;
 use crate::imap_url::content::Content;

@@ -3,35 +3,25 @@
 //! the [`Answer`]. Replies to a pipelined group come out of one run of steps, so that the
 //! driver writes them at once.
 
-use super::author::Author;
+pub use super::ask::{Answer, Arrived, Ask, Commit, Found, NoRecipient, Trouble};
+
+use super::author::{Author, Trusted};
 use super::burl::Url;
-use super::command::{self, Command};
-use super::incoming::Incoming;
+use super::command::Command;
+use super::incoming::{Chunk, Incoming};
 use super::patience::Stage;
-use super::repair::Stamp;
-use super::reply::{Reply, write_lines};
+use super::reply::Reply;
 use super::role::Role;
 use super::tally::Tally;
 use super::text::Unstuffer;
-use super::transaction::{MAX_HOLD, Transaction};
-use crate::address::{Address, Domain};
+use super::transaction::Transaction;
+use crate::mail::Account;
 use crate::mail::addressing::Grant;
 use crate::mail::home::Forwarded;
-use crate::mail::outgoing::{self, Envelope};
-use crate::mail::{Account, AccountId, MailboxName};
-use crate::message::notice::Delivered;
-use crate::sasl::dialogue::{self, Dialogue, Nonces};
-use crate::sasl::{self, Mechanism};
-use crate::wire::{Input, Line};
+use crate::sasl;
+use crate::sasl::dialogue::{Dialogue, Nonces};
+use crate::wire::Input;
 use std::net::IpAddr;
-
-/// Longest command line, bytes without its end: 512 (RFC 5321, 4.5.3.1.4), and what each
-/// extension adds for its parameters.
-const MAX_LINE: usize = 4096;
-/// A longer line is read away, that far.
-const MAX_SKIPPED: usize = 1 << 20;
-/// Verbs of other protocols: a browser that was led here (cross-protocol scripting).
-const FOREIGN: [&[u8]; 4] = [b"GET ", b"POST ", b"PUT ", b"CONNECT "];
 
 /// What a session is told at its start.
 #[derive(Clone, Debug)]
@@ -61,14 +51,6 @@ pub struct Config {
     pub now: i64,
 }
 
-/// A device known by its address.
-#[derive(Clone, Debug)]
-pub struct Trusted {
-    pub author: Author,
-    /// Whether TLS must be on first.
-    pub tls: bool,
-}
-
 /// What the driver does next, then it calls [`Session::step`] again.
 #[derive(Debug)]
 pub enum Step<'a> {
@@ -84,99 +66,6 @@ pub enum Step<'a> {
     StartTls,
     /// Flush and close.
     Close,
-}
-
-#[derive(Debug)]
-pub enum Ask {
-    Authenticate(sasl::Ask),
-    Recipient(Address),
-    /// Begin a message; `size` is what the client announced.
-    Begin {
-        size: Option<u64>,
-    },
-    /// Find what the URL names: [`Answer::Opened`].
-    Open(String),
-    /// Read on in it: [`Answer::Piece`].
-    Piece,
-    Commit(Box<Commit>),
-}
-
-/// Take the message, for all or none; then tell the sender, if asked to.
-#[derive(Debug)]
-pub struct Commit {
-    /// The mailboxes that it goes to.
-    pub local: Vec<(AccountId, MailboxName)>,
-    /// What is for other servers, and waits in the queue.
-    pub remote: Vec<outgoing::Recipient>,
-    pub envelope: Envelope,
-    /// Whether it may hold what is not lines of text, which no mailbox does.
-    pub binary: bool,
-    /// The name that the reply and Received give it.
-    pub name: String,
-    /// When it began to come, seconds since 1970.
-    pub submitted: i64,
-    pub delivered: Option<Delivered>,
-    /// The domain of the first recipient for which the message goes on to other addresses.
-    pub forwarder: Option<Domain>,
-    /// Of mail from other servers: what is to be judged and traced.
-    pub arrived: Option<Arrived>,
-}
-
-/// How a message came in from another server.
-#[derive(Debug)]
-pub struct Arrived {
-    /// As the client called itself.
-    pub client: String,
-    /// Return-Path, to stand at the very front.
-    pub return_path: String,
-    /// Received, to stand behind what is found out.
-    pub received: String,
-}
-
-pub enum Answer {
-    Verdict(sasl::Verdict),
-    Recipient(Result<Found, NoRecipient>),
-    Begun(Result<Stamp, Trouble>),
-    /// How many bytes it has.
-    Opened(Result<u64, Reply>),
-    /// None at the end.
-    Piece(Result<Vec<u8>, Trouble>),
-    Written(Trouble),
-    Committed(Result<(), Trouble>),
-}
-
-/// Where mail to a recipient goes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Found {
-    pub local: Vec<(AccountId, MailboxName)>,
-    /// To other servers, by the queue: the recipient itself, or members of a group.
-    pub remote: Vec<Address>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoRecipient {
-    /// The domain is ours, the name is not.
-    Unknown,
-    /// Who sends has written to too many today that it never wrote to before.
-    TooManyNew,
-    /// The domain is another server's, and there is no way to it: why, in a sentence.
-    NoRoute(&'static str),
-    Trouble(Trouble),
-}
-
-/// Why the store does not do it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    Full,
-    TooLarge,
-    /// It has binary parts that can't be made others without loss.
-    Unconvertible,
-    /// Busy, or broken and to be mended.
-    Later,
-    /// It is against a rule, says the sentence.
-    Refused(&'static str),
-    /// Not now, says the sentence.
-    Wait(&'static str),
 }
 
 /// Its commands are spread by subject: the envelope and the end of a message in
@@ -226,15 +115,6 @@ pub(super) enum Phase {
     Commit,
     Asked(Asked),
     Closed,
-}
-
-/// A BDAT's bytes on their way.
-pub(super) struct Chunk {
-    pub size: u64,
-    pub left: u64,
-    pub last: bool,
-    /// Read them away, then say this.
-    pub refusal: Option<Reply>,
 }
 
 /// What is being found out.
@@ -471,7 +351,7 @@ impl Session {
     }
 
     /// `next`, unless the client has tried too much in vain.
-    fn go_on(&mut self, next: Next, out: &mut Vec<u8>) -> Next {
+    pub(super) fn go_on(&mut self, next: Next, out: &mut Vec<u8>) -> Next {
         let over = self.tally.over(self.config.role, self.config.max_refusals);
         match over {
             Some(reply) => self.close(reply, out),
@@ -493,56 +373,7 @@ impl Session {
         Next::Close
     }
 
-    fn command_line(&mut self, out: &mut Vec<u8>) -> Next {
-        // Lenient with a bare LF: a command can't be smuggled by a line's end.
-        let limit = MAX_LINE + dialogue::MAX_LINE;
-        let (length, end) = match self.input.line(limit, true) {
-            Line::Partial => return Next::NeedInput,
-            Line::TooLong => return self.line_too_long(out),
-            Line::Complete { length, end } => (length, end),
-        };
-        let line = self.input.bytes().get(..length).unwrap_or_default();
-        let verb_is = |verb: &[u8]| {
-            let start = line.get(..verb.len());
-            start.is_some_and(|start| start.eq_ignore_ascii_case(verb))
-        };
-        let (is_auth, is_bdat) = (verb_is(b"AUTH "), verb_is(b"BDAT"));
-        let is_foreign = self.client.is_none() && FOREIGN.iter().any(|verb| verb_is(verb));
-        if length > MAX_LINE && !is_auth {
-            return self.line_too_long(out);
-        }
-        let parsed = command::parse(line);
-        self.input.consume(end);
-        if is_foreign {
-            return self.close(Reply::new(421, "4.7.0", "This is a mail server"), out);
-        }
-        match parsed {
-            Ok(command) => self.command(command, out),
-            // Where the chunk would end is not known: nothing behind it can be trusted.
-            Err(reply) if is_bdat => self.close(reply, out),
-            Err(reply) => self.say(reply, out),
-        }
-    }
-
-    /// The line is read away later; a complete one too, since only its end tells it apart.
-    pub(super) fn line_too_long(&mut self, out: &mut Vec<u8>) -> Next {
-        self.phase = Phase::SkipLine(0);
-        self.say(Reply::new(500, "5.5.2", "The line is too long"), out)
-    }
-
-    fn skip_line(&mut self, skipped: usize, out: &mut Vec<u8>) -> Next {
-        let (dropped, ended) = self.input.skip_line();
-        if ended {
-            return Next::Again;
-        }
-        if skipped + dropped > MAX_SKIPPED {
-            return self.close(Reply::new(421, "4.7.0", "The line does not end"), out);
-        }
-        self.phase = Phase::SkipLine(skipped + dropped);
-        Next::NeedInput
-    }
-
-    fn command(&mut self, command: Command, out: &mut Vec<u8>) -> Next {
+    pub(super) fn command(&mut self, command: Command, out: &mut Vec<u8>) -> Next {
         use Command::{Ehlo, Helo, Help, Lhlo, Noop, Rset, Vrfy};
         if let Helo(_) | Ehlo(_) | Lhlo(_) | Rset | Noop | Vrfy | Help = command {
             self.tally.idle();
@@ -594,63 +425,6 @@ impl Session {
         }
     }
 
-    fn hello(&mut self, name: String, extended: bool, out: &mut Vec<u8>) -> Next {
-        let next = self.reset();
-        self.client = Some(Client { name, extended });
-        let mut lines = vec![self.config.hostname.clone()];
-        if extended {
-            lines.extend(self.extensions());
-        }
-        write_lines(250, &lines, out);
-        self.go_on(next, out)
-    }
-
-    fn extensions(&self) -> Vec<String> {
-        let mut lines = vec![
-            "PIPELINING".into(),
-            format!("SIZE {}", self.config.max_message_size),
-            "8BITMIME".into(),
-            "SMTPUTF8".into(),
-            "CHUNKING".into(),
-            "ENHANCEDSTATUSCODES".into(),
-        ];
-        if self.config.role.offers_dsn() {
-            lines.push("DSN".into());
-        }
-        let messages = self.config.max_messages;
-        let messages = messages.map_or_else(String::new, |most| format!("MAILMAX={most} "));
-        lines.push(format!(
-            "LIMITS {messages}RCPTMAX={}",
-            self.config.max_recipients
-        ));
-        if self.config.role == Role::Submission {
-            lines.extend(["BINARYMIME", "MT-PRIORITY", "DELIVERBY"].map(String::from));
-            // RFC 4865, 4: the longest time, and the last moment.
-            let last = self.config.now.saturating_add(MAX_HOLD);
-            if let Ok(last) = jiff::Timestamp::from_second(last) {
-                lines.push(format!("FUTURERELEASE {MAX_HOLD} {last}"));
-            }
-            if self.config.tls {
-                lines.push("REQUIRETLS".into());
-            }
-        }
-        lines.extend(self.burl());
-        if self.config.role.needs_login() && self.may_log_in() {
-            let names = Mechanism::names(self.channel);
-            lines.push(format!("AUTH {names}"));
-        }
-        if !self.config.tls {
-            lines.push("STARTTLS".into());
-        }
-        lines.extend(self.xclient_names().map(|it| format!("XCLIENT {it}")));
-        lines.push("HELP".into());
-        lines
-    }
-
-    pub(super) fn may_log_in(&self) -> bool {
-        self.config.tls || self.config.plain_login
-    }
-
     /// Ends the transaction, whatever has come of it.
     pub(super) fn reset(&mut self) -> Next {
         match self.transaction.take().and_then(|it| it.incoming) {
@@ -661,12 +435,6 @@ impl Session {
 
     pub(super) fn incoming(&mut self) -> Option<&mut Incoming> {
         self.transaction.as_mut()?.incoming.as_mut()
-    }
-}
-
-impl Trusted {
-    fn author(&self, tls: bool) -> Option<Author> {
-        (tls || !self.tls).then(|| self.author.clone())
     }
 }
 

@@ -1,8 +1,10 @@
 //! What only a driver can bring about: a store that fails, at each place where it can.
 
 use super::*;
-use crate::mail::DateTime;
+use crate::address::Address;
+use crate::mail::{AccountId, DateTime, MailboxName};
 use crate::sasl::Verdict;
+use crate::smtp::repair::Stamp;
 
 const LOGIN: &str = "EHLO client\r\nAUTH PLAIN AGFubgBzZWNyZXQ=\r\n";
 const ENVELOPE: &str = "MAIL FROM:<ann@b.de>\r\nRCPT TO:<bob@b.de>\r\n";

@@ -1,0 +1,102 @@
+//! What a session asks the world, and what that may answer.
+
+use super::repair::Stamp;
+use super::reply::Reply;
+use crate::address::{Address, Domain};
+use crate::mail::outgoing::{self, Envelope};
+use crate::mail::{AccountId, MailboxName};
+use crate::message::notice::Delivered;
+use crate::sasl;
+
+#[derive(Debug)]
+pub enum Ask {
+    Authenticate(sasl::Ask),
+    Recipient(Address),
+    /// Begin a message; `size` is what the client announced.
+    Begin {
+        size: Option<u64>,
+    },
+    /// Find what the URL names: [`Answer::Opened`].
+    Open(String),
+    /// Read on in it: [`Answer::Piece`].
+    Piece,
+    Commit(Box<Commit>),
+}
+
+/// Take the message, for all or none; then tell the sender, if asked to.
+#[derive(Debug)]
+pub struct Commit {
+    /// The mailboxes that it goes to.
+    pub local: Vec<(AccountId, MailboxName)>,
+    /// What is for other servers, and waits in the queue.
+    pub remote: Vec<outgoing::Recipient>,
+    pub envelope: Envelope,
+    /// Whether it may hold what is not lines of text, which no mailbox does.
+    pub binary: bool,
+    /// The name that the reply and Received give it.
+    pub name: String,
+    /// When it began to come, seconds since 1970.
+    pub submitted: i64,
+    pub delivered: Option<Delivered>,
+    /// The domain of the first recipient for which the message goes on to other addresses.
+    pub forwarder: Option<Domain>,
+    /// Of mail from other servers: what is to be judged and traced.
+    pub arrived: Option<Arrived>,
+}
+
+/// How a message came in from another server.
+#[derive(Debug)]
+pub struct Arrived {
+    /// As the client called itself.
+    pub client: String,
+    /// Return-Path, to stand at the very front.
+    pub return_path: String,
+    /// Received, to stand behind what is found out.
+    pub received: String,
+}
+
+pub enum Answer {
+    Verdict(sasl::Verdict),
+    Recipient(Result<Found, NoRecipient>),
+    Begun(Result<Stamp, Trouble>),
+    /// How many bytes it has.
+    Opened(Result<u64, Reply>),
+    /// None at the end.
+    Piece(Result<Vec<u8>, Trouble>),
+    Written(Trouble),
+    Committed(Result<(), Trouble>),
+}
+
+/// Where mail to a recipient goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    pub local: Vec<(AccountId, MailboxName)>,
+    /// To other servers, by the queue: the recipient itself, or members of a group.
+    pub remote: Vec<Address>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoRecipient {
+    /// The domain is ours, the name is not.
+    Unknown,
+    /// Who sends has written to too many today that it never wrote to before.
+    TooManyNew,
+    /// The domain is another server's, and there is no way to it: why, in a sentence.
+    NoRoute(&'static str),
+    Trouble(Trouble),
+}
+
+/// Why the store does not do it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    Full,
+    TooLarge,
+    /// It has binary parts that can't be made others without loss.
+    Unconvertible,
+    /// Busy, or broken and to be mended.
+    Later,
+    /// It is against a rule, says the sentence.
+    Refused(&'static str),
+    /// Not now, says the sentence.
+    Wait(&'static str),
+}
