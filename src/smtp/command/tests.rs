@@ -162,7 +162,7 @@ fn what_mail_and_rcpt_refuse() {
         ("MAIL FROM:<a@b.de> SIZE=", 501),
         ("MAIL FROM:<a@b.de> SIZE", 501),
         ("MAIL FROM:<a@b.de> SIZE=1 size=2", 501),
-        ("MAIL FROM:<a@b.de> BODY=BINARYMIME", 504),
+        ("MAIL FROM:<a@b.de> BODY=9BIT", 504),
         ("MAIL FROM:<a@b.de> SMTPUTF8=1", 501),
         ("MAIL FROM:<a@b.de> RET=ALL", 501),
         ("MAIL FROM:<a@b.de> ENVID=a=b", 501),
