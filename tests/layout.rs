@@ -59,6 +59,7 @@ const RULES: &[(&str, &[&str])] = &[
             "address",
             "secret",
             "sasl",
+            "wire",
         ],
     ),
     (

@@ -8,8 +8,10 @@ use crate::net::dns::Resolver;
 use crate::net::stream::Stream;
 use crate::net::trust::Trust;
 use crate::sasl::Denial;
+use crate::secret::Secret;
 use crate::settings::Listen;
 use crate::store::Home;
+use crate::wire::Input;
 use async_io::Timer;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -17,6 +19,7 @@ use futures_lite::future;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -245,6 +248,26 @@ impl Context {
     }
 }
 
+/// Waits for what a home server says to a login.
+pub async fn hear(stream: &mut Stream, input: &mut Input) -> Result<(), Refused> {
+    match stream.receive(input, LOGIN_TIMEOUT).await {
+        Ok(0) | Err(_) => Err(Refused::Down),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// What it says is not of its protocol.
+pub fn astray(error: impl Display) -> Refused {
+    log::warn!("a home server goes astray: {error}");
+    Refused::Down
+}
+
+/// The initial response of PLAIN (RFC 4616), in base64.
+pub fn plain(user: &str, password: &Secret<String>) -> Secret<String> {
+    let plain = Secret::new(format!("\0{user}\0{}", password.reveal()));
+    Secret::new(BASE64.encode(plain.reveal()))
+}
+
 fn roots(authorities: &[String]) -> io::Result<RootCertStore> {
     let mut roots = RootCertStore::empty();
     for authority in authorities {
@@ -262,7 +285,7 @@ fn certificate_is_wrong(error: &io::Error) -> bool {
     matches!(inner, Some(rustls::Error::InvalidCertificate(_)))
 }
 
-fn down(home: &HomeServer, why: &dyn std::fmt::Display) -> Refused {
+fn down(home: &HomeServer, why: &dyn Display) -> Refused {
     log::warn!("home server {}: {why}", home.host);
     Refused::Down
 }

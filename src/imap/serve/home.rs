@@ -3,7 +3,7 @@
 
 use super::Driver;
 use crate::context::Context;
-use crate::context::homes::{LOGIN_TIMEOUT, Refused};
+use crate::context::homes::{Refused, astray, hear, plain};
 use crate::imap::client::command::can_be_quoted;
 use crate::imap::client::{Client, Command, Event, Outcome, Step};
 use crate::imap::response::Code;
@@ -14,8 +14,6 @@ use crate::net::stream::Stream;
 use crate::sasl::{Ask, Denial, Verdict};
 use crate::secret::Secret;
 use crate::store::Home;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use std::io;
 use std::net::IpAddr;
 
@@ -164,8 +162,7 @@ impl Upstream {
     async fn log_in(&mut self, user: &str, password: &Secret<String>) -> Result<(), Refused> {
         let quotable = can_be_quoted(user) && can_be_quoted(password.reveal());
         let outcome = if self.client.has("AUTH=PLAIN") {
-            let plain = Secret::new(format!("\0{user}\0{}", password.reveal()));
-            let plain = Secret::new(BASE64.encode(plain.reveal()));
+            let plain = plain(user, password);
             let initial = self.client.has("SASL-IR").then_some(&plain);
             let mechanism = "PLAIN";
             let command = Command::Authenticate { mechanism, initial };
@@ -217,16 +214,7 @@ impl Upstream {
                 Step::Data(_) => continue,
                 Step::NeedInput => {}
             }
-            let input = self.client.input();
-            if self
-                .stream
-                .receive(input, LOGIN_TIMEOUT)
-                .await
-                .map_err(gone)?
-                == 0
-            {
-                return Err(Refused::Down);
-            }
+            hear(&mut self.stream, self.client.input()).await?;
         }
     }
 
@@ -240,11 +228,6 @@ impl Upstream {
         let names: Vec<&str> = names.map(String::as_str).collect();
         names.join(" ")
     }
-}
-
-fn astray(error: impl std::fmt::Display) -> Refused {
-    log::warn!("a home server goes astray: {error}");
-    Refused::Down
 }
 
 #[cfg(test)]

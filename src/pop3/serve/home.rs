@@ -2,7 +2,7 @@
 //! client how that went, and connects the two.
 
 use crate::context::Context;
-use crate::context::homes::{LOGIN_TIMEOUT, Refused};
+use crate::context::homes::{Refused, astray, hear, plain};
 use crate::mail::home::{HomeServer, Protocol, Tls};
 use crate::net::relay::relay;
 use crate::net::stream::Stream;
@@ -11,8 +11,6 @@ use crate::pop3::session::{Answer, Session};
 use crate::sasl::{Ask, Denial, Verdict};
 use crate::secret::Secret;
 use crate::store::Home;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use std::io;
 use std::net::IpAddr;
 
@@ -142,8 +140,7 @@ fn refused(outcome: Outcome, code: &mut String) -> Refused {
 impl Upstream {
     async fn log_in(&mut self, user: &str, password: &Secret<String>) -> Result<Outcome, Refused> {
         if self.client.has_mechanism("PLAIN") {
-            let plain = Secret::new(format!("\0{user}\0{}", password.reveal()));
-            let plain = Secret::new(BASE64.encode(plain.reveal()));
+            let plain = plain(user, password);
             let mechanism = "PLAIN";
             let fits = "AUTH PLAIN ".len() + plain.reveal().len() <= MAX_LINE;
             let initial = fits.then_some(&plain);
@@ -189,23 +186,9 @@ impl Upstream {
                 Step::Data(_) => continue,
                 Step::NeedInput => {}
             }
-            let input = self.client.input();
-            if self
-                .stream
-                .receive(input, LOGIN_TIMEOUT)
-                .await
-                .map_err(gone)?
-                == 0
-            {
-                return Err(Refused::Down);
-            }
+            hear(&mut self.stream, self.client.input()).await?;
         }
     }
-}
-
-fn astray(error: impl std::fmt::Display) -> Refused {
-    log::warn!("a home server goes astray: {error}");
-    Refused::Down
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! tells the client how that went, and connects the two.
 
 use crate::context::Context;
-use crate::context::homes::{LOGIN_TIMEOUT, Refused};
+use crate::context::homes::{Refused, hear};
 use crate::mail::home::{HomeServer, Protocol, Tls};
 use crate::mail::outgoing;
 use crate::net::relay::{End, relay};
@@ -115,10 +115,7 @@ async fn log_in(
         match step {
             Step::Wait(_) => {
                 let mut input = Input::new();
-                let received = stream.receive(&mut input, LOGIN_TIMEOUT).await;
-                if received.map_err(|_| Refused::Down)? == 0 {
-                    return Err(Refused::Down);
-                }
+                hear(&mut stream, &mut input).await?;
                 session.receive(input.bytes());
             }
             Step::StartTls => {
