@@ -1,6 +1,6 @@
 """kill -9 of the real binary, 50 times under load from four connections: two submit, one
-APPENDs, one STOREs, EXPUNGEs and MOVEs. After each restart every acknowledged change is
-there, once, and nothing half done is to be seen."""
+APPENDs, one STOREs, EXPUNGEs, COPYs, MOVEs and DELETEs. After each restart every acknowledged
+change is there, once, and nothing half done is to be seen."""
 
 import os
 import random
@@ -107,7 +107,8 @@ class Append(Load):
 
 
 class Change(Load):
-    """STOREs, EXPUNGEs and MOVEs in bob's Work, whose model it keeps by UID."""
+    """STOREs, EXPUNGEs, COPYs and MOVEs in bob's Work, whose model it keeps by UID; now and then
+    a copy goes to a mailbox that is then DELETEd."""
 
     def __init__(self, server, round_number, model):
         super().__init__(server, round_number)
@@ -119,9 +120,20 @@ class Change(Load):
         imap.ok("SELECT Work")
         while len(self.model.work) > 20:
             uid = self.rng.choice(sorted(self.model.work))
-            kind = self.rng.choice(("flag", "unflag", "label", "move", "expunge"))
+            kind = self.rng.choice(("flag", "unflag", "label", "copy", "move", "expunge", "delete"))
             self.open = (kind, uid)
-            if kind == "move":
+            if kind == "copy":
+                untagged = imap.ok(f"UID COPY {uid} Copied")
+                self.model.copied.append(self.model.work[uid][0])
+            elif kind == "delete":
+                imap.ok("CREATE Doomed")
+                self.model.doomed = []
+                imap.ok(f"UID COPY {uid} Doomed")
+                self.model.doomed = [self.model.work[uid][0]]
+                self.open = ("deletion", uid)
+                imap.ok("DELETE Doomed")
+                self.model.doomed = None
+            elif kind == "move":
                 untagged = imap.ok(f"UID MOVE {uid} Moved")
                 assert any(b"COPYUID" in it[-1] for it in untagged if it[0] == b"OK"), untagged
                 self.model.moved.add(self.model.work.pop(uid)[0])
@@ -140,15 +152,17 @@ class Change(Load):
                 change = self.model.work[uid][1]
                 (change.add if sign == "+" else change.discard)(flag.lower().encode())
             self.open = None
-            self.model.changes += 1
+            self.model.done[kind] = self.model.done.get(kind, 0) + 1
 
 
 class Model:
-    """What bob's mailboxes must hold: UID -> (label, flags) of Work; labels of Moved and of nowhere."""
+    """What bob's mailboxes must hold: UID -> (label, flags) of Work; labels of Moved, of Copied, of
+    Doomed (None: there is none) and of nowhere. And how often each kind of change was acknowledged."""
 
     def __init__(self):
         self.work, self.moved, self.gone = {}, set(), set()
-        self.changes = 0
+        self.copied, self.doomed = [], None
+        self.done = {}
 
 
 class Power(unittest.TestCase):
@@ -164,6 +178,7 @@ class Power(unittest.TestCase):
         bob = Imap(self.server, user="bob")
         bob.ok("CREATE Work")
         bob.ok("CREATE Moved")
+        bob.ok("CREATE Copied")
         bob.close()
         self.refill(0)
 
@@ -202,7 +217,7 @@ class Power(unittest.TestCase):
 
     def test_kill_under_load(self):
         submitted, appended = set(), set()
-        acknowledged = 0
+        done = {"deliver": 0, "append": 0}
         slowest = 0.0
         for n in range(KILLS):
             loads = [
@@ -247,14 +262,23 @@ class Power(unittest.TestCase):
                     ("carol", "INBOX"),
                     ("alice", "Appended"),
                     ("bob", "Moved"),
+                    ("bob", "Copied"),
                 ):
                     self.server.empty(user, mailbox)
-                acknowledged += len(submitted) + len(appended)
-                submitted, appended, self.model.moved = set(), set(), set()
-        acknowledged += self.model.changes
+                done["deliver"] += len(submitted)
+                done["append"] += len(appended)
+                submitted, appended = set(), set()
+                self.model.moved, self.model.copied = set(), []
+        done["deliver"] += len(submitted)
+        done["append"] += len(appended)
+        done.update(self.model.done)
+        acknowledged = sum(done.values())
         print(
             f"    {KILLS} kills, {acknowledged} acknowledged changes, slowest restart {slowest:.2f} s, peak {self.server.peak >> 20} MiB"
         )
+        print("    " + ", ".join(f"{kind} {count}" for kind, count in sorted(done.items())))
+        for kind in ("deliver", "append", "flag", "expunge", "copy", "move", "delete"):
+            self.assertGreaterEqual(done.get(kind, 0), KILLS // 5, f"too little {kind} to prove anything")
         self.assertGreater(acknowledged, 20 * KILLS, "too little load to prove anything")
 
     def check_changes(self, open_change, n):
@@ -262,6 +286,7 @@ class Power(unittest.TestCase):
         kind, uid = open_change or (None, None)
         work = {uid: (label, flags) for uid, label, flags in self.messages("bob", "Work")}
         moved = [label for _, label, _ in self.messages("bob", "Moved")]
+        copied = [label for _, label, _ in self.messages("bob", "Copied")]
         label = self.model.work[uid][0] if uid in self.model.work else None
         if uid is not None and uid not in work:
             self.assertIn(kind, ("move", "expunge"), f"message {uid} lost by {kind} at kill {n}")
@@ -269,8 +294,29 @@ class Power(unittest.TestCase):
             (self.model.moved if kind == "move" else self.model.gone).add(label)
         elif uid is not None:
             self.model.work[uid] = (label, work[uid][1])
+        if kind == "copy" and len(copied) > len(self.model.copied):
+            self.model.copied.append(label)
+        self.assertEqual(sorted(copied), sorted(self.model.copied), f"Copied after kill {n}, {open_change}")
+        self.check_doomed(kind, label, n)
         self.assertEqual(work, self.model.work, f"Work after kill {n}, {open_change}")
         self.assertEqual(sorted(moved), sorted(self.model.moved), f"Moved after kill {n}, {open_change}")
+
+    def check_doomed(self, kind, label, n):
+        """The mailbox to be deleted is as it was told to be; the command under way may have been done."""
+        bob = Imap(self.server, user="bob")
+        there = any(b"Doomed" in it for it in bob.ok('LIST "" Doomed') if it[0] == b"LIST")
+        found = [label for _, label, _ in self.messages("bob", "Doomed")] if there else None
+        possible = [self.model.doomed]
+        if kind == "delete":
+            # CREATE, or COPY, was under way.
+            possible.append([] if self.model.doomed is None else [label])
+        elif kind == "deletion":
+            possible.append(None)
+        self.assertIn(found, possible, f"Doomed after kill {n}, {kind}")
+        if there:
+            bob.ok("DELETE Doomed")
+        self.model.doomed = None
+        bob.close()
 
 
 if __name__ == "__main__":
