@@ -6,6 +6,7 @@
 
 use super::error::{Error, Result};
 use super::log::{Log, Mark};
+use super::mailbox;
 use super::recover;
 use super::redo::MAX_REDO;
 use super::segment::DIRECTORY;
@@ -173,11 +174,18 @@ impl Committer {
         self.since.not_before = Some(Instant::now() + CHECKPOINT_PAUSE);
     }
 
-    /// After the log was read at the start: makes a checkpoint of that.
-    pub fn settle(&mut self) -> Result<()> {
-        let mut ended = self.transact(true, &mut |_| Ok(Outcome::Keep));
+    /// After the log was read at the start: makes a checkpoint of that. Of a `lost` part of it,
+    /// no numbers are given again.
+    pub fn settle(&mut self, lost: bool) -> Result<()> {
+        let mut settle = |tx: &mut Tx<'_>| {
+            if lost {
+                mailbox::skip_lost(tx)?;
+            }
+            Ok(Outcome::Keep)
+        };
+        let mut ended = self.transact(true, &mut settle);
         if matches!(ended, Err(Error::Full)) && self.shared.space.drop_ballast() {
-            ended = self.transact(true, &mut |_| Ok(Outcome::Keep));
+            ended = self.transact(true, &mut settle);
         }
         if ended.is_err() {
             self.since.last = Some(Instant::now());

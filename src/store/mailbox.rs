@@ -16,6 +16,10 @@ pub const MAX_MAILBOXES: usize = 10_000;
 /// Subscribed names of one account.
 pub const MAX_SUBSCRIPTIONS: usize = 10_000;
 
+/// More numbers than the log between two checkpoints can give to messages of one mailbox, or of
+/// all: each takes some bytes of redo.
+pub(super) const LOST_NUMBERS: u32 = 1 << 20;
+
 pub(super) fn find(
     tx: &Tx<'_>,
     account: AccountId,
@@ -200,6 +204,24 @@ pub(super) fn purge(tx: &mut Tx<'_>, blocks: usize) -> Result<bool> {
     tables.vanished.remove_in((id, 0)..=(id, u64::MAX))?;
     tables.doomed.remove(id)?;
     Ok(tables.doomed.first()?.is_some())
+}
+
+/// After a part of the log was lost: none of the UIDs and mod-sequences that may have been given
+/// there is given again, or clients would take new mail for what they have seen (RFC 9051,
+/// 2.3.1.1). What vanished with it is told by naming all that isn't there.
+pub(super) fn skip_lost(tx: &mut Tx<'_>) -> Result<()> {
+    let mut ids = Vec::new();
+    for row in tx.tables().mailboxes.range(0..)? {
+        ids.push(MailboxId(row?.0.value()));
+    }
+    for id in ids {
+        let mut row = tx.mailbox(id)?;
+        row.uid_next = row.uid_next.saturating_add(LOST_NUMBERS);
+        row.modseq = row.modseq.saturating_add(u64::from(LOST_NUMBERS));
+        row.vanished_floor = row.modseq;
+        tx.put_mailbox(id, &row)?;
+    }
+    Ok(())
 }
 
 /// With everything below it; missing superiors of `to` are made.

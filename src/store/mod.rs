@@ -170,7 +170,10 @@ impl Store {
         if replayed.hole || replayed.skipped || names.iter().any(|name| name == KEEP) {
             segments.keep_files();
         }
-        let rows = recover::read_rows(&db)?;
+        let mut rows = recover::read_rows(&db)?;
+        if replayed.hole || replayed.skipped {
+            rows.email += u64::from(mailbox::LOST_NUMBERS);
+        }
         let position = match replayed.hole {
             true => rows.position_beyond(&segments, replayed.end)?,
             false => rows.position(&segments, replayed.end)?,
@@ -187,11 +190,11 @@ impl Store {
         if replayed.hole {
             recover::report_hole(&**disk, replayed.end);
             // Before any write: numbers behind the hole would be given out again.
-            committer.settle()?;
+            committer.settle(true)?;
         } else if replayed.skipped {
             // What is lost may have named segments anew that now have no row.
             recover::keep_files(&**disk);
-            committer.settle().ok();
+            committer.settle(true).ok();
         }
         let unswept = match replayed.clean {
             _ if replayed.hole || replayed.skipped => None,

@@ -188,6 +188,6 @@ fn forget_half(tx: &mut Tx<'_>, id: MailboxId, row: &mut MailboxRow) -> Result<(
     let range = (id.0, 0)..=(id.0, last);
     let forgotten = tx.change().vanished.remove_in(range)?;
     row.vanished_rows = row.vanished_rows.saturating_sub(forgotten as u32);
-    row.vanished_floor = last;
+    row.vanished_floor = row.vanished_floor.max(last);
     Ok(())
 }

@@ -104,7 +104,7 @@ impl Writer {
     fn after_crash(&mut self) {
         if self.unswept.is_some() && !self.settle_tried {
             self.settle_tried = true;
-            if self.committer.settle().is_ok() {
+            if self.committer.settle(false).is_ok() {
                 self.sweep_found(false);
             }
         }

@@ -379,7 +379,17 @@ fn what_lies_behind_a_hole_in_the_log_is_kept() {
             for new in 10..13 {
                 let store = open(&disk).unwrap();
                 assert_eq!(seeds(&store).await, there);
+                let id = inbox(&store, ALICE).await.id;
                 deliver(&store, ALICE, &text(new, 3000)).await.unwrap();
+                // No client can take it for one of those that were lost, and which those are
+                // can be asked.
+                let uid = messages(&store, id).await.last().unwrap().uid.get();
+                assert!(uid > 5, "{uid}");
+                let vanished = store.look(|it| it.vanished_since(id, 6)).unwrap();
+                assert!((1..=5).all(|uid| {
+                    let uid = Uid::new(uid).unwrap();
+                    vanished.contains(uid) == (uid.get() as usize > lost)
+                }));
                 there.push(new);
                 expect_sound(&store).await;
                 if new == 12 {
