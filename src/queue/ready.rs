@@ -93,6 +93,8 @@ impl Ready {
             if known.contains(&lane) {
                 continue;
             }
+            // Most have one: ten thousand should not have room for four each.
+            known.reserve_exact(1);
             known.push(lane.clone());
             self.next += 1;
             let place = (-i16::from(priority), self.next);
