@@ -87,14 +87,21 @@ impl Choosing {
     }
 }
 
-/// What the store has chosen.
+/// What the store has chosen, as far as this version knows it: another may have written more,
+/// and the server starts all the same.
 pub fn chosen(store: &Store) -> Result<Chosen, String> {
     let records = store.look(|snapshot| snapshot.records(SETTING));
-    let records = records.map_err(|error| error.to_string())?.into_iter();
-    let text = |value| String::from_utf8(value).map_err(|_| "a setting is damaged".to_string());
-    records
-        .map(|(name, value)| Ok((name, text(value)?)))
-        .collect()
+    let records = records.map_err(|error| error.to_string())?;
+    let mut chosen = Chosen::new();
+    let mut scratch = Settings::default();
+    for (name, value) in records {
+        let value = String::from_utf8_lossy(&value).into_owned();
+        match find(&name).and_then(|it| it.set(&mut scratch, &value)) {
+            Ok(()) => drop(chosen.insert(name, value)),
+            Err(error) => log::warn!("a setting is passed over: {error}"),
+        }
+    }
+    Ok(chosen)
 }
 
 /// With a server, `live` is what it runs by; `who` asks. Errors are sentences for the owner.
@@ -207,4 +214,85 @@ fn changes(store: &Store) -> Reply {
         Ok(text.split('\n').map(str::to_string).collect())
     };
     records.map(row).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Options;
+
+    fn set(name: &str, value: &str) -> Choosing {
+        Choosing::Set {
+            name: name.into(),
+            value: value.into(),
+        }
+    }
+
+    #[test]
+    fn every_request_is_read_as_it_was_written() {
+        let replace = Chosen::from([("smtp.tarpit".into(), "1s".into())]);
+        let reset = Choosing::Reset {
+            name: "smtp.tarpit".into(),
+        };
+        for request in [
+            Choosing::List,
+            set("smtp.tarpit", "1s"),
+            reset,
+            Choosing::Replace(replace),
+            Choosing::Replace(Chosen::new()),
+            Choosing::Changes,
+        ] {
+            let words = request.words();
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            assert_eq!(Choosing::read(&words), Some(Ok(request)));
+        }
+        assert_eq!(Choosing::read(&["setting-replace", "smtp.tarpit"]), None);
+    }
+
+    #[test]
+    fn what_another_version_wrote_stops_nothing_and_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), Options::default()).unwrap();
+        smol::block_on(async {
+            for (name, value) in [("imap.colour", "blue"), ("smtp.tarpit", "1h")] {
+                let put = store.put_record(SETTING, name, value.as_bytes().to_vec());
+                put.await.unwrap();
+            }
+            assert_eq!(chosen(&store), Ok(Chosen::new()));
+            let live = Live::new(Settings::default(), Chosen::new(), &Chosen::new()).unwrap();
+            let set = set("pop3.login-delay", "3s");
+            perform(&store, Some(&live), "root", set).await.unwrap();
+            let kept = store.look(|it| it.record(SETTING, "imap.colour"));
+            assert_eq!(kept.unwrap(), Some(b"blue".to_vec()));
+        });
+        let names: Vec<String> = chosen(&store).unwrap().into_keys().collect();
+        assert_eq!(names, ["pop3.login-delay"]);
+    }
+
+    #[test]
+    fn changes_are_noted_and_the_oldest_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), Options::default()).unwrap();
+        let rows = smol::block_on(async {
+            let old = |n: usize| Note {
+                kind: CHANGE,
+                key: format!("{n:010}"),
+                value: Some(b"1\nroot\nsmtp.tarpit\n\n1s".to_vec()),
+            };
+            store
+                .note((0..MAX_CHANGES).map(old).collect())
+                .await
+                .unwrap();
+            for value in ["2s", "2s", "3s"] {
+                let set = set("smtp.tarpit", value);
+                perform(&store, None, "user 7", set).await.unwrap();
+            }
+            perform(&store, None, "root", Choosing::Changes)
+                .await
+                .unwrap()
+        });
+        assert_eq!(rows.len(), MAX_CHANGES);
+        let last = rows.last().unwrap();
+        assert_eq!(last[1..], ["user 7", "smtp.tarpit", "2s", "3s"]);
+    }
 }
