@@ -169,24 +169,40 @@ impl Server {
         let Ok(wanted) = settings.listen() else {
             return;
         };
-        for gone in self.open.extract_if(.., |it| !wanted.contains(it)) {
-            self.listeners.close(gone.address).await;
-            log::info!("{} on {} is closed", gone.service, gone.address);
+        let gone: Vec<Listen> = self
+            .open
+            .extract_if(.., |it| !wanted.contains(it))
+            .collect();
+        for listen in &gone {
+            self.listeners.close(listen.address).await;
+            log::info!("{} on {} is closed", listen.service, listen.address);
         }
+        let mut failed = false;
         for listen in wanted {
-            if self.open.contains(&listen) {
-                continue;
+            if !self.open.contains(&listen) {
+                failed |= !self.listen(listen);
             }
-            match bind_all(&[listen]) {
-                Ok(sockets) => self.sockets.extend(sockets),
-                Err(error) => {
-                    log::error!("{error}");
-                    continue;
-                }
+        }
+        // Better where it was than nowhere.
+        for listen in gone.into_iter().filter(|_| failed) {
+            self.listen(listen);
+        }
+    }
+
+    /// Whether it could.
+    fn listen(&mut self, listen: Listen) -> bool {
+        match bind_all(&[listen]) {
+            Ok(sockets) => {
+                self.sockets.extend(sockets);
+                self.open.push(listen);
+                self.accept(&[listen.service]);
+                log::info!("{} on {}", listen.service, listen.address);
+                true
             }
-            self.open.push(listen);
-            self.accept(&[listen.service]);
-            log::info!("{} on {}", listen.service, listen.address);
+            Err(error) => {
+                log::error!("{error}");
+                false
+            }
         }
     }
 

@@ -69,6 +69,7 @@ const RULES: &[(&str, &[&str])] = &[
             "net::dns",
             "net::listen",
             "net::stream",
+            "net::tls",
             "mail",
             "address",
             "sasl",

@@ -53,25 +53,22 @@ struct Get {
     name: String,
 }
 
-/// Set one.
+/// Set one, or several at one moment: NAME VALUE, NAME VALUE and so on.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "set")]
 struct Set {
-    /// its name, as `settings list` prints it
-    #[argh(positional)]
-    name: String,
-    /// what it shall be
-    #[argh(positional)]
-    value: String,
+    /// its name, as `settings list` prints it, and what it shall be
+    #[argh(positional, arg_name = "name value")]
+    pairs: Vec<String>,
 }
 
-/// Give one its default back.
+/// Give one its default back, or several at one moment.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "reset")]
 struct Reset {
     /// its name, as `settings list` prints it
-    #[argh(positional)]
-    name: String,
+    #[argh(positional, arg_name = "name")]
+    names: Vec<String>,
 }
 
 /// Change all of them in an editor (VISUAL, EDITOR or vi).
@@ -111,15 +108,18 @@ impl SettingsCommand {
                 say!("{}", row.map(|it| it.value).unwrap_or_default());
                 Ok(())
             }
-            Action::Set(Set { name, value }) => {
-                let setting = find(&name)?;
-                let request = Choosing::Set { name, value };
-                change(Some(dir), Request::Choosing(request), &done(setting))
+            Action::Set(Set { pairs }) => {
+                if pairs.is_empty() || pairs.len() % 2 != 0 {
+                    return Err("settings set takes a name and a value, or more such pairs".into());
+                }
+                let pairs = pairs.chunks_exact(2);
+                let chosen: Chosen = pairs.map(|it| (it[0].clone(), it[1].clone())).collect();
+                let done = done(chosen.keys())?;
+                change(Some(dir), Request::Choosing(Choosing::Set(chosen)), &done)
             }
-            Action::Reset(Reset { name }) => {
-                let setting = find(&name)?;
-                let request = Choosing::Reset { name };
-                change(Some(dir), Request::Choosing(request), &done(setting))
+            Action::Reset(Reset { names }) => {
+                let done = done(names.iter())?;
+                change(Some(dir), Request::Choosing(Choosing::Reset(names)), &done)
             }
             Action::Edit(_) => edit(&dir),
             Action::Export(_) => {
@@ -182,10 +182,18 @@ fn print(dir: &Path, beginning: &str) -> Result<(), Error> {
     Ok(())
 }
 
-fn done(setting: &Setting) -> String {
-    match setting.at_start {
-        true => format!("{} is set; it holds from the next start.", setting.name),
-        false => format!("{} is set.", setting.name),
+fn done<'a>(names: impl Iterator<Item = &'a String>) -> Result<String, Error> {
+    let mut lines = Vec::new();
+    for name in names {
+        let setting = find(name)?;
+        lines.push(match setting.at_start {
+            true => format!("{name} is set; it holds from the next start."),
+            false => format!("{name} is set."),
+        });
+    }
+    match lines.is_empty() {
+        true => Err("say which: `pillarbox settings list` shows them".into()),
+        false => Ok(lines.join("\n")),
     }
 }
 

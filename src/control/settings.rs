@@ -2,8 +2,9 @@
 
 use super::Reply;
 use crate::net::listen;
+use crate::net::tls::Tls;
 use crate::settings::document::Chosen;
-use crate::settings::{Live, SETTINGS, Settings, find};
+use crate::settings::{Listen, Live, SETTINGS, Settings, find};
 use crate::store::{Note, Store};
 use jiff::Timestamp;
 
@@ -19,14 +20,10 @@ pub enum Choosing {
     /// Rows of name, value, what that comes from (`default`, `set` or `start`), and what is
     /// chosen, if anything.
     List,
-    Set {
-        name: String,
-        value: String,
-    },
-    /// Back to the default.
-    Reset {
-        name: String,
-    },
+    /// Names and values, all at one moment.
+    Set(Chosen),
+    /// Back to the default, all at one moment.
+    Reset(Vec<String>),
     /// These and no others.
     Replace(Chosen),
     /// Rows of time, who, name, before, after; the oldest first.
@@ -38,19 +35,13 @@ impl Choosing {
     pub fn words(&self) -> Vec<String> {
         match self {
             Choosing::List => vec!["setting-list".into()],
-            Choosing::Set { name, value } => {
-                vec!["setting-set".into(), name.clone(), value.clone()]
-            }
-            Choosing::Reset { name } => vec!["setting-reset".into(), name.clone()],
-            Choosing::Replace(chosen) => {
-                let mut words = vec!["setting-replace".into()];
-                words.extend(
-                    chosen
-                        .iter()
-                        .flat_map(|(name, value)| [name.clone(), value.clone()]),
-                );
+            Choosing::Set(chosen) => pairs("setting-set", chosen),
+            Choosing::Reset(names) => {
+                let mut words = vec!["setting-reset".into()];
+                words.extend(names.iter().cloned());
                 words
             }
+            Choosing::Replace(chosen) => pairs("setting-replace", chosen),
             Choosing::Changes => vec!["setting-changes".into()],
         }
     }
@@ -59,16 +50,12 @@ impl Choosing {
     pub fn read(words: &[&str]) -> Option<Result<Choosing, String>> {
         Some(Ok(match words {
             ["setting-list"] => Choosing::List,
-            ["setting-set", name, value] => Choosing::Set {
-                name: name.to_string(),
-                value: value.to_string(),
-            },
-            ["setting-reset", name] => Choosing::Reset {
-                name: name.to_string(),
-            },
+            ["setting-set", rest @ ..] if rest.len() % 2 == 0 => Choosing::Set(chosen_of(rest)),
+            ["setting-reset", names @ ..] => {
+                Choosing::Reset(names.iter().map(|it| it.to_string()).collect())
+            }
             ["setting-replace", rest @ ..] if rest.len() % 2 == 0 => {
-                let pairs = rest.chunks_exact(2).map(|it| (it[0].into(), it[1].into()));
-                Choosing::Replace(pairs.collect())
+                Choosing::Replace(chosen_of(rest))
             }
             ["setting-changes"] => Choosing::Changes,
             _ => return None,
@@ -79,12 +66,28 @@ impl Choosing {
     pub fn describe(&self) -> String {
         match self {
             Choosing::List => "settings list".into(),
-            Choosing::Set { name, value } => format!("settings set {name} {value}"),
-            Choosing::Reset { name } => format!("settings reset {name}"),
+            Choosing::Set(_) | Choosing::Reset(_) => {
+                let words = self.words();
+                format!(
+                    "settings {}",
+                    words.join(" ").trim_start_matches("setting-")
+                )
+            }
             Choosing::Replace(_) => "settings import".into(),
             Choosing::Changes => "settings changes".into(),
         }
     }
+}
+
+fn pairs(verb: &str, chosen: &Chosen) -> Vec<String> {
+    let pairs = chosen.iter();
+    let words = pairs.flat_map(|(name, value)| [name.clone(), value.clone()]);
+    std::iter::once(verb.to_string()).chain(words).collect()
+}
+
+fn chosen_of(words: &[&str]) -> Chosen {
+    let pairs = words.chunks_exact(2);
+    pairs.map(|it| (it[0].into(), it[1].into())).collect()
 }
 
 /// What the store has chosen, as far as this version knows it: another may have written more,
@@ -106,24 +109,32 @@ pub fn chosen(store: &Store) -> Result<Chosen, String> {
 
 /// With a server, `live` is what it runs by; `who` asks. Errors are sentences for the owner.
 pub async fn perform(store: &Store, live: Option<&Live>, who: &str, request: Choosing) -> Reply {
+    let _turn = match live {
+        Some(live) => Some(live.turn.lock().await),
+        None => None,
+    };
     let before = chosen(store)?;
     let mut after = before.clone();
     match request {
         Choosing::List => return Ok(list(&before, live)),
         Choosing::Changes => return changes(store),
-        Choosing::Set { name, value } => {
-            let setting = find(&name)?;
-            // As we show it; one that is at its default stays chosen all the same.
+        Choosing::Set(chosen) => {
             let mut settings = Settings::of_this_machine();
-            setting.set(&mut settings, &value)?;
-            after.insert(name, setting.show(&settings));
+            for (name, value) in chosen {
+                let setting = find(&name)?;
+                setting.set(&mut settings, &value)?;
+                // As we show it; one that is at its default stays chosen all the same.
+                after.insert(name, setting.show(&settings));
+            }
         }
-        Choosing::Reset { name } => {
-            after.remove(find(&name)?.name);
+        Choosing::Reset(names) => {
+            for name in names {
+                after.remove(find(&name)?.name);
+            }
         }
         Choosing::Replace(chosen) => after = chosen,
     }
-    check(&after, live)?;
+    check(&before, &after, live)?;
     let notes = notes(store, &before, &after, who)?;
     store.note(notes).await.map_err(|error| error.to_string())?;
     if let Some(live) = live {
@@ -132,17 +143,39 @@ pub async fn perform(store: &Store, live: Option<&Live>, who: &str, request: Cho
     Ok(Vec::new())
 }
 
-/// Whether a server could run by them; what a running one would have to open is tried.
-fn check(chosen: &Chosen, live: Option<&Live>) -> Result<(), String> {
-    let Some(live) = live else {
-        return Live::new(Settings::of_this_machine(), Chosen::new(), chosen).map(|_| ());
+/// Whether a server could run by them; what it would have to open anew is tried.
+fn check(before: &Chosen, after: &Chosen, live: Option<&Live>) -> Result<(), String> {
+    let settings = match live {
+        Some(live) => live.with(after)?,
+        None => {
+            let offline = Live::new(Settings::of_this_machine(), Chosen::new(), after)?;
+            Settings::clone(&offline.now())
+        }
     };
-    let open = live.now().listen()?;
-    for wanted in live.with(chosen)?.listen()? {
-        if open.iter().any(|it| it.address == wanted.address) {
+    const FILES: [&str; 2] = ["tls.certificate", "tls.key"];
+    if FILES.iter().any(|it| before.get(*it) != after.get(*it))
+        && let (Some(certificate), Some(key)) = (&settings.tls_certificate, &settings.tls_key)
+    {
+        Tls::from_files(certificate, key).map_err(|error| error.to_string())?;
+    }
+    match live {
+        Some(live) => try_ports(&live.now().listen()?, &settings.listen()?),
+        None => Ok(()),
+    }
+}
+
+fn try_ports(open: &[Listen], wanted: &[Listen]) -> Result<(), String> {
+    for one in wanted {
+        // In the way of the trial, but gone by then, or the same.
+        let ours = |it: &&Listen| {
+            let (a, b) = (it.address, one.address);
+            let any = a.ip().is_unspecified() || b.ip().is_unspecified();
+            a.port() == b.port() && (any || a == b)
+        };
+        if open.iter().any(|it| ours(&it)) {
             continue;
         }
-        let (service, address) = (wanted.service, wanted.address);
+        let (service, address) = (one.service, one.address);
         listen::bind(address)
             .map_err(|error| format!("can't listen on {address} for {service}: {error}"))?;
     }
@@ -222,18 +255,13 @@ mod tests {
     use crate::store::Options;
 
     fn set(name: &str, value: &str) -> Choosing {
-        Choosing::Set {
-            name: name.into(),
-            value: value.into(),
-        }
+        Choosing::Set([(name.into(), value.into())].into())
     }
 
     #[test]
     fn every_request_is_read_as_it_was_written() {
         let replace = Chosen::from([("smtp.tarpit".into(), "1s".into())]);
-        let reset = Choosing::Reset {
-            name: "smtp.tarpit".into(),
-        };
+        let reset = Choosing::Reset(vec!["tls.key".into(), "tls.certificate".into()]);
         for request in [
             Choosing::List,
             set("smtp.tarpit", "1s"),

@@ -5,7 +5,7 @@
 
 use super::Refusal;
 use super::content::{self, Content};
-use super::url::{Access, Authorization, ImapUrl, Server};
+use super::url::{Access, Authorization, ImapUrl, MAX_URL, Server};
 use crate::address::Domain;
 use crate::mail::{AccountId, MailboxName};
 use crate::secret::random;
@@ -135,9 +135,15 @@ fn authorized(
     }
 }
 
+/// What a token adds to its URL: mechanism, version and hash, with their colons.
+const TOKEN: usize = 2 + INTERNAL.len() + 2 * (1 + 32);
+
 /// GENURLAUTH: the rump with its token. The mailbox is the asker's own and has a key from
 /// now on.
 pub async fn authorize(store: &Store, asker: &Asker, rump: &str) -> Result<String> {
+    if rump.len() > MAX_URL - TOKEN {
+        return Err(Refusal::Syntax("The URL would be too long with its token"));
+    }
     let url = ImapUrl::parse(rump).map_err(Refusal::Syntax)?;
     match (&url.server, &url.authorization) {
         (Some(Server { user: Some(_), .. }), Some(given)) if given.token.is_none() => {}

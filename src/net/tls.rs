@@ -66,11 +66,17 @@ pub struct Tls {
     asks: bool,
 }
 
+/// Keys of session tickets; they outlive a new certificate.
+struct Tickets {
+    quiet: Arc<dyn ProducesTickets>,
+    asking: Arc<dyn ProducesTickets>,
+}
+
 struct Shared {
     source: Source,
     config: RwLock<Configs>,
     /// Kept over a reload, so that clients resume.
-    ticketer: Arc<dyn ProducesTickets>,
+    tickets: Tickets,
 }
 
 /// One that asks no client for a certificate, and one that does.
@@ -98,13 +104,19 @@ impl Tls {
     }
 
     fn new(source: Source) -> Result<Tls, Error> {
-        let ticketer = ring::Ticketer::new()
-            .map_err(|error| Error(format!("can't make ticket keys: {error}")))?;
-        let config = load(&source, ticketer.clone())?;
+        // A ticket holds the certificate that its client showed: what one configuration gave,
+        // the other must not take.
+        let ticketer = || {
+            ring::Ticketer::new().map_err(|error| Error(format!("can't make ticket keys: {error}")))
+        };
+        let tickets = Tickets {
+            quiet: ticketer()?,
+            asking: ticketer()?,
+        };
         let shared = Arc::new(Shared {
+            config: RwLock::new(load(&source, &tickets)?),
             source,
-            config: RwLock::new(config),
-            ticketer,
+            tickets,
         });
         Ok(Tls {
             shared,
@@ -134,7 +146,7 @@ impl Tls {
     /// Reads the files again, and renews the local certificate if it is due. After an
     /// error the old one stays.
     pub fn reload(&self) -> Result<(), Error> {
-        let config = load(&self.shared.source, self.shared.ticketer.clone())?;
+        let config = load(&self.shared.source, &self.shared.tickets)?;
         *self
             .shared
             .config
@@ -152,7 +164,7 @@ pub fn provider() -> Arc<CryptoProvider> {
         .clone()
 }
 
-fn load(source: &Source, ticketer: Arc<dyn ProducesTickets>) -> Result<Configs, Error> {
+fn load(source: &Source, tickets: &Tickets) -> Result<Configs, Error> {
     let now = Timestamp::now();
     let (certificate, key) = match source {
         Source::Local {
@@ -170,21 +182,21 @@ fn load(source: &Source, ticketer: Arc<dyn ProducesTickets>) -> Result<Configs, 
     }
     let private = PrivateKeyDer::from_pem_slice(&read_limited(&key)?)
         .map_err(|_| Error(format!("{} holds no private key in PEM", key.display())))?;
-    let make = |verifier: Arc<dyn ClientCertVerifier>| {
+    let make = |verifier: Arc<dyn ClientCertVerifier>, tickets: &Arc<dyn ProducesTickets>| {
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| Error(error.to_string()))?
             .with_client_cert_verifier(verifier)
             .with_single_cert(chain.clone(), private.clone_key())
             .map_err(|error| Error(unusable(&certificate, &key, &error)))?;
-        config.ticketer = ticketer.clone();
+        config.ticketer = tickets.clone();
         config.session_storage = rustls::server::ServerSessionMemoryCache::new(SESSION_CACHE);
         config.max_early_data_size = 0;
         Ok(Arc::new(config))
     };
     Ok(Configs {
-        quiet: make(Arc::new(NoClientAuth))?,
-        asking: make(Arc::new(Any))?,
+        quiet: make(Arc::new(NoClientAuth), &tickets.quiet)?,
+        asking: make(Arc::new(Any), &tickets.asking)?,
     })
 }
 
@@ -282,7 +294,12 @@ fn time(tag: u8, content: &[u8]) -> Option<Timestamp> {
         _ => text.to_string(),
     };
     let civil = jiff::civil::DateTime::strptime("%Y%m%d%H%M%SZ", text).ok()?;
-    Some(civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp())
+    match civil.to_zoned(jiff::tz::TimeZone::UTC) {
+        Ok(zoned) => Some(zoned.timestamp()),
+        // 99991231235959Z says that it has no end (RFC 5280, 4.1.2.5).
+        Err(_) if civil.year() == 9999 => Some(Timestamp::MAX),
+        Err(_) => None,
+    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,8 @@ pub struct Live {
     /// Given at the start; it goes over what the store has.
     given: Chosen,
     current: RwLock<Arc<Settings>>,
+    /// Who changes them holds it from reading what is chosen to applying it.
+    pub turn: async_lock::Mutex<()>,
     changed: Event,
 }
 
@@ -22,6 +24,7 @@ impl Live {
             current: RwLock::new(Arc::new(defaults.clone())),
             defaults,
             given,
+            turn: async_lock::Mutex::new(()),
             changed: Event::new(),
         };
         live.apply(chosen)?;

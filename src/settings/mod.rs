@@ -323,11 +323,13 @@ impl Settings {
                     _ => *address,
                 };
                 let address = SocketAddr::new(address, port);
-                listen.push(Listen { service, address });
+                let one = Listen { service, address };
+                // Addresses that are not loopback have one LMTP.
+                if !listen.contains(&one) {
+                    listen.push(one);
+                }
             }
         }
-        // Two addresses that are not loopback have one LMTP.
-        listen.dedup();
         Ok(listen)
     }
 
@@ -341,7 +343,9 @@ impl Settings {
             }
         }
         if self.tls_certificate.is_some() != self.tls_key.is_some() {
-            return Err("a TLS certificate and its key must be given together".into());
+            return Err(
+                "a TLS certificate and its key must be given together, in one command".into(),
+            );
         }
         if self.retry_after > self.retry_every {
             return Err("queue.retry-after is longer than queue.retry-every".into());

@@ -115,6 +115,19 @@ fn services_that_are_off_listen_nowhere() {
 }
 
 #[test]
+fn lmtp_has_loopback_once() {
+    let settings = changed(&[("server.addresses", "127.0.0.1 ::1 192.0.2.5 192.0.2.6")]).unwrap();
+    let listen = settings.listen().unwrap();
+    let lmtp: Vec<&Listen> = listen
+        .iter()
+        .filter(|it| it.service == Service::Lmtp)
+        .collect();
+    assert_eq!(lmtp.len(), 2);
+    assert!(lmtp.iter().all(|it| it.address.ip().is_loopback()));
+    assert_eq!(listen.len(), 7 * 4 + 2);
+}
+
+#[test]
 fn a_file_is_read_as_it_was_written() {
     let defaults = Settings::default();
     let chosen: Chosen = [

@@ -12,11 +12,21 @@ pub const MAX_RECORD: usize = 64 << 10;
 pub const MAX_RECORDS: usize = 10_000;
 
 pub(super) fn put(tx: &mut Tx<'_>, kind: &'static str, key: &str, value: &[u8]) -> Result<()> {
-    if value.len() > MAX_RECORD || key.len() > MAX_RECORD {
-        return Err(Error::Limit("a record's length"));
-    }
     if !has(tx, kind, key)? && count(tx, kind)? >= MAX_RECORDS {
         return Err(Error::Limit("records"));
+    }
+    put_one_of_each(tx, kind, key, value)
+}
+
+/// For a kind that has one record at most for each of what is limited itself.
+pub(super) fn put_one_of_each(
+    tx: &mut Tx<'_>,
+    kind: &'static str,
+    key: &str,
+    value: &[u8],
+) -> Result<()> {
+    if value.len() > MAX_RECORD || key.len() > MAX_RECORD {
+        return Err(Error::Limit("a record's length"));
     }
     tx.change().records.insert((kind, key), value)?;
     Ok(())

@@ -22,7 +22,7 @@ impl Store {
             match get(record::get(tx, KIND, &id.0.to_string())?)? {
                 Some(key) if !reset => Ok(key),
                 _ => {
-                    record::put(tx, KIND, &id.0.to_string(), fresh.reveal())?;
+                    record::put_one_of_each(tx, KIND, &id.0.to_string(), fresh.reveal())?;
                     Ok(fresh.clone())
                 }
             }
