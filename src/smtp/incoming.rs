@@ -99,11 +99,14 @@ impl Incoming {
         self.refusal.as_ref()
     }
 
-    /// The refusal, once as much was read away as the largest message has: who still sends
-    /// only keeps us busy.
+    /// The refusal, once more came than two of the largest messages have: who still sends only
+    /// keeps us busy. All bytes count, so that it does not matter in which pieces they come.
     fn worn_out(&self) -> Option<Reply> {
+        let all = self.received.saturating_add(self.skipped);
         let refusal = self.refusal.as_ref();
-        refusal.filter(|_| self.skipped > self.limit).cloned()
+        refusal
+            .filter(|_| all > self.limit.saturating_mul(2))
+            .cloned()
     }
 
     /// Refuses a chunk of so many bytes more before they come, where they are too many.
@@ -350,7 +353,10 @@ impl Session {
             // The rest is read away; the reply comes at its end.
             Err(_) => {
                 self.input.consume(n);
-                Next::Abandon
+                match self.incoming().and_then(|it| it.worn_out()) {
+                    Some(reply) => self.close(reply, out),
+                    None => Next::Abandon,
+                }
             }
         }
     }
