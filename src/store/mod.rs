@@ -426,8 +426,8 @@ impl Store {
             .await
     }
     /// Gives recipients of a queued message these statuses, and in the same transaction puts
-    /// copies of it where `over` says and posts `postings`. False where no status changed:
-    /// then nothing was done.
+    /// copies of it where `over` says and posts `postings`. False, and nothing is done, unless
+    /// all these recipients wait and the message is not held.
     pub async fn hand_over(
         &self,
         id: QueueId,
@@ -436,11 +436,10 @@ impl Store {
         date: DateTime,
         postings: Vec<Posting>,
     ) -> Result<bool> {
-        let change = QueueChange::Statuses(statuses);
         let letters: Vec<Letter> = postings.into_iter().map(Letter::from).collect();
         let bytes = letters.iter().map(|it| it.data.packed.len()).sum();
         self.submit(true, bytes, move |tx| {
-            outbox::hand_over(tx, id, &change, &over, date, &letters)
+            outbox::hand_over(tx, id, &statuses, &over, date, &letters)
         })
         .await
     }

@@ -134,11 +134,11 @@ pub(super) fn deliver_all(tx: &mut Tx<'_>, letters: &[Letter]) -> Result<Option<
 }
 
 /// New statuses of a message's recipients, and the copies that those stand for; with them
-/// `letters`. Nothing, and false, where no status changes.
+/// `letters`. Nothing, and false, unless all of them wait, and the message is not held.
 pub(super) fn hand_over(
     tx: &mut Tx<'_>,
     id: QueueId,
-    change: &QueueChange,
+    statuses: &[(usize, Status)],
     over: &HandOver,
     date: DateTime,
     letters: &[Letter],
@@ -147,7 +147,11 @@ pub(super) fn hand_over(
         return Ok(false);
     };
     let before = place(&item);
-    if !change.apply(&mut item) {
+    let waits = |at: &usize| item.recipients.get(*at).is_some_and(is_waiting);
+    if item.held || !statuses.iter().all(|(at, _)| waits(at)) {
+        return Ok(false);
+    }
+    if !QueueChange::Statuses(statuses.to_vec()).apply(&mut item) {
         return Ok(false);
     }
     // The copies first: the item's own reference may be the last.

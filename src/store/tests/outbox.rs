@@ -234,6 +234,43 @@ async fn hand(disk: &SimDisk, done: &mut usize) -> Result<()> {
 }
 
 #[test]
+fn what_the_owner_drops_or_holds_is_not_handed_over() {
+    smol::block_on(async {
+        let store = open(&SimDisk::new()).unwrap();
+        new_accounts(&store).await;
+        let to = [("bob@here.example", 1), ("c@drop.example", 1)];
+        let id = queue(&store, 1, 500, new_item(&to)).await.unwrap();
+        let hand = async |places: &[usize]| {
+            let over = HandOver {
+                deliveries: posting(&store, 2).await.unwrap().deliveries,
+                queued: vec![new_item(&[("d@x.example", 1)])],
+            };
+            let statuses = places.iter().map(|place| (*place, ok())).collect();
+            store.hand_over(id, statuses, over, DATE, vec![]).await
+        };
+        let change = async |change| store.update_queue(vec![(id, change)], vec![]).await;
+        let domain = Some(Domain::parse("drop.example").unwrap());
+        assert_eq!(change(QueueChange::Drop { domain }).await, Ok(1));
+        assert_eq!(hand(&[0, 1]).await, Ok(false));
+        assert_eq!(change(QueueChange::Hold(true)).await, Ok(1));
+        assert_eq!(hand(&[0]).await, Ok(false));
+        let queued = || store.look(|it| it.queue_len()).unwrap();
+        assert_eq!(
+            (inbox(&store, AccountId(1)).await.messages, queued()),
+            (0, 1)
+        );
+        assert_eq!(change(QueueChange::Hold(false)).await, Ok(1));
+        assert_eq!(hand(&[0]).await, Ok(true));
+        assert_eq!(
+            (inbox(&store, AccountId(1)).await.messages, queued()),
+            (1, 1)
+        );
+        expect_sound(&store).await;
+        store.close().await;
+    });
+}
+
+#[test]
 fn a_power_cut_leaves_no_delivery_without_its_notice_and_no_notice_without_it() {
     let start = SimDisk::new();
     smol::block_on(async {
