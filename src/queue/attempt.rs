@@ -1,10 +1,10 @@
 //! One message on one lane: sent, and what came of it recorded.
 
+use super::claims::{Claim, Claims};
 use super::ready::{Job, Reach};
 use super::retry::{Attempt, Policy};
 use super::tell::{Settled, Teller};
 use super::{Carrier, Sent};
-use crate::address::Domain;
 use crate::mail::outgoing::{Consignment, Lane, Outcome, QueueItem, Recipient, Reply, Status};
 use crate::message::notice::spoken;
 use crate::store::{Error, QueueChange, Result, Store};
@@ -27,6 +27,8 @@ pub struct Attempter<C> {
     pub carrier: C,
     pub policy: Policy,
     pub teller: Teller,
+    /// Who is on his way.
+    pub claims: Claims,
     /// The clock, seconds since 1970.
     pub now: Box<dyn Fn() -> i64 + Send + Sync>,
 }
@@ -57,11 +59,12 @@ impl<C: Carrier> Attempter<C> {
     }
 
     async fn attempt(&self, job: &Job) -> Result<Reach> {
-        let Some(item) = self.store.look(|it| it.queue_item(job.id))? else {
+        let now = (self.now)();
+        // Held until all is recorded.
+        let Some((item, claim)) = self.claim(job, now)? else {
             return Ok(Reach::Untried);
         };
-        let now = (self.now)();
-        let places = self.places(&item, job, now);
+        let places = claim.places.clone();
         if places.is_empty() {
             return Ok(Reach::Untried);
         }
@@ -97,59 +100,15 @@ impl<C: Carrier> Attempter<C> {
         settled.collect()
     }
 
-    /// The lanes on which something of the message is due.
-    pub fn lanes(&self, item: &QueueItem, now: i64) -> Vec<Lane> {
-        let mut lanes = Vec::new();
-        for (_, lane) in self.due(item, now) {
-            if !lanes.contains(&lane) {
-                lanes.push(lane);
-            }
-        }
-        lanes
-    }
-
-    /// The places of the recipients that are to be tried now.
-    fn places(&self, item: &QueueItem, job: &Job, now: i64) -> Vec<usize> {
-        let due = self.due(item, now).into_iter();
-        due.filter(|(_, lane)| *lane == job.lane)
-            .map(|(place, _)| place)
-            .take(MAX_CONSIGNMENT)
-            .collect()
-    }
-
-    /// Each recipient whose time has come, and its lane.
-    fn due(&self, item: &QueueItem, now: i64) -> Vec<(usize, Lane)> {
-        let mut known: Vec<(&Domain, Lane)> = Vec::new();
-        let mut due = Vec::new();
-        for (place, recipient) in item.recipients.iter().enumerate() {
-            match recipient.status {
-                Status::Waiting { next, .. } if next <= now && !item.held => {}
-                _ => continue,
-            }
-            match self.is_here(&recipient.address) {
-                Ok(false) => {}
-                Ok(true) => {
-                    due.push((place, Lane::here()));
-                    continue;
-                }
-                Err(error) => {
-                    log::warn!("queue {}: {}: {error}", item.id.0, recipient.address);
-                    continue;
-                }
-            }
-            let domain = recipient.address.domain();
-            let lane = match known.iter().find(|it| it.0 == domain) {
-                Some((_, lane)) => lane.clone(),
-                None => {
-                    let sender = item.envelope.sender.as_ref();
-                    let lane = self.carrier.lane(sender, domain);
-                    known.push((domain, lane.clone()));
-                    lane
-                }
-            };
-            due.push((place, lane));
-        }
-        due
+    /// The message, and those of its recipients whom this attempt has.
+    fn claim(&self, job: &Job, now: i64) -> Result<Option<(QueueItem, Claim<'_>)>> {
+        self.claims.claim(job.id, |claimed| {
+            let item = self.store.look(|it| it.queue_item(job.id))?;
+            Ok(item.map(|item| {
+                let places = self.places(&item, &job.lane, claimed, now);
+                (item, places)
+            }))
+        })
     }
 
     /// By place; and what was seen of the next server.

@@ -279,13 +279,15 @@ impl Connection {
         let whole = Duration::from_secs(u64::from(letter.size) / self.timeouts.slowest);
         self.allow(self.timeouts.body + whole);
         letter.rewind(form);
+        let mut begun = false;
         while let Some(chunk) = letter.next().await? {
+            // Between two chunks: behind the last the server has it all, and may say so.
+            if std::mem::replace(&mut begun, true) && Instant::now() > self.deadline {
+                return Err(Unsent::Stream);
+            }
             self.session.body(chunk, &mut self.out);
             let sent = self.stream.send_out(&mut self.out).await;
             sent.map_err(|_| Unsent::Stream)?;
-            if Instant::now() > self.deadline {
-                return Err(Unsent::Stream);
-            }
         }
         self.session.body_end(&mut self.out);
         Ok(())

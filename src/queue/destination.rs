@@ -9,12 +9,15 @@ use crate::net::dns::{Answer, DnsError, Mx, Resolver, Tlsa};
 use crate::net::trust::is_usable;
 use crate::smtp::client::transaction::refusal;
 use ring::rand::{SecureRandom, SystemRandom};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 /// SMTP's port (RFC 5321, 4.5.4.2).
 pub const SMTP_PORT: u16 = 25;
 /// Most servers of one domain that are tried in one attempt.
 pub const MAX_HOPS: usize = 5;
+/// Most servers by whose names domains are told apart.
+const MAX_NAMED: usize = 20;
 
 /// A server to try.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,6 +53,8 @@ pub enum Safety {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
     pub hops: Vec<Hop>,
+    /// The names of all that the domain has, whichever of them are tried this time.
+    pub servers: String,
     /// Whether it is sure that these servers are the domain's: by DNSSEC, or by MTA-STS.
     pub certain: bool,
     /// What there was to be known, for `route test`.
@@ -71,6 +76,7 @@ pub async fn find(
                 address: Some(address),
                 safety: Safety::Opportunistic,
             }],
+            servers: address.to_string(),
             certain: true,
             notes: vec![format!("{domain} is an address")],
         });
@@ -82,6 +88,7 @@ pub async fn find(
     }];
     let (authentic, records) = (found.answer.authentic, found.answer.records);
     let records = without_us(records, hostname)?;
+    let servers = names(&records);
     let policy = policies.find(domain, resolver).await;
     let enforced = policy.as_ref().filter(|it| it.mode == Mode::Enforce);
     let mut hops = Vec::new();
@@ -112,6 +119,7 @@ pub async fn find(
         (true, Some(why)) => Err(Outcome::Deferred(why)),
         _ => Ok(Destination {
             hops,
+            servers,
             certain: authentic || enforced.is_some(),
             notes,
         }),
@@ -193,6 +201,14 @@ pub fn loops() -> Reply {
         "5.4.6",
         "mail for the domain is to come here, but the domain is none of ours",
     )
+}
+
+/// The same for the same servers, in whatever order and writing they come.
+fn names(records: &[Mx]) -> String {
+    let names = records.iter().map(|it| it.exchange.to_ascii_lowercase());
+    let names: BTreeSet<String> = names.collect();
+    let names: Vec<String> = names.into_iter().take(MAX_NAMED).collect();
+    names.join(",")
 }
 
 /// By preference, equal ones in an order of chance.
@@ -310,6 +326,18 @@ mod tests {
             firsts.insert(order[0].exchange.clone());
         }
         assert_eq!(firsts.len(), 2);
+    }
+
+    #[test]
+    fn the_same_servers_have_the_same_names_in_whatever_order() {
+        let all = || (0..9).map(|n| mx(10, &format!("{n}.mx"))).collect();
+        let expected = "0.mx,1.mx,2.mx,3.mx,4.mx,5.mx,6.mx,7.mx,8.mx";
+        for _ in 0..20 {
+            assert_eq!(names(&in_order(all())), expected);
+        }
+        assert_eq!(names(&[mx(2, "B"), mx(1, "a"), mx(9, "b")]), "a,b");
+        let many: Vec<Mx> = (0..1000).map(|n| mx(10, &format!("{n}.mx"))).collect();
+        assert_eq!(names(&many).split(',').count(), MAX_NAMED);
     }
 
     #[test]

@@ -22,12 +22,14 @@ struct Handing {
 }
 
 impl<C: Carrier> Attempter<C> {
-    /// Whether it is an address of this server with a mailbox here, or none.
-    pub(super) fn is_here(&self, address: &Address) -> Result<bool> {
-        self.store.look(|it| {
-            Ok(it.is_local_domain(address.domain())?
-                && recipient::resolve(it, address)? != Resolved::Elsewhere)
-        })
+    /// Whether an address of this server's domains has a mailbox here, or none.
+    pub(super) fn leads_here(&self, address: &Address) -> Result<bool> {
+        match self.store.look(|it| recipient::resolve(it, address)) {
+            Ok(found) => Ok(found != Resolved::Elsewhere),
+            // Tried here, so that it goes back in the end.
+            Err(Error::Limit(_)) => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 
     /// All of them in one transaction, or if that fails each in its own.
@@ -39,8 +41,8 @@ impl<C: Carrier> Attempter<C> {
     ) -> Result<()> {
         let (mut handing, mut failed) = (Handing::default(), Vec::new());
         for place in places {
-            if let Err(reply) = self.find(item, place, now, &mut handing)? {
-                failed.push((place, Outcome::Failed(reply)));
+            if let Err(outcome) = self.find(item, place, now, &mut handing)? {
+                failed.push((place, outcome));
             }
         }
         let places: Vec<usize> = handing.settled.iter().map(|it| it.0).collect();
@@ -68,7 +70,7 @@ impl<C: Carrier> Attempter<C> {
         for place in places {
             let mut handing = Handing::default();
             let outcome = match self.find(item, place, now, &mut handing)? {
-                Err(reply) => Outcome::Failed(reply),
+                Err(outcome) => outcome,
                 Ok(()) => match self.hand_over(item, handing, now).await {
                     Ok(()) => continue,
                     Err(Error::Closed) => return Err(Error::Closed),
@@ -88,21 +90,27 @@ impl<C: Carrier> Attempter<C> {
         place: usize,
         now: i64,
         handing: &mut Handing,
-    ) -> Result<std::result::Result<(), Reply>> {
+    ) -> Result<std::result::Result<(), Outcome>> {
         let Some(recipient) = item.recipients.get(place) else {
             return Ok(Ok(()));
         };
         if let Some(reply) = Policy::overdue(&attempt_of(item, place, now), recipient) {
-            return Ok(Err(reply));
+            return Ok(Err(Outcome::Failed(reply)));
         }
         let address = &recipient.address;
-        match self.store.look(|it| recipient::resolve(it, address))? {
-            Resolved::Here(targets) => handing.add(item, place, recipient, targets, now),
-            Resolved::Unknown => {
+        match self.store.look(|it| recipient::resolve(it, address)) {
+            Ok(Resolved::Here(targets)) => handing.add(item, place, recipient, targets, now),
+            Ok(Resolved::Unknown) => {
                 let text = "there is no such address here any more";
-                return Ok(Err(refusal("5.1.1", text)));
+                return Ok(Err(Outcome::Failed(refusal("5.1.1", text))));
             }
-            Resolved::Elsewhere => {}
+            Ok(Resolved::Elsewhere) => {}
+            // RFC 3463, 3.3: mailing list expansion problem.
+            Err(Error::Limit(what)) => {
+                let text = format!("the address stands for too many: {what}");
+                return Ok(Err(Outcome::Deferred(refusal("4.2.4", &text))));
+            }
+            Err(error) => return Err(error),
         }
         Ok(Ok(()))
     }
@@ -125,19 +133,22 @@ impl<C: Carrier> Attempter<C> {
             deliveries: deliveries.collect(),
             queued: handing.queued,
         };
-        for (place, status, _) in &settled {
-            if let Some(recipient) = item.recipients.get(*place) {
-                report(item, recipient, status);
-            }
-        }
-        let statuses = settled.into_iter();
-        let statuses = statuses.map(|(place, status, _)| (place, status)).collect();
+        let of = |it: &Settled| (it.0, it.1.clone());
+        let statuses = settled.iter().map(of).collect();
         let date = DateTime {
             unix: now,
             offset: 0,
         };
         let done = self.store.hand_over(item.id, statuses, over, date, notices);
-        done.await.map(|_| ())
+        // If the owner was faster, what is left is due again.
+        if done.await? {
+            for (place, status, _) in &settled {
+                if let Some(recipient) = item.recipients.get(*place) {
+                    report(item, recipient, status);
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -2,8 +2,8 @@
 //! who sent it is told what he asked to be told.
 //!
 //! The items are in the store ([`crate::store::Store::update_queue`]); here are only their
-//! numbers. [`runner`] picks what is due; [`ready`] holds it, by next server; [`attempt`]
-//! hands one message for one such [`Lane`] to the [`Carrier`], or delivers it [`here`] where the
+//! numbers. [`runner`] picks what is [`due`]; [`ready`] holds it, by next server; [`attempt`]
+//! [claims] its recipients and hands one message for one such [`Lane`] to the [`Carrier`], or delivers it [`here`] where the
 //! sender only had it held back, and records what came of it;
 //! [`retry`] says when to try again; [`tell`] writes the notices.
 //!
@@ -12,8 +12,10 @@
 //! [`letter`], for as many of the [`parcel`]'s recipients as that server will.
 
 pub mod attempt;
+pub mod claims;
 pub mod connection;
 pub mod destination;
+mod due;
 mod here;
 pub mod letter;
 pub mod parcel;
@@ -32,6 +34,7 @@ use crate::mail::outgoing::{Consignment, Lane, Outcome};
 use crate::settings::Settings;
 use crate::store::Store;
 use attempt::Attempter;
+use claims::Claims;
 use ready::Limits;
 use retry::Policy;
 use runner::{Runner, Running};
@@ -79,6 +82,7 @@ pub fn start(store: Store, carrier: impl Carrier, settings: &Settings) -> Runnin
         carrier,
         policy,
         teller,
+        claims: Claims::default(),
         now: Box::new(unix_now),
     };
     Runner::start(attempter, limits)

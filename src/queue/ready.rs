@@ -3,7 +3,7 @@
 
 use crate::address::Domain;
 use crate::mail::outgoing::{Lane, QueueId, Reply};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 /// Messages that are due and known here; more wait in the store.
@@ -43,6 +43,8 @@ pub struct Ready {
     turn: VecDeque<Arc<str>>,
     /// The lanes of each message known here.
     lanes: HashMap<QueueId, Vec<Lane>>,
+    /// Those among them with more recipients than one.
+    several: HashSet<QueueId>,
     running: usize,
     /// Orders those of the same priority.
     next: u64,
@@ -73,17 +75,26 @@ impl Ready {
         self.lanes.len() < MAX_READY
     }
 
-    /// Whether any of the message waits or is on its way.
-    pub fn knows(&self, id: QueueId) -> bool {
-        self.lanes.contains_key(&id)
+    /// Whether the message's only recipient waits or is on its way.
+    pub fn knows_all(&self, id: QueueId) -> bool {
+        self.lanes.contains_key(&id) && !self.several.contains(&id)
+    }
+
+    /// The lanes on which some of the message waits or is on its way.
+    pub fn lanes(&self, id: QueueId) -> &[Lane] {
+        self.lanes.get(&id).map_or(&[], Vec::as_slice)
     }
 
     pub fn running(&self) -> usize {
         self.running
     }
 
-    /// A message is due on these lanes. Those of it that are known already are left alone.
-    pub fn add(&mut self, id: QueueId, priority: i8, lanes: Vec<Lane>) {
+    /// A message, of `several` recipients or of one, is due on these lanes. Those of it that
+    /// are known already are left alone.
+    pub fn add(&mut self, id: QueueId, priority: i8, several: bool, lanes: Vec<Lane>) {
+        if several && !lanes.is_empty() {
+            self.several.insert(id);
+        }
         for mut lane in lanes {
             // One copy of the name for all that share it.
             if let Some((hop, _)) = self.destinations.get_key_value(&lane.hop) {
@@ -165,6 +176,7 @@ impl Ready {
             lanes.retain(|it| *it != job.lane);
             if lanes.is_empty() {
                 self.lanes.remove(&job.id);
+                self.several.remove(&job.id);
             }
         }
     }
@@ -226,17 +238,19 @@ mod tests {
     fn destinations_take_turns_within_the_limits() {
         let mut ready = Ready::default();
         for id in 1..=5 {
-            ready.add(QueueId(id), 0, vec![lane("x.test")]);
+            ready.add(QueueId(id), 0, false, vec![lane("x.test")]);
         }
-        ready.add(QueueId(6), 0, vec![lane("y.test"), lane("z.test")]);
-        ready.add(QueueId(7), 0, vec![lane("y.test")]);
+        ready.add(QueueId(6), 0, true, vec![lane("y.test"), lane("z.test")]);
+        ready.add(QueueId(7), 0, false, vec![lane("y.test")]);
         let first = [(1, "x.test"), (6, "y.test"), (6, "z.test"), (2, "x.test")];
         assert_eq!(begun(&mut ready), pairs(&first));
         ready.end(&job(6, "z.test"), Reach::Reached);
         assert_eq!(begun(&mut ready), pairs(&[(7, "y.test")]));
-        assert!(ready.knows(QueueId(6)));
+        assert_eq!(ready.lanes(QueueId(6)), [lane("y.test")]);
+        assert!(!ready.knows_all(QueueId(6)) && ready.knows_all(QueueId(7)));
         ready.end(&job(6, "y.test"), Reach::Reached);
-        assert!(!ready.knows(QueueId(6)));
+        assert_eq!(ready.lanes(QueueId(6)), []);
+        assert!(!ready.several.contains(&QueueId(6)));
         // The destination is at its limit until one of its own ends.
         assert_eq!(begun(&mut ready), []);
         ready.end(&job(1, "x.test"), Reach::Reached);
@@ -255,7 +269,12 @@ mod tests {
     fn domains_behind_one_server_share_its_limit_and_its_rest() {
         let mut ready = Ready::default();
         for id in 1..=50 {
-            ready.add(QueueId(id), 0, vec![lane(&format!("smart/d{id}.test"))]);
+            ready.add(
+                QueueId(id),
+                0,
+                false,
+                vec![lane(&format!("smart/d{id}.test"))],
+            );
         }
         let first = [(1, "d1.test"), (2, "d2.test")];
         assert_eq!(begun(&mut ready), pairs(&first));
@@ -272,7 +291,7 @@ mod tests {
     fn what_was_begun_before_a_rest_ended_begins_no_new_one() {
         let mut ready = Ready::default();
         for id in 1..=4 {
-            ready.add(QueueId(id), 0, vec![lane("x.test")]);
+            ready.add(QueueId(id), 0, false, vec![lane("x.test")]);
         }
         let [old, other] = [0, 0].map(|now| ready.begin(&LIMITS, now).unwrap());
         ready.end(&other, Reach::Unreached(60, Reply::default()));
@@ -287,9 +306,9 @@ mod tests {
     #[test]
     fn a_known_lane_is_not_added_twice_and_priority_goes_first() {
         let mut ready = Ready::default();
-        ready.add(QueueId(1), -3, vec![lane("x.test")]);
-        ready.add(QueueId(2), 4, vec![lane("x.test")]);
-        ready.add(QueueId(1), 9, vec![lane("x.test"), lane("y.test")]);
+        ready.add(QueueId(1), -3, true, vec![lane("x.test")]);
+        ready.add(QueueId(2), 4, false, vec![lane("x.test")]);
+        ready.add(QueueId(1), 9, true, vec![lane("x.test"), lane("y.test")]);
         let order: Vec<_> = begun(&mut ready);
         assert_eq!(order, pairs(&[(2, "x.test"), (1, "y.test"), (1, "x.test")]));
     }
@@ -298,7 +317,7 @@ mod tests {
     fn a_destination_that_is_down_says_so_until_it_is_forgotten() {
         let mut ready = Ready::default();
         for id in 1..=3 {
-            ready.add(QueueId(id), 0, vec![lane("x.test")]);
+            ready.add(QueueId(id), 0, false, vec![lane("x.test")]);
         }
         let reply = Reply {
             text: "no".into(),

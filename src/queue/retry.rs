@@ -129,22 +129,23 @@ impl Policy {
 
     /// When the message goes back.
     pub fn ends(&self, attempt: &Attempt<'_>) -> i64 {
-        self.begins(attempt).saturating_add(self.expiry)
-    }
-
-    /// What was to be held back has not waited until then (RFC 4865, 5).
-    fn begins(&self, attempt: &Attempt<'_>) -> i64 {
-        let held = attempt.envelope.hold_until.unwrap_or(i64::MIN);
-        attempt.submitted.max(held)
+        begins(attempt.envelope, attempt.submitted).saturating_add(self.expiry)
     }
 
     fn tells_delay(&self, attempt: &Attempt<'_>) -> i64 {
-        let usual = self.begins(attempt).saturating_add(self.delay_notice);
+        let begins = begins(attempt.envelope, attempt.submitted);
+        let usual = begins.saturating_add(self.delay_notice);
         match attempt.envelope.deliver_by {
             Some(DeliverBy { until, returns, .. }) if !returns => usual.min(until),
             _ => usual,
         }
     }
+}
+
+/// When a message's time begins: what was to be held back has not waited until then
+/// (RFC 4865, 5).
+pub(super) fn begins(envelope: &Envelope, submitted: i64) -> i64 {
+    submitted.max(envelope.hold_until.unwrap_or(i64::MIN))
 }
 
 fn failed(recipient: &Recipient, reply: Reply) -> (Status, Option<Event>) {

@@ -7,7 +7,7 @@ use super::ready::{Job, Limits, Reach, Ready};
 use crate::mail::outgoing::{Lane, QueueId};
 use crate::store::{Due, Result, Store};
 use event_listener::Event;
-use futures_lite::FutureExt;
+use futures_lite::{FutureExt, future};
 use smol::{Task, Timer};
 use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
@@ -104,7 +104,7 @@ impl<C: Carrier> Runner<C> {
             }
             let mut sleep = LONGEST_SLEEP;
             if !stopping {
-                match work.take_in(now) {
+                match work.take_in(now).await {
                     Ok(next) => sleep = next,
                     Err(error) => log::warn!("queue: {error}"),
                 }
@@ -156,7 +156,7 @@ struct Work<C> {
 
 impl<C: Carrier> Work<C> {
     /// Takes in what is due, as far as there is room. Gives the seconds until more is.
-    fn take_in(&mut self, now: i64) -> Result<i64> {
+    async fn take_in(&mut self, now: i64) -> Result<i64> {
         let store = self.attempter.store.clone();
         let lately = |it: i64| it <= now && now < it.saturating_add(WHOLE_LOOK);
         if !self.looked.is_some_and(lately) {
@@ -190,6 +190,8 @@ impl<C: Carrier> Work<C> {
             if !full {
                 break;
             }
+            // There may be thousands, and others want this thread too.
+            future::yield_now().await;
         }
         Ok(LONGEST_SLEEP)
     }
@@ -198,15 +200,19 @@ impl<C: Carrier> Work<C> {
         if self.stuck.get(&id).is_some_and(|until| *until > now) {
             return Ok(());
         }
+        // Of one known already further recipients may have become due, if it has any.
+        if self.ready.knows_all(id) {
+            return Ok(());
+        }
         // One that can't be read must not stop the others.
         match store.look(|it| it.queue_item(id)) {
-            // Of one known already further recipients may have become due.
-            Ok(Some(item)) if item.recipients.len() > 1 || !self.ready.knows(id) => {
-                let lanes = self.attempter.lanes(&item, now);
-                self.ready.add(id, item.envelope.priority, lanes);
+            Ok(Some(item)) => {
+                let lanes = self.attempter.lanes(&item, self.ready.lanes(id), now);
+                let several = item.recipients.len() > 1;
+                self.ready.add(id, item.envelope.priority, several, lanes);
                 Ok(())
             }
-            Ok(_) => Ok(()),
+            Ok(None) => Ok(()),
             Err(error @ crate::store::Error::Corrupt(_)) => {
                 log::error!("queue {}: {error}", id.0);
                 self.stuck.insert(id, now + STUCK);

@@ -5,6 +5,7 @@ use crate::address::{Address, Domain};
 use crate::mail::outgoing::*;
 use crate::mail::{AccountId, DateTime, MailboxName, UidSet};
 use crate::queue::Sent;
+use crate::queue::claims::Claims;
 use crate::queue::retry::Policy;
 use crate::queue::tell::Teller;
 use crate::secret::{Credential, ScramKeys};
@@ -43,6 +44,10 @@ struct World {
     /// Whether the servers can be reached.
     down: AtomicBool,
     slow: AtomicBool,
+    /// By which server the domains in `.turn.test` go.
+    turn: AtomicUsize,
+    /// Whoever is called `gate` is taken once it is open.
+    open: AtomicBool,
 }
 
 struct Double(Arc<World>);
@@ -65,6 +70,10 @@ impl Carrier for Double {
         match name.split_once('.') {
             Some((_, "smart.test")) => Lane {
                 hop: "smart".into(),
+                domain: None,
+            },
+            Some((_, "turn.test")) => Lane {
+                hop: format!("turn{}", self.0.turn.load(SeqCst)).into(),
                 domain: None,
             },
             Some((_, "mx.test")) if is_known => Lane {
@@ -96,6 +105,9 @@ impl Carrier for Double {
         let mut outcomes = Vec::new();
         for place in consignment.recipients {
             let address = &consignment.item.recipients[place].address;
+            while address.local() == "gate" && !world.open.load(SeqCst) {
+                Timer::after(Duration::from_millis(1)).await;
+            }
             let outcome = match address.local() {
                 _ if world.down.load(SeqCst) => Outcome::Deferred(said(0, "4.4.1", "no answer")),
                 "busy" => Outcome::Deferred(said(450, "4.2.0", "busy")),
@@ -143,23 +155,24 @@ impl Bench {
     }
 
     fn with(store: Store, world: Arc<World>) -> Bench {
-        let clock = world.clone();
-        let attempter = Attempter {
-            store: store.clone(),
-            carrier: Double(world.clone()),
-            policy: POLICY,
-            teller: Teller {
-                store: store.clone(),
-                hostname: "mail.here.test".into(),
-                expiry: POLICY.expiry,
-            },
-            now: Box::new(move || clock.clock.load(SeqCst)),
-        };
+        let attempter = attempter(&store, &world);
         Bench {
             store,
             world,
             running: Runner::start(attempter, LIMITS),
         }
+    }
+
+    /// Without the runner: the test begins the attempts.
+    async fn idle() -> (Bench, Attempter<Double>) {
+        let bench = Bench::new(&SimDisk::new()).await;
+        bench.running.signals.stopping.store(true, SeqCst);
+        bench.running.nudge();
+        bench
+            .until("stopped", |it| it.running.task.is_finished())
+            .await;
+        let attempter = attempter(&bench.store, &bench.world);
+        (bench, attempter)
     }
 
     async fn queue(&self, sender: &str, to: &[&str], change: impl FnOnce(&mut NewItem)) -> QueueId {
@@ -264,6 +277,32 @@ impl Bench {
     }
 }
 
+fn attempter(store: &Store, world: &Arc<World>) -> Attempter<Double> {
+    let clock = world.clone();
+    Attempter {
+        store: store.clone(),
+        carrier: Double(world.clone()),
+        policy: POLICY,
+        teller: Teller {
+            store: store.clone(),
+            hostname: "mail.here.test".into(),
+            expiry: POLICY.expiry,
+        },
+        claims: Claims::default(),
+        now: Box::new(move || clock.clock.load(SeqCst)),
+    }
+}
+
+fn job(id: QueueId, hop: &str, domain: Option<&str>) -> Job {
+    let mut ready = Ready::default();
+    let lane = Lane {
+        hop: hop.into(),
+        domain: domain.map(|it| Domain::parse(it).unwrap()),
+    };
+    ready.add(id, 0, false, vec![lane]);
+    ready.begin(&LIMITS, 0).unwrap()
+}
+
 fn credential() -> Credential {
     Credential {
         verifier: "x".into(),
@@ -356,6 +395,62 @@ fn domains_behind_one_server_share_its_limit() {
             bench.end().await;
         });
     }
+}
+
+/// Another lane, or the same again: only one attempt has him.
+#[test]
+fn whoever_is_on_his_way_is_not_sent_to_by_another_attempt() {
+    smol::block_on(async {
+        let (bench, attempter) = Bench::idle().await;
+        let to = ["gate@d.turn.test", "ok@y.test"];
+        let id = bench.queue("ann@here.test", &to, |_| ()).await;
+        let first = job(id, "turn0", None);
+        let mut first = Box::pin(attempter.run(&first));
+        while bench.world.attempts.load(SeqCst) == 0 {
+            assert!(future::poll_once(&mut first).await.is_none());
+        }
+        for turn in [0, 1] {
+            bench.world.turn.store(turn, SeqCst);
+            let item = bench.item(id).unwrap();
+            let lanes = attempter.lanes(&item, &[], 0);
+            let hops: Vec<&str> = lanes.iter().map(|it| &*it.hop).collect();
+            assert_eq!(hops, ["y.test"]);
+            let ended = attempter
+                .run(&job(id, &format!("turn{turn}"), None))
+                .or(async { panic!("it is sent again") })
+                .await;
+            assert!(matches!(ended, Ended::Done(Reach::Untried)), "{ended:?}");
+        }
+        let ended = attempter.run(&job(id, "y.test", Some("y.test"))).await;
+        assert!(matches!(ended, Ended::Done(Reach::Reached)), "{ended:?}");
+        bench.world.open.store(true, SeqCst);
+        let ended = first.await;
+        assert!(matches!(ended, Ended::Done(Reach::Reached)), "{ended:?}");
+        assert_eq!(bench.item(id), None);
+        assert_eq!(bench.world.taken.lock().unwrap().len(), 2);
+        assert!(attempter.claims.of(id).is_empty());
+        bench.end().await;
+    });
+}
+
+/// What is remembered of a domain's servers may be gone when its turn has come.
+#[test]
+fn whoever_has_waited_for_a_domain_is_sent_to_whatever_its_hop_is_by_now() {
+    smol::block_on(async {
+        let (bench, attempter) = Bench::idle().await;
+        let to = ["a@d.mx.test", "b@e.mx.test"];
+        let id = bench.queue("ann@here.test", &to, |_| ()).await;
+        let ended = attempter.run(&job(id, "mx", Some("d.mx.test"))).await;
+        assert!(matches!(ended, Ended::Done(Reach::Reached)), "{ended:?}");
+        let taken = bench.world.taken.lock().unwrap().clone();
+        assert_eq!(taken, [(id.0, "a@d.mx.test".to_string())]);
+        // Nor is it put into a second line meanwhile.
+        let known = [job(id, "mx", Some("e.mx.test")).lane];
+        let item = bench.item(id).unwrap();
+        assert_eq!(attempter.lanes(&item, &known, 0), []);
+        assert_eq!(attempter.lanes(&item, &[], 0).len(), 1);
+        bench.end().await;
+    });
 }
 
 #[test]
@@ -706,6 +801,65 @@ fn recipients_here_get_what_was_held_back_where_their_addresses_lead_by_then() {
         let told = take("Action: relayed");
         assert!(told.contains("a@x.test") && !told.contains("b@x.test"));
         assert_eq!(inbox, [kept]);
+        bench.end().await;
+    });
+}
+
+#[test]
+fn a_group_that_has_grown_too_large_meanwhile_goes_back_in_the_end() {
+    smol::block_on(async {
+        let bench = Bench::new(&SimDisk::new()).await;
+        let mut parts = Vec::new();
+        for part in 0..3 {
+            let members: Vec<String> = (0..400).map(|n| format!("m{n}@p{part}.test")).collect();
+            let members: Vec<&str> = members.iter().map(String::as_str).collect();
+            parts.push(format!("part{part}@here.test"));
+            group(&bench, &parts[part], &members).await;
+        }
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        group(&bench, "team@here.test", &parts).await;
+        let later = |it: &mut NewItem| it.recipients[0].status = Status::waiting(50);
+        let id = bench
+            .queue("ann@here.test", &["team@here.test"], later)
+            .await;
+        bench.at(50);
+        bench.attempts(id, 1).await;
+        let item = bench.item(id).unwrap();
+        let Status::Waiting { last, .. } = &item.recipients[0].status else {
+            panic!("{item:?}")
+        };
+        assert_eq!(last.as_ref().map(|it| it.enhanced.as_str()), Some("4.2.4"));
+        bench.at(50 + POLICY.expiry);
+        bench
+            .until("it goes back", |it| it.item(id).is_none())
+            .await;
+        assert!(bench.inbox()[0].contains("Status: 5.4.7"));
+        assert_eq!(bench.world.attempts.load(SeqCst), 0);
+        bench.end().await;
+    });
+}
+
+#[test]
+fn what_was_held_back_is_tried_for_its_full_time_and_its_notice_says_so() {
+    smol::block_on(async {
+        const HELD: i64 = 100_000;
+        let bench = Bench::new(&SimDisk::new()).await;
+        let id = bench
+            .queue("ann@here.test", &["busy@x.test"], |it| {
+                it.envelope.hold_until = Some(HELD);
+                it.recipients[0].status = Status::waiting(HELD);
+            })
+            .await;
+        bench.at(HELD);
+        bench.attempts(id, 1).await;
+        bench.at(HELD + 4 * HOUR + 400);
+        bench
+            .until("a notice of delay", |it| it.inbox().len() == 1)
+            .await;
+        let told = &bench.inbox()[0];
+        // Five days after the 100,000 seconds.
+        let until = "Will-Retry-Until: Wed, 7 Jan 1970 03:46:40";
+        assert!(told.contains(until), "{told}");
         bench.end().await;
     });
 }

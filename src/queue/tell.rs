@@ -1,7 +1,7 @@
 //! The notices to a message's sender: made ready here, posted together with the change that
 //! they tell of.
 
-use super::retry::Event;
+use super::retry::{Event, begins};
 use crate::address::Address;
 use crate::mail::outgoing::{
     Body, Envelope, MAX_KEPT_HERE, Notify, QueueItem, Recipient, Ret, Status, kept_here,
@@ -70,7 +70,7 @@ impl Teller {
             address: recipient.address.to_string(),
             original: recipient.original.clone(),
             reply,
-            until: Some(item.submitted.saturating_add(self.expiry)),
+            until: Some(begins(&item.envelope, item.submitted).saturating_add(self.expiry)),
         })
     }
 

@@ -83,9 +83,13 @@ impl Transport {
         let lane = &consignment.lane;
         let way = match &lane.domain {
             Some(domain) => {
+                // Once its servers are known, they may have their share of mail already.
+                let learned = || *lane == unknown(domain) && self.lane(sender, domain) != *lane;
+                if learned() {
+                    return Sent::OtherLane;
+                }
                 let way = self.way(sender, domain).await;
-                // Its servers are known only now: they may have their share of mail already.
-                if *lane == unknown(domain) && self.lane(sender, domain) != *lane {
+                if learned() {
                     return Sent::OtherLane;
                 }
                 way
@@ -220,9 +224,7 @@ impl Transport {
 
     /// Remembers which servers a domain has.
     fn learn(&self, domain: &Domain, destination: &Destination) {
-        let mut names: Vec<&str> = destination.hops.iter().map(|it| it.name.as_str()).collect();
-        names.sort_unstable();
-        let hop: Arc<str> = format!("mx {}", names.join(",")).into();
+        let hop: Arc<str> = format!("mx {}", destination.servers).into();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= MAX_KNOWN && !known.contains_key(domain) {
             known.retain(|_, (seen, _)| seen.elapsed() < KNOWN);
@@ -397,6 +399,7 @@ fn smarthost(route: &Route) -> Destination {
             address: None,
             safety,
         }],
+        servers: route.host.clone(),
         certain: true,
     }
 }

@@ -152,7 +152,12 @@ fn talk(
                 return Ok(());
             }
         };
-        if verb == "." && said.starts_with('2') {
+        if verb == "BDAT" {
+            let size = line.split(' ').nth(1).and_then(|it| it.parse().ok());
+            let size = size.ok_or(std::io::ErrorKind::InvalidData)?;
+            std::io::copy(&mut (&mut lines).take(size), &mut std::io::sink())?;
+        }
+        if [".", "BDAT"].contains(&verb.as_str()) && said.starts_with('2') {
             seen.taken.lock().unwrap().push(recipients.join(" "));
         }
         stream.write_all(format!("{said}\r\n").as_bytes())?;
@@ -326,6 +331,7 @@ fn way(hops: Vec<Hop>) -> Way {
     Way {
         destination: Destination {
             hops,
+            servers: String::new(),
             certain: true,
             notes: Vec::new(),
         },
@@ -482,6 +488,18 @@ fn a_message_that_is_not_taken_fast_enough_is_given_up() {
         assert_eq!(deferred(&outcome).0, "4.4.2", "{n}: {outcome:?}");
         assert!(bad.taken().is_empty());
         assert_eq!(good.connections(), 0);
+    }
+}
+
+/// It has the whole message and may have taken it: that the time is up by then changes nothing.
+#[test]
+fn a_message_that_is_out_to_its_end_is_not_given_up() {
+    for hello in ["250 mx.test", "250-mx.test\r\n250 CHUNKING"] {
+        let peer = Peer::at("EHLO", Does::Say(hello));
+        let bench = Bench::new(|it| it.body = Duration::ZERO);
+        let outcome = bench.send_one(&[&peer]);
+        assert!(is_delivered(&outcome), "{hello}: {outcome:?}");
+        assert_eq!(peer.taken().len(), 1);
     }
 }
 
