@@ -54,6 +54,11 @@ pub struct Outcome {
     pub domain: String,
     /// What to do with a message that fails.
     pub policy: Policy,
+    /// The domain at the head of the author's, as far as DNS tells.
+    pub organization: String,
+    /// Whether something that passed is of the author's domain: with a policy that is what
+    /// the verdict says, but for a domain without one too.
+    pub shown: bool,
 }
 
 /// A record at `_dmarc.domain`.
@@ -146,8 +151,9 @@ pub async fn check<D: Dns>(dns: &D, author: &str, shown: &Shown<'_>) -> Outcome 
         Err(Unavailable) => Outcome {
             verdict: Verdict::TempError,
             reason: "DNS does not answer",
+            organization: domain.clone(),
             domain,
-            policy: Policy::None,
+            ..Outcome::default()
         },
     }
 }
@@ -164,7 +170,9 @@ async fn evaluate<D: Dns>(
             Some(found) => found,
             None => {
                 return Ok(Outcome {
+                    shown: aligned(walk, author, &organization, (false, false), shown).await?,
                     domain: author.into(),
+                    organization,
                     ..Outcome::default()
                 });
             }
@@ -182,7 +190,8 @@ async fn evaluate<D: Dns>(
     if record.testing || shown.draw >= record.percent {
         policy = policy.in_test();
     }
-    let passed = aligned(walk, author, &organization, &record, shown).await?;
+    let strict = (record.strict_dkim, record.strict_spf);
+    let passed = aligned(walk, author, &organization, strict, shown).await?;
     // A check that could not be made may be why nothing passes; one of another organization
     // would not have counted.
     let counts = |domain: &str| is_within(domain, &organization);
@@ -203,26 +212,28 @@ async fn evaluate<D: Dns>(
         reason,
         domain: author.into(),
         policy,
+        organization,
+        shown: passed,
     })
 }
 
 /// Whether something that passed is of the author's domain, or relaxed, of its organization.
+/// Which it is to be, for DKIM and SPF: whether strict.
 async fn aligned<D: Dns>(
     walk: &mut Walk<'_, D>,
     author: &str,
     organization: &str,
-    record: &Record,
+    (strict_dkim, strict_spf): (bool, bool),
     shown: &Shown<'_>,
 ) -> Result<bool, Unavailable> {
     let signers = shown.dkim.iter();
     let signers = signers.filter(|it| it.verdict == Verdict::Pass);
-    let mut passed: Vec<(String, bool)> = signers
-        .map(|it| (it.domain.clone(), record.strict_dkim))
-        .collect();
+    let mut passed: Vec<(String, bool)> =
+        signers.map(|it| (it.domain.clone(), strict_dkim)).collect();
     if shown.spf.0.verdict == Verdict::Pass
         && let Some(domain) = ascii_domain(shown.spf.1)
     {
-        passed.push((domain, record.strict_spf));
+        passed.push((domain, strict_spf));
     }
     for (domain, strict) in passed {
         if domain == author {
@@ -377,6 +388,43 @@ mod tests {
         assert_eq!(verdict("elsewhere.test", false), Verdict::Fail);
         assert_eq!(verdict("mail.example.com", false), Verdict::TempError);
         assert_eq!(verdict("elsewhere.test", true), Verdict::TempError);
+    }
+
+    #[test]
+    fn an_author_without_policy_is_shown_too() {
+        let zone = Zone::with(&[("_dmarc.example.com", "v=DMARC1; p=none")]);
+        let found = |author: &str, spf: &str| {
+            let passes = spf::Outcome {
+                verdict: Verdict::Pass,
+                ..spf::Outcome::default()
+            };
+            let shown = Shown {
+                spf: (&passes, spf),
+                dkim: &[],
+                incomplete: false,
+                draw: 0,
+            };
+            let found = block_on(check(&zone, author, &shown));
+            (found.verdict, found.organization, found.shown)
+        };
+        let other = "other.net".to_owned();
+        assert_eq!(
+            found("other.net", "Other.net"),
+            (Verdict::None, other.clone(), true)
+        );
+        assert_eq!(
+            found("other.net", "evil.test"),
+            (Verdict::None, other, false)
+        );
+        let example = "example.com".to_owned();
+        assert_eq!(
+            found("a.example.com", "b.example.com"),
+            (Verdict::Pass, example.clone(), true)
+        );
+        assert_eq!(
+            found("a.example.com", "evil.test"),
+            (Verdict::Fail, example, false)
+        );
     }
 
     #[test]

@@ -121,6 +121,7 @@ mod tests {
                 policy: dmarc::Policy::Reject,
                 domain: "example.org".into(),
                 reason: "",
+                ..dmarc::Outcome::default()
             }),
             arc: Some(Chain::default()),
         };

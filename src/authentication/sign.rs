@@ -90,7 +90,7 @@ impl Signing {
         let names = named(&self.header, &[]);
         // A first line that begins with white space would become the signature's last.
         let is_fold = self.header.starts_with(b" ") || self.header.starts_with(b"\t");
-        if is_fold || is_sent_on(&self.header) || !names.iter().any(|name| name == "From") {
+        if is_fold || !names.iter().any(|name| name == "From") {
             return Vec::new();
         }
         let keys = keys_of(&author_domain(&self.header), &self.keys);
@@ -109,13 +109,6 @@ impl Signing {
         }
         out
     }
-}
-
-/// Whether another server brought it: what was found out of it stands in front then, and
-/// whoever its author claims to be, it was not written here.
-fn is_sent_on(header: &[u8]) -> bool {
-    let first = header::fields(header).next();
-    first.is_some_and(|it| it.is(b"Authentication-Results") || it.is(b"ARC-Seal"))
 }
 
 /// `unsigned`, a field up to the value of `b=`, with the signature of `data` and itself.

@@ -43,25 +43,26 @@ impl Findings {
         if self.place == Place::Body {
             return Cow::Borrowed(bytes);
         }
-        let seen = self.held.len();
-        self.held.extend_from_slice(bytes);
+        let mut from = self.held.len();
+        let mut held = mem::take(&mut self.held);
+        held.extend_from_slice(bytes);
         let mut out = Vec::new();
-        let mut from = seen;
-        while self.place != Place::Body {
-            if self.place == Place::Field && is_empty_line(&self.held) {
-                self.place = Place::Body;
-                break;
-            }
-            let Some(end) = field_end(&self.held, from) else {
+        // An offset: taking each field off the front would copy all that follows it.
+        let mut rest = held.as_slice();
+        while self.place != Place::Field || !is_empty_line(rest) {
+            let Some(end) = field_end(rest, from) else {
+                let gone = held.len() - rest.len();
+                held.drain(..gone);
+                self.held = held;
                 self.too_long(&mut out);
                 return Cow::Owned(out);
             };
-            let rest = self.held.split_off(end);
-            let field = mem::replace(&mut self.held, rest);
-            self.field(&field, &mut out);
-            from = 0;
+            let (field, behind) = rest.split_at(end);
+            self.field(field, &mut out);
+            (rest, from) = (behind, 0);
         }
-        out.append(&mut self.held);
+        self.place = Place::Body;
+        out.extend_from_slice(rest);
         Cow::Owned(out)
     }
 
@@ -188,6 +189,16 @@ mod tests {
             passed(b"A: b\r\nAuthentication-Results: mx.test\r\n"),
             b"A: b\r\n"
         );
+    }
+
+    /// What follows a field is not moved for each of them: that would take minutes.
+    #[test]
+    fn many_fields_in_one_slice_cost_no_more_than_in_many() {
+        let text = b"a\r\n".repeat(1 << 20);
+        let mut findings = Findings::new("mx.test");
+        let mut out = findings.pass(&text).into_owned();
+        out.extend(findings.finish());
+        assert!(out == text);
     }
 
     #[test]

@@ -305,6 +305,7 @@ mod tests {
         });
         let item = NewItem {
             account: None,
+            ours: true,
             name: "7f".into(),
             submitted: 40,
             envelope: Envelope::default(),

@@ -102,8 +102,12 @@ pub struct QueueItem {
     pub email: EmailId,
     /// Bytes of the message.
     pub size: u32,
-    /// Who submitted it; `None` for what the server itself writes.
+    /// Who submitted it; `None` for a device, for what the server itself writes and for what
+    /// comes from outside.
     pub account: Option<AccountId>,
+    /// Whether it was submitted or is a notice of this server. What another server brought and
+    /// only goes on from here may claim any author: it is never signed (RFC 6376).
+    pub ours: bool,
     /// The name that `250` and Received gave it.
     pub name: String,
     /// Seconds since 1970.

@@ -186,6 +186,7 @@ impl Handing {
             let members = members.map(|address| member(recipient, address, is_group, now));
             self.queued.push(NewItem {
                 account: item.account,
+                ours: item.ours,
                 name: item.name.clone(),
                 submitted: item.submitted,
                 envelope: item.envelope.clone(),

@@ -22,6 +22,8 @@ pub struct Letter {
     /// `None` only while it is with the reader pool.
     blob: Option<Blob>,
     pub size: u32,
+    /// Whether it was written here: nothing else is signed.
+    ours: bool,
     /// Bytes at the front that stay here: Return-Path.
     kept: u32,
     /// The signatures of its stored form, once made.
@@ -46,8 +48,8 @@ pub enum Unsent {
 }
 
 impl Letter {
-    /// Opens a message and reads through it once.
-    pub async fn open(store: &Store, email: EmailId) -> Result<Letter> {
+    /// Opens a message and reads through it once. `ours`: as the queue's item says.
+    pub async fn open(store: &Store, email: EmailId, ours: bool) -> Result<Letter> {
         let survey = move |snapshot: &crate::store::Snapshot| {
             let mut blob = snapshot.blob(email)?;
             let mut head = Vec::new();
@@ -61,6 +63,7 @@ impl Letter {
             store: store.clone(),
             email,
             size: blob.size(),
+            ours,
             kept,
             sealed: None,
             blob: Some(blob),
@@ -88,8 +91,12 @@ impl Letter {
     }
 
     /// The DKIM-Signature fields to stand in front of that form of it: reads it through once.
-    /// Empty where the author's domain has no keys; then nothing is read.
+    /// Empty where it only goes on from here, and where the author's domain has no keys; then
+    /// nothing is read.
     pub async fn signatures(&mut self, form: Form, now: i64) -> Unsigned {
+        if !self.ours {
+            return Ok(Vec::new());
+        }
         let keys = keys::signers(&self.store).unwrap_or_else(|error| {
             // Better unsigned than late: the next server may take it by SPF.
             log::error!("the DKIM keys can't be read: {error}");

@@ -179,6 +179,7 @@ impl Bench {
         let now = self.world.clock.load(SeqCst);
         let mut item = NewItem {
             account: Some(AccountId(1)),
+            ours: true,
             name: "7f".into(),
             submitted: now,
             envelope: Envelope {
@@ -916,6 +917,7 @@ fn a_power_cut_loses_nothing_and_repeats_only_what_was_not_recorded() {
                 let now = 0;
                 let item = NewItem {
                     account: None,
+                    ours: true,
                     name: "n".into(),
                     submitted: now,
                     envelope: Envelope::default(),

@@ -101,6 +101,7 @@ fn pass_on(
         staging.write(message).await.unwrap();
         let item = NewItem {
             account: None,
+            ours: true,
             name: "7f".into(),
             submitted: 0,
             envelope: Envelope {

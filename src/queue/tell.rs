@@ -201,6 +201,7 @@ fn name() -> store::Result<String> {
 fn answer(item: &QueueItem, to: Vec<Address>, name: String, now: i64) -> NewItem {
     NewItem {
         account: None,
+        ours: true,
         name,
         submitted: now,
         envelope: Envelope {

@@ -105,7 +105,7 @@ impl Transport {
             Ok(way) => way,
             Err(outcome) => return all(outcome),
         };
-        let mut letter = match Letter::open(&self.store, item.email).await {
+        let mut letter = match Letter::open(&self.store, item.email, item.ours).await {
             Ok(letter) => letter,
             Err(error) => {
                 log::error!("queued message {} can't be read: {error}", item.name);

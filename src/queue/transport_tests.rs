@@ -243,7 +243,9 @@ impl Bench {
         let attempt = async {
             let consignment = self.consignment(to).await;
             let email = consignment.item.email;
-            let mut letter = Letter::open(&self.transport.store, email).await.unwrap();
+            let mut letter = Letter::open(&self.transport.store, email, true)
+                .await
+                .unwrap();
             let way = way(hops);
             let mut told = self
                 .transport
@@ -270,6 +272,7 @@ impl Bench {
         };
         let item = NewItem {
             account: None,
+            ours: true,
             name: "7f".into(),
             submitted: 0,
             envelope: Envelope {
@@ -298,7 +301,9 @@ impl Bench {
         let attempt = async {
             let consignment = self.consignment(to).await;
             let email = consignment.item.email;
-            let mut letter = Letter::open(&self.transport.store, email).await.unwrap();
+            let mut letter = Letter::open(&self.transport.store, email, true)
+                .await
+                .unwrap();
             let hops = vec![slow.hop("mx0.test"), other.hop("mx1.test")];
             let way = way(hops.clone());
             let mut parcel = Parcel::new(&consignment);

@@ -1,8 +1,8 @@
 //! What becomes of mail from other servers, by what was found out of it. Pure.
 
-use crate::authentication::Verdict;
 use crate::authentication::dmarc::Policy;
 use crate::authentication::results::Results;
+use crate::authentication::{Verdict, is_within};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Judgement {
@@ -34,6 +34,34 @@ pub fn judge(results: &Results, refuses: bool) -> Judgement {
         (Verdict::PermError, _) => Judgement::Junk,
         // Nothing speaks for the author, and the sender's own domain against it.
         (Verdict::None, _) if spf_fails(results) && !any_signature(results) => Judgement::Junk,
+        _ => Judgement::Accept,
+    }
+}
+
+/// Of a message that goes on to other servers too: whether it may. SPF speaks for us there, and
+/// an author of ours would be believed whatever was found here; nobody there knows that it was
+/// taken for Junk. `ours`: our domains, as DNS has them.
+pub fn judge_onward(results: &Results, ours: &[String]) -> Judgement {
+    let Some(dmarc) = &results.dmarc else {
+        return Judgement::Accept;
+    };
+    let is_ours = ours
+        .iter()
+        .any(|it| is_within(it, &dmarc.organization) || is_within(&dmarc.domain, it));
+    match (dmarc.verdict, dmarc.policy) {
+        (Verdict::Pass, _) => Judgement::Accept,
+        (Verdict::PermError, _) => Judgement::Refuse(
+            "A member of that group is elsewhere, and the From field is not one of one domain",
+        ),
+        (Verdict::TempError, _) if is_ours => Judgement::Later,
+        (Verdict::Fail, Policy::Reject | Policy::Quarantine) => Judgement::Refuse(
+            "A member of that group is elsewhere, and the domain of the From field asks for \
+             suspicion of mail that is not shown to be its own (DMARC)",
+        ),
+        _ if is_ours && !dmarc.shown => Judgement::Refuse(
+            "A member of that group is elsewhere, and the From field has a domain of this server \
+             for which neither SPF nor DKIM speaks",
+        ),
         _ => Judgement::Accept,
     }
 }
@@ -101,6 +129,51 @@ mod tests {
             ..Chain::default()
         });
         assert_eq!(judge(&results, true), Judgement::Junk);
+    }
+
+    #[test]
+    fn nothing_doubtful_goes_on() {
+        use Judgement::{Accept, Later};
+        let ours = ["office.test".to_owned(), "a.firm.test".to_owned()];
+        let judge = |domain: &str, organization: &str, verdict, policy, shown| {
+            let mut results = results(verdict, policy, Verdict::Pass);
+            let dmarc = results.dmarc.as_mut().unwrap();
+            (dmarc.domain, dmarc.organization) = (domain.into(), organization.into());
+            dmarc.shown = shown;
+            // Who seals is anybody.
+            results.arc = Some(Chain {
+                verdict: Verdict::Pass,
+                ..Chain::default()
+            });
+            judge_onward(&results, &ours)
+        };
+        let is_refused = |it| matches!(it, Judgement::Refuse(_));
+        for (domain, organization) in [
+            ("office.test", "office.test"),
+            ("x.office.test", "office.test"),
+            ("x.office.test", "x.office.test"),
+            ("firm.test", "firm.test"),
+            ("b.firm.test", "firm.test"),
+        ] {
+            let judge =
+                |verdict, policy, shown| judge(domain, organization, verdict, policy, shown);
+            for policy in [Policy::None, Policy::Quarantine, Policy::Reject] {
+                assert!(is_refused(judge(Verdict::Fail, policy, false)), "{domain}");
+                assert_eq!(judge(Verdict::TempError, policy, false), Later);
+                assert_eq!(judge(Verdict::Pass, policy, true), Accept);
+            }
+            assert!(is_refused(judge(Verdict::None, Policy::None, false)));
+            assert_eq!(judge(Verdict::None, Policy::None, true), Accept);
+        }
+        for foreign in ["far.test", "badoffice.test", "b.firm.test"] {
+            let judge = |verdict, policy| judge(foreign, foreign, verdict, policy, false);
+            assert_eq!(judge(Verdict::None, Policy::None), Accept);
+            assert_eq!(judge(Verdict::Fail, Policy::None), Accept);
+            assert_eq!(judge(Verdict::TempError, Policy::None), Accept);
+            assert!(is_refused(judge(Verdict::Fail, Policy::Quarantine)));
+            assert!(is_refused(judge(Verdict::Fail, Policy::Reject)));
+            assert!(is_refused(judge(Verdict::PermError, Policy::None)));
+        }
     }
 
     #[test]

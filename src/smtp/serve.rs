@@ -303,9 +303,7 @@ async fn answer(
                 Some(Upload::Arrival(arrival)) => {
                     incoming::take(context, stream, *arrival, *commit).await
                 }
-                Some(Upload::Staging(staging)) => {
-                    deliver(context, *staging, sender.account, *commit).await
-                }
+                Some(Upload::Staging(staging)) => deliver(context, *staging, sender, *commit).await,
                 None => Err(Trouble::Later),
             };
             Answer::Committed(delivered)
@@ -482,12 +480,15 @@ fn now() -> DateTime {
 async fn deliver(
     context: &Context,
     staging: Staging,
-    account: Option<AccountId>,
+    sender: &Sender<'_>,
     mut commit: Commit,
 ) -> Result<(), Trouble> {
+    let account = sender.account;
     forward::rewrite(context, &mut commit, now().unix).await?;
     let queued = (!commit.remote.is_empty()).then_some(NewItem {
         account,
+        // LMTP brings what others wrote.
+        ours: sender.role == Role::Submission,
         name: commit.name,
         submitted: commit.submitted,
         envelope: commit.envelope,

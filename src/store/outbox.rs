@@ -269,6 +269,7 @@ impl NewItem {
             email,
             size,
             account: self.account,
+            ours: self.ours,
             name: self.name.clone(),
             submitted: self.submitted,
             held: false,

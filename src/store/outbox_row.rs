@@ -7,7 +7,9 @@ use crate::mail::outgoing::*;
 use crate::mail::{AccountId, EmailId};
 
 /// The first number of a row; another form would have another.
-const FORM: u64 = 1;
+const FORM: u64 = 2;
+/// As above, without saying whether the message is ours.
+const FORM_WITHOUT_OURS: u64 = 1;
 
 /// Everything but the id, which is the key.
 pub(super) fn encode(item: &QueueItem) -> Vec<u8> {
@@ -19,6 +21,7 @@ pub(super) fn encode(item: &QueueItem) -> Vec<u8> {
         &mut out,
         item.account.map_or(0, |account| u64::from(account.0) + 1),
     );
+    put(&mut out, u64::from(item.ours));
     put_bytes(&mut out, item.name.as_bytes());
     put_signed(&mut out, item.submitted);
     put(&mut out, u64::from(item.held));
@@ -32,16 +35,25 @@ pub(super) fn encode(item: &QueueItem) -> Vec<u8> {
 
 pub(super) fn decode(id: QueueId, bytes: &[u8]) -> Result<QueueItem> {
     let row = &mut Reader(bytes);
-    if row.take()? != FORM {
+    let form = row.take()?;
+    if !matches!(form, FORM | FORM_WITHOUT_OURS) {
         return Err(Error::corrupt("a queued message of another form"));
     }
+    let email = EmailId(row.take()?);
+    let size = row.take_u32()?;
+    let account = match row.take()? {
+        0 => None,
+        account => Some(AccountId((account - 1) as u32)),
+    };
     let mut item = QueueItem {
         id,
-        email: EmailId(row.take()?),
-        size: row.take_u32()?,
-        account: match row.take()? {
-            0 => None,
-            account => Some(AccountId((account - 1) as u32)),
+        email,
+        size,
+        account,
+        ours: match form {
+            FORM => row.take()? != 0,
+            // Nobody else is known to have written it here.
+            _ => account.is_some(),
         },
         name: row.take_str()?.into(),
         submitted: row.take_signed()?,
@@ -272,6 +284,7 @@ mod tests {
             email: EmailId(1 << 40),
             size: 70_000,
             account: Some(AccountId(0)),
+            ours: true,
             name: "7f".into(),
             submitted: -5,
             held: true,
@@ -303,11 +316,39 @@ mod tests {
         }
         let plain = QueueItem {
             account: None,
+            ours: false,
             envelope: Envelope::default(),
             held: false,
             ..item
         };
         assert_eq!(decode(QueueId(9), &encode(&plain)), Ok(plain));
+    }
+
+    /// Rows of the form before: whether a message is ours follows from who submitted it.
+    #[test]
+    fn rows_of_the_first_form_are_read() {
+        for account in [None, Some(AccountId(3))] {
+            let item = QueueItem {
+                id: QueueId(9),
+                email: EmailId(4),
+                size: 5,
+                account,
+                ours: account.is_some(),
+                name: "7f".into(),
+                submitted: 6,
+                held: false,
+                envelope: Envelope::default(),
+                recipients: Vec::new(),
+            };
+            // Form, email, size, account, ours: a byte each.
+            let mut row = encode(&item);
+            assert_eq!(row[4], u8::from(item.ours));
+            row.remove(4);
+            row[0] = 1;
+            assert_eq!(decode(QueueId(9), &row), Ok(item));
+            row[0] = 3;
+            assert!(decode(QueueId(9), &row).is_err());
+        }
     }
 
     #[test]

@@ -41,8 +41,11 @@ pub struct Delivery {
 /// A message for the queue, before it has a number.
 #[derive(Clone, Debug)]
 pub struct NewItem {
-    /// Who submitted it; `None` for what the server itself writes.
+    /// Who submitted it; `None` for a device, for what the server itself writes and for what
+    /// comes from outside.
     pub account: Option<AccountId>,
+    /// See [`QueueItem::ours`](crate::mail::outgoing::QueueItem::ours).
+    pub ours: bool,
     /// The name that `250` and Received gave it.
     pub name: String,
     /// Seconds since 1970.

@@ -3,6 +3,7 @@ sender of ours (SRS) and sealed (ARC, as Debian's dkimpy reads it), and bounces 
 
 import re
 import smtplib
+import ssl
 import subprocess
 import sys
 import unittest
@@ -12,7 +13,7 @@ sys.path.append("/usr/lib/python3/dist-packages")
 
 import dkim
 import harness
-from harness import binary, free_port_base, wait_for
+from harness import PASSWORD, binary, free_port_base, wait_for
 from incoming import ANN, ERIN, OFFICE, RECORDS, SMTP, DnsDouble, Office, mail
 from peers import Peer
 
@@ -177,12 +178,67 @@ class Forwarding(unittest.TestCase):
         taken = self.forwarded("lmtp")
         self.assertRegex(self.sender_of(taken), r"^SRS0=.*=far\.test=ann@office\.test$")
 
+    def test_what_lmtp_brings_is_not_signed(self):
+        """Whoever its author claims to be; what is submitted to the same group is."""
+        lmtp = smtplib.LMTP("127.0.0.1", self.server.base + 24)
+        lmtp.sendmail(ANN, [TEAM], mail(ERIN, TEAM, "lmtp-unsigned"))
+        lmtp.quit()
+        self.assertNotIn(b"DKIM-Signature:", self.forwarded("lmtp-unsigned").body)
+        smtp = smtplib.SMTP("127.0.0.1", self.server.base + 587, timeout=30)
+        smtp.starttls(context=ssl._create_unverified_context())
+        smtp.login(ERIN, PASSWORD)
+        smtp.sendmail(ERIN, [TEAM], mail(ERIN, TEAM, "submitted"))
+        smtp.quit()
+        self.assertEqual(self.forwarded("submitted").body.count(b"DKIM-Signature:"), 2)
+
     def test_who_is_ours_stays_himself(self):
-        """Neither rewritten, nor signed by us because a stranger calls himself erin."""
-        self.send(ERIN, TEAM, mail(ERIN, TEAM, "ours"))
+        """Neither rewritten, nor signed by us: nobody has logged in."""
+        self.server.dns.records[(OFFICE, "TXT")] = ["v=spf1 ip4:127.0.0.1 -all"]
+        try:
+            self.send(ERIN, TEAM, mail(ERIN, TEAM, "ours"))
+        finally:
+            del self.server.dns.records[(OFFICE, "TXT")]
         taken = self.forwarded("ours")
         self.assertEqual(self.sender_of(taken), ERIN)
         self.assertNotIn(b"DKIM-Signature", taken.body)
+
+    def refused(self, sender, author, subject, recipients=(TEAM,), data=None):
+        """The message is refused, and nobody gets it: neither here nor elsewhere."""
+        with self.server.smtp() as smtp, self.assertRaises(smtplib.SMTPDataError) as refused:
+            smtp.sendmail(sender, recipients, data or mail(author, TEAM, subject))
+        self.assertEqual((refused.exception.smtp_code, refused.exception.smtp_error[:5]), (550, b"5.7.1"))
+        wanted = f"Subject: {subject}\r\n".encode()
+        for mailbox in ("INBOX", "Junk"):
+            self.assertFalse([it for it in self.server.bodies(mailbox=mailbox) if wanted in it])
+        # What is sent on later is there, this is not.
+        self.send(ANN, TEAM, mail(ANN, TEAM, f"after-{subject}"))
+        self.forwarded(f"after-{subject}")
+        self.assertFalse([it for it in self.peer.taken if wanted in it.body])
+
+    def test_nobody_gets_our_name_by_a_group(self):
+        """The rewritten sender's SPF would speak for a forged author of ours."""
+        records = self.server.dns.records
+        boss = f"boss@{OFFICE}"
+        policies = [None, "none", "quarantine", "reject; t=y"]
+        for n, policy in enumerate(policies):
+            if policy:
+                records[(f"_dmarc.{OFFICE}", "TXT")] = [f"v=DMARC1; p={policy}"]
+            try:
+                self.refused(ANN, boss, f"forged{n}")
+                self.refused(ANN, f"boss@sub.{OFFICE}", f"forged-sub{n}", [TEAM, ERIN])
+                self.refused(boss, boss, f"forged-own{n}")
+            finally:
+                records.pop((f"_dmarc.{OFFICE}", "TXT"), None)
+        self.refused(ANN, f"{ANN}, {boss}", "forged-two")
+        # Who is here alone gets it as before.
+        self.send(ANN, ERIN, mail(boss, ERIN, "forged-here"))
+        self.assertTrue([it for it in self.server.bodies() if b"Subject: forged-here\r\n" in it])
+
+    def test_what_dmarc_suspects_does_not_go_on(self):
+        self.refused(ANN, "x@careful.test", "suspect")
+        self.send(ANN, ERIN, mail("x@careful.test", ERIN, "suspect-here"))
+        junk = self.server.bodies(mailbox="Junk")
+        self.assertTrue([it for it in junk if b"Subject: suspect-here\r\n" in it])
 
     def test_chains_go_on_or_are_given_up(self):
         key = subprocess.run(["openssl", "genrsa", "-traditional", "2048"], capture_output=True, check=True).stdout

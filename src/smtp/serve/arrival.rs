@@ -6,7 +6,7 @@ use crate::authentication::hashing::{Hashed, Hashing};
 use crate::authentication::key::SigningKey;
 use crate::authentication::results::{Results, is_forged};
 use crate::authentication::seal::seal;
-use crate::authentication::{Dns, Verdict, arc, dkim, dmarc, spf};
+use crate::authentication::{Dns, Verdict, arc, ascii_domain, dkim, dmarc, spf};
 use crate::context::Context;
 use crate::message::header;
 use crate::secret::random;
@@ -30,7 +30,7 @@ const STRANGERS_PATIENCE: Duration = Duration::from_secs(20);
 /// On its way in.
 pub struct Arrival {
     /// Its place among those of other servers.
-    _place: SemaphoreGuardArc,
+    place: SemaphoreGuardArc,
     store: Store,
     size: u64,
     /// Holds its place among the uploads from the start.
@@ -42,6 +42,8 @@ pub struct Arrival {
 /// Over, and examined.
 pub struct Examined {
     pub results: Results,
+    /// As long as it holds an upload of the store: port 25 must not take them all.
+    _place: SemaphoreGuardArc,
     arrival: Spool,
     staging: Staging,
     message: Hashed,
@@ -50,7 +52,7 @@ pub struct Examined {
 impl Arrival {
     pub fn new(context: &Context, place: SemaphoreGuardArc, staging: Staging) -> Arrival {
         Arrival {
-            _place: place,
+            place,
             store: context.store.clone(),
             size: 0,
             staging,
@@ -76,11 +78,12 @@ impl Arrival {
     ) -> Examined {
         let message = self.hashing.finish();
         let query = query(context, peer, sender, client);
-        let asked = ask(&context.resolver, &message, &query);
+        let author = author_domain(message.header());
+        let asked = ask(&context.resolver, &message, &query, author.as_deref());
         let mut results = asked
             .or(async {
                 Timer::after(PATIENCE).await;
-                unanswered()
+                unanswered(author.as_deref())
             })
             .await;
         if let Some((_, property, value)) = &mut results.spf {
@@ -91,6 +94,7 @@ impl Arrival {
         }
         Examined {
             results,
+            _place: self.place,
             arrival: self.spool,
             staging: self.staging,
             message,
@@ -111,7 +115,13 @@ fn query(context: &Context, peer: IpAddr, sender: Option<&Address>, client: &str
     }
 }
 
-async fn ask<D: Dns>(dns: &D, message: &Hashed, query: &spf::Query) -> Results {
+/// `author`: the domain of the From field, if it is clear.
+async fn ask<D: Dns>(
+    dns: &D,
+    message: &Hashed,
+    query: &spf::Query,
+    author: Option<&str>,
+) -> Results {
     let signatures = future::zip(
         in_time(dkim::verify(message, dns, query.now)),
         in_time(arc::verify(message, dns)),
@@ -119,7 +129,7 @@ async fn ask<D: Dns>(dns: &D, message: &Hashed, query: &spf::Query) -> Results {
     let (spf, (dkim, arc)) = future::zip(in_time(spf::check(dns, query)), signatures).await;
     let incomplete = spf.is_none() || dkim.is_none();
     let (spf, dkim) = (spf.unwrap_or_else(no_spf), dkim.unwrap_or_default());
-    let dmarc = match author_domain(message.header()) {
+    let dmarc = match author {
         Some(domain) => {
             let shown = dmarc::Shown {
                 spf: (&spf, &query.domain),
@@ -127,13 +137,9 @@ async fn ask<D: Dns>(dns: &D, message: &Hashed, query: &spf::Query) -> Results {
                 incomplete,
                 draw: draw(),
             };
-            dmarc::check(dns, &domain, &shown).await
+            dmarc::check(dns, domain, &shown).await
         }
-        None => dmarc::Outcome {
-            verdict: Verdict::PermError,
-            reason: "the author is unclear",
-            ..dmarc::Outcome::default()
-        },
+        None => unclear(),
     };
     Results {
         spf: Some((spf, "", String::new())),
@@ -173,13 +179,28 @@ fn author_domain(header: &[u8]) -> Option<String> {
     one.then(|| domain.to_string())
 }
 
-fn unanswered() -> Results {
+fn unclear() -> dmarc::Outcome {
+    dmarc::Outcome {
+        verdict: Verdict::PermError,
+        reason: "the author is unclear",
+        ..dmarc::Outcome::default()
+    }
+}
+
+fn unanswered(author: Option<&str>) -> Results {
+    let domain = |author| ascii_domain(author).unwrap_or_default();
     Results {
         spf: Some((no_spf(), "", String::new())),
-        dmarc: Some(dmarc::Outcome {
-            verdict: Verdict::TempError,
-            ..dmarc::Outcome::default()
-        }),
+        dmarc: Some(
+            author
+                .map(domain)
+                .map_or_else(unclear, |domain| dmarc::Outcome {
+                    verdict: Verdict::TempError,
+                    organization: domain.clone(),
+                    domain,
+                    ..dmarc::Outcome::default()
+                }),
+        ),
         ..Results::default()
     }
 }

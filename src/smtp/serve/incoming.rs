@@ -4,14 +4,14 @@ use super::arrival::Arrival;
 use super::notices::notices;
 use super::{forward, now, trouble};
 use crate::address::Address;
-use crate::authentication::Verdict;
 use crate::authentication::results::Results;
+use crate::authentication::{Verdict, ascii_domain};
 use crate::context::Context;
 use crate::mail::outgoing::Recipient;
 use crate::mail::{AccountId, FlagNames, MailboxName, SpecialUse};
 use crate::net::stream::Stream;
 use crate::recipient::{self, Resolved};
-use crate::smtp::policy::{Judgement, judge};
+use crate::smtp::policy::{Judgement, judge, judge_onward};
 use crate::smtp::session::{Commit, Trouble};
 use crate::store::{self, Delivery, NewItem, Posting, Snapshot};
 use std::collections::BTreeSet;
@@ -34,7 +34,7 @@ pub async fn take(
         .examine(context, stream.peer(), sender, &arrived.client)
         .await;
     let results = examined.results.clone();
-    let judgement = judge(&results, context.settings().refuse_by_dmarc);
+    let judgement = judgement(context, &commit, &results)?;
     log(stream, &commit, &results, judgement);
     if let Judgement::Refuse(why) = judgement {
         return Err(Trouble::Refused(why));
@@ -64,6 +64,24 @@ pub async fn take(
         context.store.deliver_with(posting, notices).await
     };
     stored.await.map(|_| ()).map_err(|error| trouble(&error))
+}
+
+/// One for all recipients: who sends must hear of it where a part of them gets nothing.
+fn judgement(context: &Context, commit: &Commit, results: &Results) -> Result<Judgement, Trouble> {
+    let judgement = judge(results, context.settings().refuse_by_dmarc);
+    if commit.remote.is_empty() || !matches!(judgement, Judgement::Accept | Judgement::Junk) {
+        return Ok(judgement);
+    }
+    let ours = context.store.look(Snapshot::local_domains);
+    let ours = ours.map_err(|error| trouble(&error))?;
+    let ours: Vec<String> = ours
+        .iter()
+        .filter_map(|it| ascii_domain(it.as_str()))
+        .collect();
+    Ok(match judge_onward(results, &ours) {
+        Judgement::Accept => judgement,
+        onward => onward,
+    })
 }
 
 fn passes(results: &Results) -> bool {
@@ -134,6 +152,7 @@ fn deliveries(
 fn queued(commit: Commit) -> Option<NewItem> {
     (!commit.remote.is_empty()).then_some(NewItem {
         account: None,
+        ours: false,
         name: commit.name,
         submitted: commit.submitted,
         envelope: commit.envelope,

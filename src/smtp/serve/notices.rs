@@ -76,6 +76,7 @@ fn queued(to: &Targets, name: String, now: i64) -> Option<NewItem> {
     let recipients: Vec<Recipient> = recipients.collect();
     (!recipients.is_empty()).then(|| NewItem {
         account: None,
+        ours: true,
         name,
         submitted: now,
         envelope: Envelope::default(),

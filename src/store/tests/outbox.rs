@@ -28,6 +28,7 @@ pub fn ok() -> Status {
 pub fn new_item(recipients: &[(&str, i64)]) -> NewItem {
     NewItem {
         account: Some(AccountId(1)),
+        ours: true,
         name: "n".into(),
         submitted: 100,
         envelope: Envelope::default(),
