@@ -171,7 +171,13 @@ fn load(source: &Source, tickets: &Tickets) -> Result<Configs, Error> {
             authority,
             hostname,
         } => {
-            authority.ensure(hostname, now)?;
+            if let Err(error) = authority.ensure(hostname, now) {
+                // One that is due is served until it can be made, on a full disk for instance.
+                if read_chain(&authority.key_path()).is_err() {
+                    return Err(error);
+                }
+                log::error!("the certificate stays as it was: {error}");
+            }
             (authority.key_path(), authority.key_path())
         }
         Source::Files { certificate, key } => (certificate.clone(), key.clone()),

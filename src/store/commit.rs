@@ -7,7 +7,7 @@
 use super::error::{Error, Result};
 use super::log::{Log, Mark};
 use super::mailbox;
-use super::recover;
+use super::recover::{self, Replayed};
 use super::redo::MAX_REDO;
 use super::segment::DIRECTORY;
 use super::shared::{Handle, Shared};
@@ -30,8 +30,13 @@ const PAGE: u64 = 4096;
 /// about 40 KiB and a 8192th of the database's length, and there are a few pages of its own.
 const CHECKPOINT_BASE: u64 = 128 << 10;
 const CHECKPOINT_SHARE: u64 = 4096;
+/// redb's cache where the disk has no room, bytes: half of it may be pages that were changed, so
+/// what the log has can be read without writing any.
+pub(super) const FULL_CACHE: usize = 64 << 20;
 /// Until the next attempt at a checkpoint that failed.
 const CHECKPOINT_PAUSE: Duration = Duration::from_secs(5);
+/// How long a checkpoint that may fail waits for those that read.
+const HUSH_WAIT: Duration = Duration::from_secs(1);
 /// Pauses before the attempts to reopen a failed database while a write waits for it.
 const REOPEN_PAUSES: [Duration; 3] = [
     Duration::ZERO,
@@ -56,6 +61,8 @@ pub(super) struct Committer {
     down: Error,
     /// Set by the database's backend when the disk was full.
     full: Arc<AtomicBool>,
+    /// The database's, bytes.
+    cache: usize,
     log: Log,
     /// After the last transaction that was made: what the log has, and the database must.
     position: Position,
@@ -117,6 +124,7 @@ impl Committer {
         shared: Arc<Shared>,
         handle: Arc<Handle>,
         full: Arc<AtomicBool>,
+        cache: usize,
         key: u64,
         position: Position,
     ) -> Committer {
@@ -125,12 +133,19 @@ impl Committer {
             handle: Some(handle),
             down: Error::Closed,
             full,
+            cache,
             log: Log::new(key),
             position,
             pending: None,
             doubt: None,
             since: Since::default(),
         }
+    }
+
+    /// What was read from the log at the start is not in a checkpoint yet.
+    pub fn note_replayed(&mut self, replayed: &Replayed) {
+        self.since.redo = replayed.redo;
+        self.since.rows = replayed.rows;
     }
 
     pub fn position(&self) -> Position {
@@ -164,14 +179,41 @@ impl Committer {
 
     /// Room on the disk that a checkpoint takes at most now, bytes.
     pub fn checkpoint_room(&self) -> u64 {
-        let cache = self.shared.options.cache as u64;
         let length = recover::database_length(&*self.shared.disk);
-        checkpoint_room(self.since.rows, self.since.redo as u64, cache, length)
+        let (rows, redo) = (self.since.rows, self.since.redo as u64);
+        checkpoint_room(rows, redo, self.cache as u64, length)
+    }
+
+    /// Whether a checkpoint has room for certain; the ballast goes where it takes that.
+    /// A checkpoint that fails closes the database to readers for a moment.
+    pub fn make_room(&self) -> bool {
+        self.has_room() || (self.shared.space.drop_ballast() && self.has_room())
+    }
+
+    fn has_room(&self) -> bool {
+        let room = self.checkpoint_room();
+        !self.shared.disk.free().is_ok_and(|free| free < room)
+    }
+
+    /// Has readers wait, and waits for those that read, so that none sees a commit fail.
+    fn hush(&self) {
+        self.shared.begin_reopening();
+        let end = Instant::now() + HUSH_WAIT;
+        let reading = |handle| Arc::strong_count(handle) > 1;
+        while self.handle.as_ref().is_some_and(reading) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Puts the next checkpoint off.
     pub fn checkpoint_later(&mut self) {
         self.since.not_before = Some(Instant::now() + CHECKPOINT_PAUSE);
+    }
+
+    /// As `checkpoint_later`, where what was read from the log waits for it.
+    pub fn settle_later(&mut self) {
+        self.since.last = Some(Instant::now());
+        self.checkpoint_later();
     }
 
     /// After the log was read at the start: makes a checkpoint of that. Of a `lost` part of it,
@@ -183,13 +225,13 @@ impl Committer {
             }
             Ok(Outcome::Keep)
         };
+        self.make_room();
         let mut ended = self.transact(true, &mut settle);
         if matches!(ended, Err(Error::Full)) && self.shared.space.drop_ballast() {
             ended = self.transact(true, &mut settle);
         }
         if ended.is_err() {
-            self.since.last = Some(Instant::now());
-            self.checkpoint_later();
+            self.settle_later();
         }
         ended.map(|_| ())
     }
@@ -203,9 +245,34 @@ impl Committer {
         Ok(())
     }
 
+    /// Whether a checkpoint would let any of the files go that were found at the start.
+    pub fn finds_dead(&self, names: &[String]) -> bool {
+        let found = self
+            .handle()
+            .and_then(|handle| recover::read_rows(&handle.db));
+        let active = self.position.log.segment;
+        found.is_ok_and(|rows| !rows.dead(names, active).is_empty())
+    }
+
     /// Runs `f` in a transaction and makes it durable if it changed anything; with `checkpoint`
     /// in any case, and by a checkpoint. After an error the database has been reopened.
     pub fn transact(
+        &mut self,
+        checkpoint: bool,
+        f: &mut dyn FnMut(&mut Tx<'_>) -> Result<Outcome>,
+    ) -> Result<Ended> {
+        if !checkpoint || self.has_room() {
+            return self.transact_now(checkpoint, f);
+        }
+        self.hush();
+        let ended = self.transact_now(checkpoint, f);
+        if let Some(handle) = &self.handle {
+            self.shared.put_handle(handle.clone());
+        }
+        ended
+    }
+
+    fn transact_now(
         &mut self,
         checkpoint: bool,
         f: &mut dyn FnMut(&mut Tx<'_>) -> Result<Outcome>,
@@ -356,6 +423,7 @@ impl Committer {
     /// Drops the handle and opens the database again, in a few attempts; if they fail, each
     /// write and, without one, the clock bring further ones.
     pub fn reopen(&mut self) {
+        self.shared.begin_reopening();
         for pause in REOPEN_PAUSES {
             std::thread::sleep(pause);
             match self.try_reopen() {
@@ -363,6 +431,7 @@ impl Committer {
                 Err(error) => log::error!("the database can't be reopened: {error}"),
             }
         }
+        self.shared.give_up();
     }
 
     pub fn try_reopen(&mut self) -> Result<()> {
@@ -373,8 +442,8 @@ impl Committer {
         let opened = opened.map_err(|error| if full { Error::Full } else { error });
         if let Err(error) = &opened {
             self.close_handle(None);
-            if *error == Error::Full {
-                self.shared.space.drop_ballast();
+            if *error == Error::Full && !self.shared.space.drop_ballast() {
+                self.cache = self.cache.max(FULL_CACHE);
             }
             self.down = error.clone();
         }
@@ -384,7 +453,7 @@ impl Committer {
     fn open_again(&mut self) -> Result<()> {
         self.close_handle(None);
         let shared = &self.shared;
-        let db = recover::open_database(&*shared.disk, &shared.options, &self.full)?;
+        let db = recover::open_database(&*shared.disk, self.cache, &self.full)?;
         recover::check_version(&db)?;
         let names = shared.disk.list(DIRECTORY)?;
         let log = self.position.log;
@@ -401,7 +470,7 @@ impl Committer {
         }
         let handle = Arc::new(Handle { db });
         self.handle = Some(handle.clone());
-        self.shared.swap_handle(Some(handle));
+        self.shared.put_handle(handle);
         Ok(())
     }
 
@@ -409,7 +478,7 @@ impl Committer {
     /// that they read would look free), and closes the database; false if some
     /// still have it at the deadline.
     pub fn close_handle(&mut self, deadline: Option<Instant>) -> bool {
-        self.shared.swap_handle(None);
+        self.shared.take_handle();
         let Some(handle) = self.handle.take() else {
             return true;
         };

@@ -176,6 +176,9 @@ pub(super) struct Replay<'a> {
     pub skipped: bool,
     /// Segments that batches were read from.
     read: Vec<u32>,
+    /// Rows applied, and the bytes of their redo.
+    pub rows: u64,
+    pub redo: usize,
 }
 
 /// A batch found in a segment.
@@ -213,6 +216,8 @@ impl<'a> Replay<'a> {
             newer: Vec::new(),
             skipped: false,
             read: Vec::new(),
+            rows: 0,
+            redo: 0,
         };
         let numbers = names.iter().filter_map(|name| segment::number(name));
         for number in numbers.filter(|&number| number > mark.segment) {
@@ -242,7 +247,11 @@ impl<'a> Replay<'a> {
             };
             match redo {
                 Some(redo) => {
-                    read_rows(&redo, |table, key, value| tables.apply(table, key, value))?
+                    self.redo += redo.len();
+                    read_rows(&redo, |table, key, value| {
+                        self.rows += 1;
+                        tables.apply(table, key, value)
+                    })?
                 }
                 None => {
                     self.skipped = true;

@@ -72,7 +72,7 @@ use crate::mail::option::AccountOptions;
 use crate::mail::outgoing::{QueueId, Status};
 use crate::mail::*;
 use crate::secret::Credential;
-use commit::Committer;
+use commit::{Committer, FULL_CACHE};
 use disk::{CountedDisk, Counters, Disk, RealDisk};
 use futures_lite::FutureExt;
 use outbox::Letter;
@@ -138,13 +138,15 @@ impl Store {
             let why = "the store is in use by another process";
             return Err(Error::Unusable(why.into()));
         }
-        let opened = match Store::open_locked(&disk, &options, &counters) {
-            // Reading the log may need a little room.
-            Err(Error::Full) if Space::new(disk.clone(), &options).drop_ballast() => {
-                Store::open_locked(&disk, &options, &counters)
-            }
-            opened => opened,
-        };
+        let open = |cache| Store::open_locked(&disk, &options, cache, &counters);
+        let mut opened = open(options.cache);
+        // Reading the log may need a little room, or else memory.
+        if matches!(opened, Err(Error::Full)) && Space::new(disk.clone(), &options).drop_ballast() {
+            opened = open(options.cache);
+        }
+        if matches!(opened, Err(Error::Full)) {
+            opened = open(options.cache.max(FULL_CACHE));
+        }
         if opened.is_err() {
             disk.unlock();
         }
@@ -154,6 +156,7 @@ impl Store {
     fn open_locked(
         disk: &Arc<dyn Disk>,
         options: &Options,
+        cache: usize,
         counters: &Arc<Counters>,
     ) -> Result<Store> {
         let full: Arc<AtomicBool> = Arc::default();
@@ -161,7 +164,7 @@ impl Store {
             true => Error::Full,
             false => error,
         };
-        let db = recover::open_database(&**disk, options, &full).map_err(no_room)?;
+        let db = recover::open_database(&**disk, cache, &full).map_err(no_room)?;
         recover::check_version(&db).map_err(no_room)?;
         let names = disk.list(segment::DIRECTORY)?;
         let (key, mark) = recover::read_mark(&db)?;
@@ -186,7 +189,8 @@ impl Store {
             counters.clone(),
             handle.clone(),
         ));
-        let mut committer = Committer::new(shared.clone(), handle, full, key, position);
+        let mut committer = Committer::new(shared.clone(), handle, full, cache, key, position);
+        committer.note_replayed(&replayed);
         if replayed.hole {
             recover::report_hole(&**disk, replayed.end);
             // Before any write: numbers behind the hole would be given out again.

@@ -1,6 +1,5 @@
 //! Opening: the database as the last checkpoint left it, the log, and the files brought into line.
 
-use super::Options;
 use super::disk::{Backend, Disk, File};
 use super::error::{Error, Result};
 use super::log::{Mark, Replay};
@@ -20,10 +19,10 @@ const META: &str = "meta.redb";
 pub(super) const KEEP: &str = "keep";
 
 /// Opens `meta.redb`, which repairs itself after a crash. `full` is set when a write of it
-/// fails for want of space.
+/// fails for want of space; `cache` is redb's, bytes.
 pub(super) fn open_database(
     disk: &dyn Disk,
-    options: &Options,
+    cache: usize,
     full: &Arc<AtomicBool>,
 ) -> Result<Database> {
     let file = disk.open(META, true)?;
@@ -45,7 +44,7 @@ pub(super) fn open_database(
         full: full.clone(),
     };
     let db = redb::Builder::new()
-        .set_cache_size(options.cache)
+        .set_cache_size(cache)
         .create_with_backend(backend)?;
     Ok(db)
 }
@@ -129,6 +128,9 @@ pub(super) struct Replayed {
     pub hole: bool,
     /// A part of it is lost, what follows isn't.
     pub skipped: bool,
+    /// Rows that it had, and the bytes of their redo.
+    pub rows: u64,
+    pub redo: usize,
 }
 
 /// Brings the database up to date with the log below the number `limit`, not durably.
@@ -148,6 +150,8 @@ pub(super) fn replay(
             clean: true,
             hole: all && replay.goes_on(mark)?,
             skipped: false,
+            rows: 0,
+            redo: 0,
         });
     }
     let mut txn = db.begin_write()?;
@@ -168,6 +172,8 @@ pub(super) fn replay(
         clean: false,
         hole,
         skipped: replay.skipped,
+        rows: replay.rows,
+        redo: replay.redo,
     })
 }
 
@@ -248,6 +254,13 @@ impl Recovered {
         Ok(position)
     }
 
+    /// The files of `names` that no row names.
+    pub fn dead(&self, names: &[String], active: u32) -> Vec<u32> {
+        let files = names.iter().filter_map(|name| segment::number(name));
+        let dead = files.filter(|it| !self.rows.contains_key(it) && *it != active);
+        dead.collect()
+    }
+
     /// Removes files that no row names, cuts off what a crash left behind the recorded ends,
     /// and reports what is missing. A full or failing disk doesn't keep the store from opening.
     /// Only when the rows are durable: what the log needs has no row, or a shorter one. When
@@ -259,11 +272,10 @@ impl Recovered {
             );
             return;
         }
-        let files = names.iter().filter_map(|name| segment::number(name));
-        let dead = files.filter(|it| !self.rows.contains_key(it) && *it != active);
+        let dead = self.dead(names, active);
         match late {
-            true => segments.bury(dead.collect()),
-            false => dead.for_each(|number| segments.remove(number)),
+            true => segments.bury(dead),
+            false => dead.into_iter().for_each(|number| segments.remove(number)),
         }
         for (number, row) in &self.rows {
             if late && *number == active {

@@ -12,7 +12,11 @@ use super::staging::Uploads;
 use crate::mail::{MailboxId, Uid, UidSet};
 use event_listener::Event;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long a reader waits at most for a database that is being reopened.
+const REOPEN_WAIT: Duration = Duration::from_secs(5);
 
 pub(super) struct Shared {
     pub disk: Arc<dyn Disk>,
@@ -30,8 +34,17 @@ pub(super) struct Shared {
     pub recent: Mutex<HashMap<MailboxId, Uid>>,
     /// UIDs of mailboxes read lately.
     pub uids: UidCache,
-    /// None while the supervisor reopens it, and after close.
-    handle: RwLock<Option<Arc<Handle>>>,
+    slot: Mutex<Slot>,
+    /// Told when `slot` has changed.
+    reopened: Condvar,
+}
+
+/// What readers find.
+enum Slot {
+    Open(Arc<Handle>),
+    /// They wait for it, until then.
+    Reopening(Instant),
+    Down,
 }
 
 /// An open database. Nobody keeps it longer than one snapshot or one batch.
@@ -93,24 +106,60 @@ impl Shared {
             records: Event::new(),
             recent: Mutex::default(),
             uids: UidCache::default(),
-            handle: RwLock::new(Some(handle)),
+            slot: Mutex::new(Slot::Open(handle)),
+            reopened: Condvar::new(),
         }
     }
 
-    /// [`Error::Storage`] while the database is being reopened.
+    /// Waits for a database that is being reopened: readers notice no more of it than a pause.
+    /// [`Error::Storage`] if that fails or takes longer than [`REOPEN_WAIT`].
     pub fn handle(&self) -> Result<Arc<Handle>> {
-        let handle = self.handle.read().unwrap_or_else(PoisonError::into_inner);
-        match &*handle {
-            Some(handle) => Ok(handle.clone()),
-            None if self.queue.is_closed() => Err(Error::Closed),
-            None => Err(Error::Storage("the database is being reopened".into())),
+        let mut slot = lock(&self.slot);
+        loop {
+            let left = match &*slot {
+                Slot::Open(handle) => return Ok(handle.clone()),
+                Slot::Reopening(until) => until.saturating_duration_since(Instant::now()),
+                Slot::Down => Duration::ZERO,
+            };
+            if self.queue.is_closed() {
+                return Err(Error::Closed);
+            }
+            if left.is_zero() {
+                return Err(Error::Storage("the database is being reopened".into()));
+            }
+            let waited = self.reopened.wait_timeout(slot, left);
+            slot = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    /// Puts another database in place, or none; gives back what was there.
-    pub fn swap_handle(&self, handle: Option<Arc<Handle>>) -> Option<Arc<Handle>> {
-        let mut slot = self.handle.write().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut slot, handle)
+    /// Readers wait from now on, if they had a database.
+    pub fn begin_reopening(&self) {
+        let mut slot = lock(&self.slot);
+        if matches!(*slot, Slot::Open(_)) {
+            *slot = Slot::Reopening(Instant::now() + REOPEN_WAIT);
+        }
+    }
+
+    pub fn put_handle(&self, handle: Arc<Handle>) {
+        self.set(Slot::Open(handle));
+    }
+
+    /// Takes the database from readers; those that wait for another go on waiting.
+    pub fn take_handle(&self) {
+        let mut slot = lock(&self.slot);
+        if matches!(*slot, Slot::Open(_)) {
+            *slot = Slot::Down;
+        }
+    }
+
+    /// It could not be reopened: nobody waits any longer.
+    pub fn give_up(&self) {
+        self.set(Slot::Down);
+    }
+
+    fn set(&self, slot: Slot) {
+        *lock(&self.slot) = slot;
+        self.reopened.notify_all();
     }
 
     /// Largest message, bytes; sizes are 32 bits wide.

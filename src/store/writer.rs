@@ -38,6 +38,8 @@ pub(super) struct Writer {
     committer: Committer,
     /// The segment files found at the start, to be swept once what the log had is durable.
     unswept: Option<Vec<String>>,
+    /// Some of them can go then.
+    found_dead: bool,
     settle_tried: bool,
     gather: Gather,
     compactor: Compactor,
@@ -68,6 +70,7 @@ impl Writer {
             shared,
             committer,
             unswept,
+            found_dead: false,
             settle_tried: false,
             gather: Gather::default(),
             compactor: Compactor::new(),
@@ -102,12 +105,27 @@ impl Writer {
     /// Makes durable what was read from the log, while readers are served already. Before any
     /// write: what has no row now is in no snapshot either.
     fn after_crash(&mut self) {
-        if self.unswept.is_some() && !self.settle_tried {
-            self.settle_tried = true;
-            if self.committer.settle(false).is_ok() {
-                self.sweep_found(false);
-            }
+        let Some(names) = self.unswept.as_ref().filter(|_| !self.settle_tried) else {
+            return;
+        };
+        self.settle_tried = true;
+        self.found_dead = self.committer.finds_dead(names);
+        if !self.worth_trying() {
+            log::warn!("no room for a checkpoint of what the log has: it waits");
+            self.committer.settle_later();
+        } else if self.committer.settle(false).is_ok() {
+            self.sweep_found(false);
         }
+    }
+
+    /// Whether a checkpoint lets files go.
+    fn makes_room(&self) -> bool {
+        !self.condemned.is_empty() || (self.found_dead && self.unswept.is_some())
+    }
+
+    /// Not even tried without room, unless it makes some.
+    fn worth_trying(&self) -> bool {
+        self.committer.make_room() || self.makes_room() || self.shared.queue.is_closed()
     }
 
     /// Sweeps the files that were found at the start, unless that is done.
@@ -151,7 +169,7 @@ impl Writer {
     /// Commits `batch`, without those of its jobs that fail, and answers all of them.
     fn serve(&mut self, mut batch: Vec<Box<dyn Job>>) {
         let mut failures: Vec<Option<Error>> = vec![None; batch.len()];
-        let mut result = self.commit(&mut batch, &mut failures);
+        let mut result = self.commit(false, &mut batch, &mut failures);
         if result == Err(Error::Full) {
             // What doesn't grow the store is worth another try with the ballast gone.
             self.shared.space.drop_ballast();
@@ -164,23 +182,37 @@ impl Writer {
             }
             result = match left {
                 0 => Ok(()),
-                _ => self.commit(&mut batch, &mut failures),
+                _ => self.commit(false, &mut batch, &mut failures),
             };
+            // No block for the log: the database may have free pages of its own, and what is
+            // deleted then gives its room back.
+            if result == Err(Error::Full) && self.committer.may_checkpoint() {
+                result = self.commit(true, &mut batch, &mut failures);
+                if result.is_err() {
+                    self.committer.checkpoint_later();
+                }
+            }
         }
         for (job, failure) in batch.into_iter().zip(failures) {
             job.answer(failure.or_else(|| result.clone().err()));
         }
     }
 
-    /// One transaction; [`Error::Full`] says that it had no effect and can be tried again.
-    fn commit(&mut self, batch: &mut [Box<dyn Job>], failures: &mut [Option<Error>]) -> Result<()> {
+    /// One transaction, by a checkpoint if `durable`; [`Error::Full`] says that it had no effect
+    /// and can be tried again.
+    fn commit(
+        &mut self,
+        durable: bool,
+        batch: &mut [Box<dyn Job>],
+        failures: &mut [Option<Error>],
+    ) -> Result<()> {
         loop {
             let jobs = batch.iter_mut().zip(failures.iter_mut());
             let mut jobs: Vec<_> = jobs.filter(|(_, failure)| failure.is_none()).collect();
             let count = jobs.len() as u64;
             let ended = self
                 .committer
-                .transact(false, &mut |tx| run_jobs(tx, &mut jobs));
+                .transact(durable, &mut |tx| run_jobs(tx, &mut jobs));
             if matches!(ended, Err(Error::Storage(_))) {
                 self.compactor.look_again();
             }
@@ -260,9 +292,8 @@ impl Writer {
             .checkpoint_due()
             .is_some_and(|due| due <= Instant::now())
         {
-            let makes_room = !self.condemned.is_empty();
             let room = self.committer.checkpoint_room();
-            match makes_room || self.shared.space.has_slack(room) {
+            match self.makes_room() || self.shared.space.has_slack(room) {
                 true => self.checkpoint(),
                 false => self.committer.checkpoint_later(),
             }
@@ -305,6 +336,11 @@ impl Writer {
     /// Makes the database durable, with the \Recent claims: the log before is needed no more,
     /// and segments without a row can go. That makes room, so it may take the ballast's.
     fn checkpoint(&mut self) {
+        if !self.worth_trying() {
+            log::warn!("no room for a checkpoint: it waits");
+            self.committer.checkpoint_later();
+            return;
+        }
         let claims = self.shared.take_recent();
         let mut made = self.try_checkpoint(&claims);
         if made == Err(Error::Full) && self.shared.space.drop_ballast() {

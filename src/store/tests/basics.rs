@@ -120,7 +120,7 @@ where
     V: redb::Value + 'static,
 {
     let disk = SimDisk::new();
-    let db = recover::open_database(&disk, &options(), &Arc::default()).unwrap();
+    let db = recover::open_database(&disk, options().cache, &Arc::default()).unwrap();
     let txn = db.begin_write().unwrap();
     let definition = redb::TableDefinition::<K, V>::new("state");
     let mut state = txn.open_table(definition).unwrap();

@@ -64,7 +64,7 @@ async fn seeds(store: &Store) -> Vec<u64> {
     let mut seeds = Vec::new();
     for message in messages(store, inbox(store, ALICE).await.id).await {
         let bytes = bytes_of(store, message.email).await.unwrap();
-        let found = (0..20).find(|&seed| text(seed, 3000) == bytes);
+        let found = (0..40).find(|&seed| text(seed, 3000) == bytes);
         seeds.push(found.unwrap());
     }
     seeds
