@@ -9,7 +9,7 @@ use crate::store::schema::{BLOBS, SegmentRow, segment_key};
 use crate::store::simdisk::SimDisk;
 use crate::store::*;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 fn segments(disk: &SimDisk) -> usize {
@@ -386,6 +386,87 @@ fn a_checkpoint_takes_no_more_room_than_it_says() {
         disk.set_capacity(None);
         let store = open(&disk).unwrap();
         expect_whole_log(&disk);
+        expect_sound(&store).await;
+        store.close().await;
+    });
+}
+
+/// What a kill leaves of a store whose log has `f`'s work, on a disk with so many blocks free.
+async fn killed_full<F: Future<Output = ()>>(f: impl FnOnce(Store) -> F, blocks: u64) -> SimDisk {
+    let disk = SimDisk::new();
+    let (store, alice, _) = filled(&disk, 4).await;
+    deliver(&store, alice, &text(9, 900_000)).await.unwrap();
+    store.close().await;
+    let store = open(&disk).unwrap();
+    f(store.clone()).await;
+    let killed = disk.after_kill();
+    store.close().await;
+    killed.set_capacity(Some(killed.used() + blocks * 512));
+    killed
+}
+
+#[test]
+fn a_start_on_a_full_disk_serves_readers_all_the_while() {
+    let alice = AccountId(1);
+    for blocks in [0, 8, 40, 200] {
+        smol::block_on(async {
+            let expunge = |store: Store| async move {
+                let id = inbox(&store, alice).await.id;
+                let set = Some(uids(&[(5, 5)]));
+                store.expunge(id, set, true, Origin(None)).await.unwrap();
+            };
+            let disk = killed_full(expunge, blocks).await;
+            let store = open(&disk).unwrap();
+            let (done, reader) = (Arc::new(AtomicBool::new(false)), store.clone());
+            let stop = done.clone();
+            let readers = std::thread::spawn(move || {
+                while !stop.load(Relaxed) {
+                    let found = reader.look(|it| it.mailboxes(alice)).map(|it| it.len());
+                    assert_eq!(found, Ok(6));
+                }
+            });
+            // Behind the attempt at a checkpoint, and one more for want of a block.
+            store.subscribe(alice, name("x"), true).await.ok();
+            done.store(true, Relaxed);
+            readers.join().unwrap();
+            let id = inbox(&store, alice).await.id;
+            assert_eq!(messages(&store, id).await.len(), 4);
+            disk.set_capacity(None);
+            until("the deleted message gives its room back", || {
+                bytes(&disk) < 800_000
+            })
+            .await;
+            expect_sound(&store).await;
+            store.close().await;
+        });
+    }
+}
+
+#[test]
+fn a_log_longer_than_the_cache_is_read_on_a_full_disk() {
+    smol::block_on(async {
+        let mail = |store: Store| async move {
+            let id = inbox(&store, AccountId(1)).await.id;
+            let mut mail = Vec::new();
+            for n in 0..600 {
+                let staged = stage(&store, &text(n, 300)).await.unwrap();
+                mail.push((staged, FlagNames::default(), DATE));
+            }
+            store.append(id, mail, Origin(None)).await.unwrap();
+        };
+        let disk = killed_full(mail, 0).await;
+        let options = Options {
+            cache: 16 << 10,
+            ..options()
+        };
+        let real: Arc<dyn Disk> = Arc::new(disk.clone());
+        let small = Store::open_locked(&real, &options, options.cache, &Arc::default());
+        assert_eq!(small.err(), Some(Error::Full));
+        let store = Store::open_on(real, options).unwrap();
+        let id = inbox(&store, AccountId(1)).await.id;
+        assert_eq!(messages(&store, id).await.len(), 605);
+        disk.set_capacity(None);
+        deliver(&store, AccountId(1), b"more").await.unwrap();
         expect_sound(&store).await;
         store.close().await;
     });
