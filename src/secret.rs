@@ -1,7 +1,8 @@
 //! Secrets, and what is kept to verify them. Pure but for the random source.
 
-use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::password_hash::{Output, PasswordHash, Salt, SaltString};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use memmap2::MmapMut;
 use ring::{digest, hmac, pbkdf2, rand, rand::SecureRandom};
 use std::fmt;
 use std::num::NonZeroU32;
@@ -60,6 +61,8 @@ pub enum PasswordError {
     Control,
     /// The system's random source failed.
     NoRandom,
+    /// The system has no [`ARGON2_MEMORY`] to give.
+    NoMemory,
 }
 
 impl fmt::Display for PasswordError {
@@ -71,6 +74,7 @@ impl fmt::Display for PasswordError {
             PasswordError::TooLong => write!(f, "a password has at most {MAX_PASSWORD} bytes"),
             PasswordError::Control => write!(f, "a password can't have control characters"),
             PasswordError::NoRandom => write!(f, "the system gives no random numbers; try again"),
+            PasswordError::NoMemory => write!(f, "the system gives no memory; try again"),
         }
     }
 }
@@ -111,34 +115,41 @@ impl Credential {
         }
         let prepared = prepare(text);
         let salt = SaltString::encode_b64(&random::<16>()?).map_err(|_| PasswordError::NoRandom)?;
-        let hash = argon2()
-            .hash_password(prepared.reveal().as_bytes(), &salt)
-            .map_err(|_| PasswordError::TooLong)?;
-        let scram = ScramKeys::derive(&prepared, random::<16>()?.to_vec(), SCRAM_ITERATIONS);
+        let params = params();
+        let hash = argon2id(&prepared, salt.as_salt(), &params);
+        let hash = PasswordHash {
+            algorithm: Algorithm::Argon2id.ident(),
+            version: Some(Version::V0x13.into()),
+            params: (&params).try_into().map_err(|_| PasswordError::NoMemory)?,
+            salt: Some(salt.as_salt()),
+            hash: Some(hash.ok_or(PasswordError::NoMemory)?),
+        };
         Ok(Credential {
             verifier: hash.to_string(),
-            scram,
+            scram: ScramKeys::derive(&prepared, random::<16>()?.to_vec(), SCRAM_ITERATIONS),
         })
     }
 
     /// Costs as much as [`Credential::create`], whatever the outcome.
     pub fn verify(&self, password: &Secret<String>) -> bool {
         let prepared = prepare(password.reveal());
-        PasswordHash::new(&self.verifier).is_ok_and(|hash| {
-            argon2()
-                .verify_password(prepared.reveal().as_bytes(), &hash)
-                .is_ok()
-        })
+        let right = || {
+            let known = PasswordHash::new(&self.verifier).ok()?;
+            let params = Params::try_from(&known).ok()?;
+            let found = argon2id(&prepared, known.salt?, &params)?;
+            // Compares in constant time.
+            Some(known.hash? == found)
+        };
+        right().unwrap_or(false)
     }
 
     /// Verifies against nothing at the full cost, so that an unknown name takes as long as a
     /// wrong password.
     pub fn verify_nothing(password: &Secret<String>) {
-        const NOBODY: &[u8; 16] = b"nobody's salt is";
+        const NOBODY: &str = "bm9ib2R5J3Mgc2FsdCBpcw";
         let prepared = prepare(password.reveal());
-        let mut output = [0; 32];
-        let _ = argon2().hash_password_into(prepared.reveal().as_bytes(), NOBODY, &mut output);
-        std::hint::black_box(&output);
+        let salt = Salt::from_b64(NOBODY).ok();
+        std::hint::black_box(salt.and_then(|salt| argon2id(&prepared, salt, &params())));
     }
 }
 
@@ -198,9 +209,25 @@ fn prepare(password: &str) -> Secret<String> {
     )
 }
 
-fn argon2() -> Argon2<'static> {
-    let params = Params::new(ARGON2_MEMORY, ARGON2_PASSES, 1, Some(32)).unwrap_or_default();
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
+fn params() -> Params {
+    Params::new(ARGON2_MEMORY, ARGON2_PASSES, 1, Some(32)).unwrap_or_default()
+}
+
+/// The memory is the system's for as long as it takes: out of the heap, it would stay with
+/// the process.
+fn argon2id(password: &Secret<String>, salt: Salt<'_>, params: &Params) -> Option<Output> {
+    let mut bytes = [0; Salt::MAX_LENGTH];
+    let salt = salt.decode_b64(&mut bytes).ok()?;
+    let mut memory = MmapMut::map_anon(params.block_count() * Block::SIZE).ok()?;
+    // SAFETY: a Block is an array of integers, for which all bytes are right, aligned as
+    // `align_to_mut` sees to.
+    let (_, blocks, _) = unsafe { memory.align_to_mut::<Block>() };
+    Output::init_with(params.output_len().unwrap_or(32), |output| {
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
+        let password = password.reveal().as_bytes();
+        Ok(argon2.hash_password_into_with_memory(password, salt, output, blocks)?)
+    })
+    .ok()
 }
 
 /// SHA-256 output is 32 bytes long; a shorter slice would be padded with zeros.
@@ -244,6 +271,25 @@ mod tests {
                 .verifier
                 .starts_with("$argon2id$v=19$m=7168,t=5,p=1$")
         );
+        Ok(())
+    }
+
+    /// The crate's own way, with its own memory, comes to the same.
+    #[test]
+    fn a_verifier_is_any_argon2s() -> Result<(), PasswordError> {
+        use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+        let theirs = Argon2::new(Algorithm::Argon2id, Version::V0x13, params());
+        let ours = Credential::create(&secret("correct horse"))?;
+        let known = PasswordHash::new(&ours.verifier).unwrap();
+        assert!(theirs.verify_password(b"correct horse", &known).is_ok());
+        let salt = SaltString::encode_b64(b"sixteen bytes of").unwrap();
+        let verifier = theirs.hash_password(b"correct horse", &salt).unwrap();
+        let other = Credential {
+            verifier: verifier.to_string(),
+            ..ours
+        };
+        assert!(other.verify(&secret("correct horse")));
+        assert!(!other.verify(&secret("correct hors")));
         Ok(())
     }
 
