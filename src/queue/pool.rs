@@ -23,7 +23,14 @@ pub struct Pool(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     places: Mutex<HashMap<String, Arc<Semaphore>>>,
-    idle: Mutex<Vec<Idle>>,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    idle: Vec<Idle>,
+    /// Whether a task waits to end them: one for all.
+    watched: bool,
 }
 
 struct Idle {
@@ -49,37 +56,49 @@ impl Pool {
 
     /// The connection last given back for that server and that login.
     pub fn take(&self, key: &str, who: &str) -> Option<Connection> {
-        let mut idle = lock(&self.0.idle);
+        let idle = &mut lock(&self.0.kept).idle;
         let at = idle.iter().rposition(|it| it.key == key && it.who == who)?;
         Some(idle.remove(at).connection)
     }
 
     /// Keeps a connection for a moment, then ends it.
     pub fn give_back(&self, key: &str, who: &str, connection: Connection) {
-        let mut idle = lock(&self.0.idle);
-        if connection.carried >= MAX_CARRIED || idle.len() >= MAX_IDLE {
-            drop(idle);
+        let mut kept = lock(&self.0.kept);
+        if connection.carried >= MAX_CARRIED || kept.idle.len() >= MAX_IDLE {
+            drop(kept);
             return smol::spawn(connection.quit()).detach();
         }
-        idle.push(Idle {
+        kept.idle.push(Idle {
             key: key.to_owned(),
             who: who.to_owned(),
             since: Instant::now(),
             connection,
         });
-        drop(idle);
-        let pool = self.clone();
-        smol::spawn(async move {
-            Timer::after(IDLE).await;
-            for connection in pool.tired() {
-                connection.quit().await;
+        if !std::mem::replace(&mut kept.watched, true) {
+            smol::spawn(self.clone().watch()).detach();
+        }
+    }
+
+    /// Ends those that have waited long enough, until there are none.
+    async fn watch(self) {
+        while let Some(wait) = self.next() {
+            Timer::after(wait).await;
+            for connection in self.tired() {
+                smol::spawn(connection.quit()).detach();
             }
-        })
-        .detach();
+        }
+    }
+
+    /// How long until the next has waited enough; `None` if none waits.
+    fn next(&self) -> Option<Duration> {
+        let mut kept = lock(&self.0.kept);
+        let oldest = kept.idle.iter().map(|it| it.since).min();
+        kept.watched = oldest.is_some();
+        oldest.map(|since| IDLE.saturating_sub(since.elapsed()))
     }
 
     fn tired(&self) -> Vec<Connection> {
-        let mut idle = lock(&self.0.idle);
+        let idle = &mut lock(&self.0.kept).idle;
         let tired = idle.extract_if(.., |it| it.since.elapsed() >= IDLE);
         tired.map(|it| it.connection).collect()
     }
