@@ -201,7 +201,7 @@ class Signing(unittest.TestCase):
 
 
 class Records(unittest.TestCase):
-    """What `pillarbox dns` prints is what `--check` wants to see."""
+    """What `pillarbox dns` prints is what `dns check` wants to see."""
 
     def test_a_zone_as_printed_is_right(self):
         server = Office()
@@ -221,7 +221,7 @@ class Records(unittest.TestCase):
                 if not line.startswith(";"):
                     self.publish(server.dns, line)
             server.dns.records[("mail.office.test", "A")] = ["127.0.0.1"]
-            right = run("dns", *options, "--check")
+            right = run("dns", "check", *options)
             self.assertEqual(right.returncode, 0, right.stdout + right.stderr)
             self.assertEqual(right.stdout.count(" right"), len(right.stdout.splitlines()) - 1, right.stdout)
             # Nothing here serves the policy: its record may be missing.

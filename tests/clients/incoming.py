@@ -13,6 +13,7 @@ import unittest
 import harness
 from dns_double import DnsDouble
 from harness import PASSWORD, Server, binary, free_port_base, wait_for
+from oracle import LmtpProxy
 from peers import Peer, Postfix
 
 OFFICE = "office.test"
@@ -229,6 +230,33 @@ class Lmtp(OfficeCase):
                 self.assertTrue(message.startswith(b"Return-Path: <ann@far.test>\r\nReceived: from postfix.office.test"))
         finally:
             postfix.stop()
+
+    def test_dovecot(self):
+        """Dovecot, as a director in front, hands it over and tells its client each outcome."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        proxy = LmtpProxy(port, self.server.base + LMTP)
+        try:
+            wait_for(lambda: self.answers(port), 30, message="Dovecot does not answer")
+            lmtp = smtplib.LMTP("127.0.0.1", port, local_hostname="mta.office.test")
+            refused = lmtp.sendmail(ANN, [ERIN, f"nobody@{OFFICE}", FRANK], mail(subject="dovecot"))
+            lmtp.quit()
+            self.assertEqual(list(refused), [f"nobody@{OFFICE}"], proxy.log_text())
+            self.assertEqual(refused[f"nobody@{OFFICE}"][0], 550)
+            for user in ("erin", "frank"):
+                (message,) = self.found("dovecot", user)
+                self.assertTrue(message.endswith(mail(subject="dovecot")))
+        finally:
+            proxy.stop()
+
+    def answers(self, port):
+        try:
+            with socket.create_connection(("127.0.0.1", port), 5) as s:
+                s.settimeout(5)
+                return s.recv(200).startswith(b"220")
+        except OSError:
+            return False
 
     def test_swaks(self):
         done = subprocess.run(

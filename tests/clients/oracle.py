@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import tempfile
 
 from harness import DOMAIN, USERS, Server
 
@@ -192,3 +193,58 @@ def daemons(user):
         "internal": user.pw_name,
         "internal_group": grp.getgrgid(user.pw_gid).gr_name,
     }
+
+
+PROXY = """
+base_dir = {dir}/run
+state_dir = {dir}/state
+log_path = {dir}/dovecot.log
+default_login_user = {login}
+default_internal_user = {internal}
+default_internal_group = {internal_group}
+protocols = lmtp
+ssl = no
+lmtp_proxy = yes
+first_valid_uid = 0
+passdb {{
+  driver = static
+  args = proxy=y host=127.0.0.1 port={to} nopassword=y
+}}
+service lmtp {{
+  inet_listener lmtp {{
+    address = 127.0.0.1
+    port = {port}
+  }}
+}}
+service anvil {{
+  chroot =
+}}
+service stats {{
+  chroot =
+}}
+"""
+
+
+class LmtpProxy:
+    """Dovecot takes mail by LMTP on `port` and hands all of it on, by LMTP, to port `to`."""
+
+    def __init__(self, port, to):
+        self.directory = tempfile.mkdtemp(prefix="dovecot-")
+        os.chmod(self.directory, 0o755)
+        user = pwd.getpwnam("nobody") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+        config = os.path.join(self.directory, "dovecot.conf")
+        with open(config, "w") as f:
+            f.write(PROXY.format(dir=self.directory, port=port, to=to, **daemons(user)))
+        self.process = subprocess.Popen(
+            ["/usr/sbin/dovecot", "-F", "-c", config],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )
+
+    def log_text(self):
+        with open(os.path.join(self.directory, "dovecot.log"), errors="replace") as f:
+            return f.read()
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(30)
+        shutil.rmtree(self.directory, ignore_errors=True)

@@ -5,25 +5,25 @@ mod records;
 
 use super::dkim::domain;
 use super::{Error, data_dir, print_table};
-use crate::control::{self, Keys, Request};
+use crate::control::{self, Choosing, Keys, Request};
 use crate::net::dns::{Resolver, ResolverConfig};
 use crate::settings::{Settings, server};
 use argh::FromArgs;
 use records::{Record, all};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Show the DNS records that a domain needs, in the form of a zone file.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "dns")]
 pub struct Dns {
-    /// the domain
-    #[argh(positional)]
-    domain: String,
-    /// ask DNS which of them are there and right
+    /// the domain, or the word check and the domain
+    #[argh(positional, arg_name = "domain")]
+    words: Vec<String>,
+    /// ask DNS which of them are there and right, as the word check does
     #[argh(switch)]
     check: bool,
-    /// name that other servers reach this one by (default: this machine's name)
+    /// name that other servers reach this one by (default: the setting server.hostname)
     #[argh(option)]
     hostname: Option<String>,
     /// name server to ask, ADDRESS or ADDRESS:PORT, up to three times (default: those of
@@ -37,16 +37,22 @@ pub struct Dns {
 
 impl Dns {
     pub fn run(self) -> Result<(), Error> {
-        let domain = domain(&self.domain)?;
+        let (check, domain) = match self.words.as_slice() {
+            [word, name] if word == "check" => (true, domain(name)?),
+            [name] => (self.check, domain(name)?),
+            _ => return Err("dns takes a domain: pillarbox dns [check] YOUR.DOMAIN".into()),
+        };
         let name = crate::authentication::ascii_domain(domain.as_str())
             .filter(|it| !it.starts_with('['))
             .ok_or_else(|| format!("{domain} is no name in DNS"))?;
-        let keys = control::ask(&data_dir(self.dir), Request::Keys(Keys::List))?;
-        let hostname = self
-            .hostname
-            .unwrap_or_else(|| Settings::of_this_machine().hostname);
+        let dir = data_dir(self.dir);
+        let keys = control::ask(&dir, Request::Keys(Keys::List))?;
+        let hostname = match self.hostname {
+            Some(hostname) => hostname,
+            None => own_name(&dir)?,
+        };
         let records = all(&name, &hostname, &keys);
-        if self.check {
+        if check {
             let resolver = match self.name_server.as_slice() {
                 [] => Resolver::system(),
                 servers => Resolver::new(ResolverConfig::servers(servers)),
@@ -72,6 +78,16 @@ impl Dns {
         }
         Ok(())
     }
+}
+
+/// As the server greets.
+fn own_name(dir: &Path) -> Result<String, Error> {
+    let settings = control::ask(dir, Request::Choosing(Choosing::List))?;
+    let found = settings.into_iter().find_map(|row| match row.as_slice() {
+        [name, value, ..] if name == "server.hostname" => Some(value.clone()),
+        _ => None,
+    });
+    Ok(found.unwrap_or_else(|| Settings::of_this_machine().hostname))
 }
 
 /// Fails if a record that mail depends on is not right.
