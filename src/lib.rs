@@ -4,6 +4,7 @@
 //!
 //! - [`cli`]: the subcommands, one file a noun.
 //! - [`serve`]: the tour: store, listeners, control socket, signals.
+//! - [`setup`]: the wizard: questions, answers, review; pure.
 //! - [`control`]: the Unix socket over which the CLI talks to a running server.
 //! - [`imap`], [`pop3`], [`smtp`]: a pure state machine each (`session`), and its driver (`serve`).
 //! - [`queue`]: outgoing mail: what is due, when again, and what its sender is told.
@@ -38,6 +39,7 @@ pub mod sasl;
 pub mod secret;
 pub mod serve;
 pub mod settings;
+pub mod setup;
 pub mod smtp;
 pub mod store;
 pub mod wire;

@@ -98,6 +98,8 @@ const RULES: &[(&str, &[&str])] = &[
         ],
     ),
     ("control", &["keys", "authentication"]),
+    ("setup", &["address", "mail", "secret", "settings", "sasl"]),
+    ("control", &["setup"]),
     ("keys", &["store", "authentication", "address", "secret"]),
     ("cli/dns", &["cli", "authentication", "net::dns"]),
     (
@@ -121,6 +123,7 @@ const RULES: &[(&str, &[&str])] = &[
             "serve",
             "control",
             "settings",
+            "setup",
             "address",
             "mail",
             "secret",
@@ -189,6 +192,7 @@ fn pure_modules_do_no_io() {
     for (file, text) in sources() {
         let module = file.split(['/', '.']).next().unwrap_or_default();
         let pure = (NOUNS.contains(&module) && module != "secret")
+            || module == "setup"
             || (is_protocol(module) && !is_driver(&file))
             || PURE.contains(&file.as_str());
         let words = IMPURE.iter().filter(|word| pure && text.contains(**word));
