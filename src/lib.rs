@@ -9,6 +9,7 @@
 //! - [`imap`], [`pop3`], [`smtp`]: a pure state machine each (`session`), and its driver (`serve`).
 //! - [`queue`]: outgoing mail: what is due, when again, and what its sender is told.
 //! - [`recipient`]: where mail for an address goes.
+//! - [`announce`]: messages of the server itself.
 //! - [`imap_url`]: what IMAP URLs name, and who may read it.
 //! - [`collect`]: mail that is fetched from providers' mailboxes.
 //! - [`login`]: who may log in: verification, its cache and its limits.
@@ -20,6 +21,7 @@
 //! - [`mail`], [`address`], [`secret`], [`sasl`], [`wire`]: the nouns, pure.
 
 pub mod address;
+pub mod announce;
 pub mod authentication;
 pub mod cli;
 pub mod collect;

@@ -10,6 +10,7 @@ pub use live::Live;
 pub use setting::{Setting, address, server};
 pub use table::{SETTINGS, find};
 
+use crate::address::Address;
 use crate::mail::addressing::Network;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -124,6 +125,8 @@ pub const NEW_RECIPIENTS: u32 = 200;
 pub struct Settings {
     /// The name this server greets with and puts into Received; a domain name.
     pub hostname: String,
+    /// Accounts here that are told by mail what the owner should know.
+    pub administrators: Vec<Address>,
     /// Where all is served; `::` takes IPv4 too.
     pub addresses: Vec<IpAddr>,
     /// Added to every port.
@@ -228,6 +231,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             hostname: "localhost".into(),
+            administrators: Vec::new(),
             addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
             port_base: 0,
             imap: Ports::well_known(Service::Imap, Some(Service::Imaps)),

@@ -2,6 +2,7 @@
 
 use super::Settings;
 use super::value::{show_size, show_switch, show_time, size, switch, time};
+use crate::address::Address;
 use crate::mail::addressing::{MAX_NETWORKS, Network};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -42,6 +43,8 @@ pub enum Field {
     Servers(fn(&mut Settings) -> &mut Vec<SocketAddr>),
     /// Ranges of addresses with spaces between.
     Networks(fn(&mut Settings) -> &mut Vec<Network>),
+    /// Mail addresses with spaces between.
+    People(fn(&mut Settings) -> &mut Vec<Address>),
 }
 
 /// Longest value of text, bytes.
@@ -50,6 +53,8 @@ const MAX_TEXT: usize = 1024;
 const MAX_HOST: usize = 253;
 /// Addresses to listen on.
 const MAX_ADDRESSES: usize = 8;
+/// Mail addresses of one setting.
+const MAX_PEOPLE: usize = 8;
 /// Name servers, as resolv.conf has them.
 const MAX_SERVERS: usize = 3;
 
@@ -72,6 +77,7 @@ impl Setting {
                 .map_or(String::new(), |path| path.display().to_string()),
             Field::Servers(at) => words(at(it)),
             Field::Networks(at) => words(at(it)),
+            Field::People(at) => words(at(it)),
         }
     }
 
@@ -120,6 +126,12 @@ impl Setting {
                 let network = |text: &str| Network::parse(text).map_err(str::to_owned);
                 *at(settings) = list(text, 0, MAX_NETWORKS, network)?;
             }
+            Field::People(at) => {
+                let person = |text: &str| {
+                    Address::parse(text).map_err(|error| format!("{text} is no address: {error}"))
+                };
+                *at(settings) = list(text, 0, MAX_PEOPLE, person)?;
+            }
         }
         Ok(())
     }
@@ -147,6 +159,7 @@ impl Setting {
             Field::Networks(_) => {
                 format!("up to {MAX_NETWORKS} of ADDRESS or ADDRESS/PREFIX, or empty")
             }
+            Field::People(_) => format!("up to {MAX_PEOPLE} mail addresses, or empty"),
         }
     }
 }

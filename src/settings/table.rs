@@ -1,7 +1,9 @@
 //! Every setting there is. The manual's page `settings` is made from this table.
 
 use super::setting::{Field, Setting};
-use Field::{Addresses, Count, Host, Networks, Number, Path, Port, Servers, Size, Switch, Time};
+use Field::{
+    Addresses, Count, Host, Networks, Number, Path, People, Port, Servers, Size, Switch, Time,
+};
 
 const MIN: u64 = 60;
 const HOUR: u64 = 60 * MIN;
@@ -43,6 +45,12 @@ pub const SETTINGS: &[Setting] = &[
         Host(|s| &mut s.hostname),
         "the name that the server greets with and that its certificate holds for",
         "RFC 5321, 4.1.1.1",
+    ),
+    live(
+        "server.administrators",
+        People(|s| &mut s.administrators),
+        "accounts here that are told by mail what the owner should know",
+        "",
     ),
     live(
         "server.addresses",

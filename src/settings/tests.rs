@@ -19,6 +19,7 @@ fn each_setting_has_its_own_place_and_reads_what_it_shows() {
         assert_eq!(setting.show(&settings), shown, "{}", setting.name);
         let others = [
             "off", "on", "7", "77", "1h", "29s", "35min", "10min", "2MiB", "/x", "x.test", "::1",
+            "a@x.test",
         ];
         let other = others.iter().find(|it| {
             **it != shown
