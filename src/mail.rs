@@ -41,6 +41,16 @@ pub struct Account {
     pub aliases: Vec<Address>,
 }
 
+/// Local parts that no account may have and nobody logs in by: they name no person, and mail
+/// programs and attackers try them (RFC 2142 names the others, which are for aliases).
+const RESERVED: [&str; 3] = ["administrator", "anonymous", "guest"];
+
+/// Whether a local part, or a login name without a domain, is nobody's.
+pub fn is_reserved(local: &str) -> bool {
+    let local = local.trim().to_lowercase();
+    RESERVED.contains(&local.as_str())
+}
+
 /// The hierarchy separator of every mailbox name.
 pub const SEPARATOR: char = '/';
 /// Longest mailbox name in bytes of UTF-8.

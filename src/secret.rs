@@ -103,44 +103,16 @@ impl Credential {
     /// Takes tens of milliseconds on a PC, hundreds on a small board, and
     /// [`ARGON2_MEMORY`]: never call it on the executor.
     pub fn create(password: &Secret<String>) -> Result<Credential, PasswordError> {
-        let text = password.reveal();
-        if text.chars().count() < MIN_PASSWORD {
-            return Err(PasswordError::TooShort);
-        }
-        if text.len() > MAX_PASSWORD {
-            return Err(PasswordError::TooLong);
-        }
-        if text.chars().any(char::is_control) {
-            return Err(PasswordError::Control);
-        }
-        let prepared = prepare(text);
-        let salt = SaltString::encode_b64(&random::<16>()?).map_err(|_| PasswordError::NoRandom)?;
-        let params = params();
-        let hash = argon2id(&prepared, salt.as_salt(), &params);
-        let hash = PasswordHash {
-            algorithm: Algorithm::Argon2id.ident(),
-            version: Some(Version::V0x13.into()),
-            params: (&params).try_into().map_err(|_| PasswordError::NoMemory)?,
-            salt: Some(salt.as_salt()),
-            hash: Some(hash.ok_or(PasswordError::NoMemory)?),
-        };
+        let prepared = acceptable(password)?;
         Ok(Credential {
-            verifier: hash.to_string(),
+            verifier: phc(&prepared)?,
             scram: ScramKeys::derive(&prepared, random::<16>()?.to_vec(), SCRAM_ITERATIONS),
         })
     }
 
     /// Costs as much as [`Credential::create`], whatever the outcome.
     pub fn verify(&self, password: &Secret<String>) -> bool {
-        let prepared = prepare(password.reveal());
-        let right = || {
-            let known = PasswordHash::new(&self.verifier).ok()?;
-            let params = Params::try_from(&known).ok()?;
-            let found = argon2id(&prepared, known.salt?, &params)?;
-            // Compares in constant time.
-            Some(known.hash? == found)
-        };
-        right().unwrap_or(false)
+        verifies(&self.verifier, password)
     }
 
     /// Verifies against nothing at the full cost, so that an unknown name takes as long as a
@@ -151,6 +123,54 @@ impl Credential {
         let salt = Salt::from_b64(NOBODY).ok();
         std::hint::black_box(salt.and_then(|salt| argon2id(&prepared, salt, &params())));
     }
+}
+
+/// An argon2id verifier alone, as a PHC string: for a password by which nobody logs in with
+/// SASL. As costly as [`Credential::create`].
+pub fn verifier(password: &Secret<String>) -> Result<String, PasswordError> {
+    phc(&acceptable(password)?)
+}
+
+/// Whether the password is the one that [`verifier`] was made of; as costly.
+pub fn verifies(verifier: &str, password: &Secret<String>) -> bool {
+    let prepared = prepare(password.reveal());
+    let right = || {
+        let known = PasswordHash::new(verifier).ok()?;
+        let params = Params::try_from(&known).ok()?;
+        let found = argon2id(&prepared, known.salt?, &params)?;
+        // Compares in constant time.
+        Some(known.hash? == found)
+    };
+    right().unwrap_or(false)
+}
+
+/// The password, prepared, if people may choose it.
+fn acceptable(password: &Secret<String>) -> Result<Secret<String>, PasswordError> {
+    let text = password.reveal();
+    if text.chars().count() < MIN_PASSWORD {
+        return Err(PasswordError::TooShort);
+    }
+    if text.len() > MAX_PASSWORD {
+        return Err(PasswordError::TooLong);
+    }
+    if text.chars().any(char::is_control) {
+        return Err(PasswordError::Control);
+    }
+    Ok(prepare(text))
+}
+
+fn phc(prepared: &Secret<String>) -> Result<String, PasswordError> {
+    let salt = SaltString::encode_b64(&random::<16>()?).map_err(|_| PasswordError::NoRandom)?;
+    let params = params();
+    let hash = argon2id(prepared, salt.as_salt(), &params);
+    let hash = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: (&params).try_into().map_err(|_| PasswordError::NoMemory)?,
+        salt: Some(salt.as_salt()),
+        hash: Some(hash.ok_or(PasswordError::NoMemory)?),
+    };
+    Ok(hash.to_string())
 }
 
 impl ScramKeys {

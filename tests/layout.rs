@@ -23,7 +23,10 @@ const RULES: &[(&str, &[&str])] = &[
         "imap_url",
         &["store", "message", "mail", "address", "secret"],
     ),
-    ("login", &["store", "net::source", "mail", "sasl", "secret"]),
+    (
+        "login",
+        &["store", "net::source", "mail", "address", "sasl", "secret"],
+    ),
     (
         "queue",
         &[

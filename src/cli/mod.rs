@@ -8,6 +8,7 @@ macro_rules! say {
 }
 
 pub mod account;
+pub mod administrator;
 pub mod alias;
 pub mod catch_all;
 pub mod certificate;
@@ -66,6 +67,7 @@ pub enum Command {
     Demo(demo::Demo),
     Serve(serve::Serve),
     Account(account::AccountCommand),
+    Administrator(administrator::AdministratorCommand),
     Alias(alias::AliasCommand),
     Domain(domain::DomainCommand),
     Dkim(dkim::DkimCommand),
@@ -124,6 +126,7 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
         Some(Command::Demo(demo)) => demo.run(),
         Some(Command::Serve(serve)) => serve.run(),
         Some(Command::Account(account)) => account.run(),
+        Some(Command::Administrator(administrator)) => administrator.run(),
         Some(Command::Alias(alias)) => alias.run(),
         Some(Command::Domain(domain)) => domain.run(),
         Some(Command::Dkim(dkim)) => dkim.run(),

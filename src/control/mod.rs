@@ -3,6 +3,7 @@
 //! With no server running the CLI does the same on the store itself.
 
 mod addressing;
+mod administrator;
 mod certificates;
 mod collecting;
 mod homes;
@@ -14,6 +15,7 @@ mod routing;
 mod settings;
 
 pub use addressing::Addressing;
+pub use administrator::{Administrator, administrator_note};
 pub use certificates::Certificates;
 pub use collecting::Collecting;
 pub use homes::Homes;
@@ -29,6 +31,7 @@ use crate::queue::transport::Transport;
 use crate::settings::Live;
 use crate::store::{Options, Store};
 use crate::wire::{Input, Line};
+use administrator::Guesses;
 use async_io::Async;
 use request::{read_reply, write_reply};
 use std::fs::{self, Permissions};
@@ -74,6 +77,7 @@ pub async fn serve(
     live: Arc<Live>,
 ) {
     let places = Arc::new(async_lock::Semaphore::new(MAX_CONNECTIONS));
+    let guesses = Arc::new(Guesses::default());
     loop {
         let place = places.acquire_arc().await;
         match listener.accept().await {
@@ -82,6 +86,7 @@ pub async fn serve(
                     store: store.clone(),
                     transport: transport.clone(),
                     live: live.clone(),
+                    guesses: guesses.clone(),
                     who: peer(&socket),
                 };
                 smol::spawn(async move {
@@ -103,6 +108,7 @@ struct World {
     store: Store,
     transport: Arc<Transport>,
     live: Arc<Live>,
+    guesses: Arc<Guesses>,
     /// Who asks.
     who: String,
 }
@@ -164,6 +170,9 @@ async fn answer(world: &World, request: Result<Request, String>) -> Reply {
         Request::Choosing(request) => {
             settings::perform(&world.store, Some(&world.live), &world.who, request).await
         }
+        Request::Administrator(request) => {
+            administrator::perform(&world.store, Some(&world.guesses), request).await
+        }
         request => perform(&world.store, request).await,
     };
     match &reply {
@@ -203,7 +212,10 @@ fn ask_server(mut socket: &UnixStream, request: &Request) -> io::Result<Reply> {
 
 fn on_the_store(dir: &Path, request: Request) -> Reply {
     // The first account may come before the first start; opening makes the rest.
-    let begins = matches!(request, Request::AddAccount { .. });
+    let begins = matches!(
+        request,
+        Request::AddAccount { .. } | Request::Administrator(Administrator::Set { .. })
+    );
     if dir.exists() || !begins {
         check_owner(dir)?;
     }

@@ -1,17 +1,14 @@
 //! Does what a [`Request`] asks, on the store.
 
 use super::{
-    Reply, Request, addressing, certificates, collecting, homes, keys, queue, routing, settings,
+    Reply, Request, addressing, administrator, certificates, collecting, homes, keys, queue,
+    routing, settings,
 };
 use crate::address::Address;
-use crate::mail::Account;
 use crate::mail::option::AccountOptions;
+use crate::mail::{Account, is_reserved};
 use crate::secret::{Credential, Secret};
 use crate::store::{Error, Store};
-
-/// Local parts that no account may have: they name no person, and mail programs and
-/// attackers try them (RFC 2142 names the others, which are for aliases).
-const RESERVED: [&str; 3] = ["administrator", "anonymous", "guest"];
 
 /// Errors are sentences for the owner.
 pub async fn perform(store: &Store, request: Request) -> Reply {
@@ -47,6 +44,7 @@ pub async fn perform(store: &Store, request: Request) -> Reply {
             done.map(none).map_err(|error| sentence(&error, &alias))
         }
         Request::Addressing(request) => addressing::perform(store, request).await,
+        Request::Administrator(request) => administrator::perform(store, None, request).await,
         Request::Queue(request) => queue::perform(store, request).await,
         Request::Routing(request) => routing::perform(store, None, request).await,
         Request::Collecting(request) => collecting::perform(store, request).await,
@@ -65,8 +63,8 @@ fn own_user() -> String {
 }
 
 async fn add_account(store: &Store, address: Address, password: Secret<String>) -> Reply {
-    let local = address.local().to_lowercase();
-    if RESERVED.contains(&local.as_str()) {
+    if is_reserved(address.local()) {
+        let local = address.local().to_lowercase();
         return Err(format!(
             "{address}: the name {local} is reserved; choose another"
         ));

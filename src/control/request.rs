@@ -1,7 +1,9 @@
 //! What is said over the control socket: one line a request, words between spaces, every
 //! byte of a word that is no printable ASCII escaped as `%XX`. Pure but for the reader.
 
-use super::{Addressing, Certificates, Choosing, Collecting, Homes, Keys, Queue, Routing};
+use super::{
+    Addressing, Administrator, Certificates, Choosing, Collecting, Homes, Keys, Queue, Routing,
+};
 use crate::address::Address;
 use crate::secret::Secret;
 use std::io::{self, BufRead, Read};
@@ -38,6 +40,7 @@ pub enum Request {
         value: String,
     },
     Addressing(Addressing),
+    Administrator(Administrator),
     Queue(Queue),
     Routing(Routing),
     Collecting(Collecting),
@@ -74,6 +77,7 @@ impl Request {
                 value,
             } => format!("account set {address} {option} {value}"),
             Request::Addressing(request) => request.words().join(" "),
+            Request::Administrator(request) => request.describe(),
             Request::Queue(request) => request.words().join(" "),
             Request::Routing(request) => request.describe(),
             Request::Collecting(request) => request.describe(),
@@ -118,6 +122,11 @@ impl Request {
                     .iter()
                     .map(String::as_str)
                     .collect::<Vec<_>>());
+            }
+            Request::Administrator(request) => {
+                let words = request.words();
+                let words = words.reveal().iter().map(String::as_str);
+                put(&words.collect::<Vec<_>>());
             }
             Request::Collecting(request) => {
                 let words = request.words();
@@ -195,6 +204,7 @@ impl Request {
             ["alias-list"] => Request::ListAliases,
             words => match Addressing::read(words)
                 .map(|it| it.map(Request::Addressing))
+                .or_else(|| Some(Ok(Request::Administrator(Administrator::read(words)?))))
                 .or_else(|| Some(Routing::read(words)?.map(Request::Routing)))
                 .or_else(|| Some(Keys::read(words)?.map(Request::Keys)))
                 .or_else(|| Some(Certificates::read(words)?.map(Request::Certificates)))

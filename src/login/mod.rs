@@ -4,8 +4,9 @@
 mod backoff;
 mod cache;
 
-use crate::mail::Account;
+use crate::address::Address;
 use crate::mail::certificate::Certificate;
+use crate::mail::{Account, is_reserved};
 use crate::net::source::Source;
 use crate::sasl::{Ask, Denial, Verdict};
 use crate::secret::{Credential, PasswordError, ScramKeys, Secret, random};
@@ -153,6 +154,7 @@ impl Login {
             // Nobody acts for another, by whichever of the account's names it is called.
             let meant = match acting_as {
                 "" => true,
+                name if is_nobody(name) => false,
                 name => {
                     let named = snapshot.account_by_login(name)?;
                     named.is_some_and(|it| it.id == account.id)
@@ -190,6 +192,9 @@ impl Login {
         else {
             return Ok(None);
         };
+        if is_nobody(login) {
+            return Ok(None);
+        }
         let found = self.store.look(|snapshot| snapshot.home_of_login(login));
         found.map_err(unavailable)
     }
@@ -209,10 +214,10 @@ impl Login {
         }
     }
 
-    /// Nobody whose mailbox is on another server can log in by what is known here.
+    /// Nobody whose mailbox is on another server, and no reserved name, can log in by what is known here.
     fn find(&self, login: &str) -> Result<Option<(Account, Credential)>, Denial> {
         let found = self.store.look(|snapshot| {
-            if snapshot.home_of_login(login)?.is_some() {
+            if is_nobody(login) || snapshot.home_of_login(login)?.is_some() {
                 return Ok(None);
             }
             let Some(account) = snapshot.account_by_login(login)? else {
@@ -261,6 +266,15 @@ fn unix_now() -> i64 {
 
 fn fold(login: &str) -> String {
     login.trim().to_lowercase()
+}
+
+/// Whether the name is the administrator's or another that is no person's: nobody logs in by
+/// it, not even where it is an alias.
+fn is_nobody(login: &str) -> bool {
+    match Address::parse(login) {
+        Ok(address) => is_reserved(address.local()),
+        Err(_) => is_reserved(login),
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -89,3 +89,55 @@ fn a_certificate_is_its_accounts_alone_while_it_holds() {
     assert_eq!(outcome(&login, good, ""), Err(Denial::Credentials));
     block_on(store.close());
 }
+
+/// The administrator is no mailbox: its name logs in by nothing, not even where it is an alias
+/// of somebody who could.
+#[test]
+fn nobody_logs_in_by_a_reserved_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        reserve: 0,
+        ballast: 0,
+        ..Options::default()
+    };
+    let store = Store::open(dir.path(), options).unwrap();
+    let login = Login::new(store.clone()).unwrap();
+    let password = || Secret::new("long enough".to_string());
+    let good = shown(1, unix_now() + HOUR);
+    block_on(async {
+        let credential = Credential::create(&password()).unwrap();
+        let ann = store.create_account(address("ann@b.test"), credential);
+        let ann = ann.await.unwrap();
+        for alias in ["administrator@b.test", "guest@b.test", "info@b.test"] {
+            store.add_alias(address(alias), ann).await.unwrap();
+        }
+        let known = KnownCertificate {
+            fingerprint: good.fingerprint,
+            account: ann,
+            until: good.until,
+        };
+        store.add_certificate(known).await.unwrap();
+    });
+    let granted = |name: &str| {
+        let ask = Ask::Password {
+            login: name.into(),
+            password: password(),
+        };
+        let verdict = block_on(login.answer(Ipv4Addr::LOCALHOST.into(), ask));
+        matches!(verdict, Verdict::Granted(_))
+    };
+    for name in ["ann", "info", "INFO@b.test"] {
+        assert!(granted(name), "{name}");
+    }
+    let nobody = [
+        "administrator",
+        "Administrator@B.test",
+        "\"administrator\"@b.test",
+        "guest@b.test",
+        "anonymous",
+    ];
+    for name in nobody {
+        assert!(!granted(name), "{name}");
+        assert_eq!(outcome(&login, good, name), Err(Denial::Credentials));
+    }
+}
