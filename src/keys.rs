@@ -9,6 +9,7 @@ use crate::authentication::generate::private_key;
 use crate::authentication::key::{Algorithm, SigningKey};
 use crate::secret::Secret;
 use crate::store::{self, Snapshot, Store};
+use crate::task;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::fmt;
@@ -138,7 +139,7 @@ pub async fn make(store: &Store, domain: &Domain, day: &str) -> Result<Vec<Key>,
     };
     let mut made = Vec::new();
     for algorithm in Algorithm::ALL {
-        let private = smol::unblock(move || private_key(algorithm)).await;
+        let private = task::unblock(move || private_key(algorithm)).await;
         let key = Key {
             domain: name.clone(),
             selector: selector(&known, algorithm, day),

@@ -18,6 +18,7 @@
 //! - [`keys`]: the DKIM keys in the store.
 //! - [`authentication`]: who a message is from: DKIM, SPF, DMARC, ARC.
 //! - [`message`]: pure reading of messages: header, structure, text.
+//! - [`task`]: what runs beside, and what would block.
 //! - [`mail`], [`address`], [`secret`], [`sasl`], [`wire`]: the nouns, pure.
 
 pub mod address;
@@ -44,4 +45,5 @@ pub mod settings;
 pub mod setup;
 pub mod smtp;
 pub mod store;
+pub mod task;
 pub mod wire;

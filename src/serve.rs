@@ -20,6 +20,7 @@ use crate::settings::document::Chosen;
 use crate::settings::{Listen, Live, Service, Settings};
 use crate::smtp::serve as smtp;
 use crate::store::{Options, Store};
+use crate::task;
 use async_io::{Async, Timer};
 use async_signal::{Signal, Signals};
 use futures_lite::{StreamExt, future};
@@ -93,17 +94,17 @@ impl Server {
         });
         let transport = transport(&context);
         let queue = queue::start(store.clone(), transport.clone(), &settings);
-        let mut others = vec![smol::spawn(keep_certificate(tls))];
+        let mut others = vec![task::spawn(keep_certificate(tls))];
         match control::bind(dir) {
             Ok(socket) => {
                 let serving = control::serve(socket, store, transport, live);
-                others.push(smol::spawn(serving));
+                others.push(task::spawn(serving));
             }
             // Mail goes on without it.
             Err(error) => log::warn!("no control socket: {error}"),
         }
-        others.push(smol::spawn(collect::run(context.clone())));
-        others.push(smol::spawn(keep_counts(context.clone())));
+        others.push(task::spawn(collect::run(context.clone())));
+        others.push(task::spawn(keep_counts(context.clone())));
         Ok(Server {
             context,
             dir: dir.to_path_buf(),
@@ -296,7 +297,7 @@ async fn open_store(dir: &Path) -> Result<Store, Error> {
         ..Options::default()
     };
     let path = dir.to_path_buf();
-    let store = smol::unblock(move || Store::open(&path, options)).await;
+    let store = task::unblock(move || Store::open(&path, options)).await;
     store.map_err(|error| format!("the store in {}: {error}", dir.display()).into())
 }
 

@@ -167,6 +167,7 @@ const IMPURE: &[&str] = &[
     "async_io",
     "smol::",
     "async fn",
+    "crate::task",
 ];
 
 /// Pure files of modules that are not.
@@ -220,7 +221,7 @@ fn is_driver(file: &str) -> bool {
 fn allowed(file: &str, name: &str) -> bool {
     let module = file.split(['/', '.']).next().unwrap_or_default();
     let covers = |path: &&str| name == *path || name.starts_with(&format!("{path}::"));
-    if covers(&module) || file == "lib.rs" {
+    if covers(&module) || covers(&"task") || file == "lib.rs" {
         return true;
     }
     if is_protocol(module) {

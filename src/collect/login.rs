@@ -5,6 +5,7 @@ use super::failure::Failure;
 use crate::sasl::Mechanism;
 use crate::sasl::client::{Client, Login};
 use crate::secret::{Secret, random};
+use crate::task;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use std::fmt::Write;
@@ -81,7 +82,7 @@ impl Exchange {
             .decode(challenge)
             .map_err(|_| wrong("its challenge is no base64"))?;
         let mut client = self.client.take().ok_or_else(|| wrong("it was cut"))?;
-        let (client, answer) = smol::unblock(move || {
+        let (client, answer) = task::unblock(move || {
             let answer = client.respond(&challenge);
             (client, answer)
         })

@@ -23,6 +23,7 @@ use crate::context::Context;
 use crate::net::connect::Authorities;
 use crate::secret::{Secret, random};
 use crate::store::{Error, Result};
+use crate::task;
 use async_channel::{Receiver, Sender};
 use async_io::Timer;
 use async_lock::Semaphore;
@@ -143,7 +144,7 @@ fn start(
     let job = Job::new(context, world, number, collector)?;
     let (wake, woken) = async_channel::bounded(1);
     let places = places.clone();
-    let task = smol::spawn(async move { keep(&job, &woken, &places).await });
+    let task = task::spawn(async move { keep(&job, &woken, &places).await });
     Ok(Running {
         row,
         asked,

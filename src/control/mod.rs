@@ -30,6 +30,7 @@ use crate::net::stream::{Deadlines, Stream};
 use crate::queue::transport::Transport;
 use crate::settings::Live;
 use crate::store::{Options, Store};
+use crate::task;
 use crate::wire::{Input, Line};
 use administrator::Guesses;
 use async_io::Async;
@@ -89,7 +90,7 @@ pub async fn serve(
                     guesses: guesses.clone(),
                     who: peer(&socket),
                 };
-                smol::spawn(async move {
+                task::spawn(async move {
                     converse(socket, &world).await;
                     drop(place);
                 })

@@ -9,6 +9,7 @@ use crate::mail::option::AccountOptions;
 use crate::mail::{Account, is_reserved};
 use crate::secret::{Credential, Secret};
 use crate::store::{Error, Store};
+use crate::task;
 
 /// Errors are sentences for the owner.
 pub async fn perform(store: &Store, request: Request) -> Reply {
@@ -177,7 +178,7 @@ pub(super) async fn account(store: &Store, address: &Address) -> Result<Account,
 
 /// Hashing takes long: not on the executor.
 async fn credential(password: Secret<String>) -> Result<Credential, String> {
-    let made = smol::unblock(move || Credential::create(&password)).await;
+    let made = task::unblock(move || Credential::create(&password)).await;
     made.map_err(|error| error.to_string())
 }
 

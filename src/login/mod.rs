@@ -11,6 +11,7 @@ use crate::net::source::Source;
 use crate::sasl::{Ask, Denial, Verdict};
 use crate::secret::{Credential, PasswordError, ScramKeys, Secret, random};
 use crate::store::{self, Home, Store};
+use crate::task;
 use async_lock::Semaphore;
 use backoff::Backoff;
 use cache::Cache;
@@ -92,7 +93,7 @@ impl Login {
             return Ok(self.granted(source, login, account));
         }
         let checked = found.as_ref().map(|(_, credential)| credential.clone());
-        let (password, right) = smol::unblock(move || {
+        let (password, right) = task::unblock(move || {
             let right = match checked {
                 Some(credential) => credential.verify(&password),
                 None => {

@@ -3,6 +3,7 @@
 
 use super::stream::{Deadlines, Stream};
 use super::trust::Trust;
+use crate::task;
 use async_io::{Async, Timer};
 use futures_lite::FutureExt;
 use rustls::pki_types::CertificateDer;
@@ -97,7 +98,7 @@ impl Authorities {
     pub async fn roots(&self) -> io::Result<Arc<RootCertStore>> {
         let read = || async {
             let own = self.own.clone();
-            smol::unblock(move || read_roots(own.as_deref())).await
+            task::unblock(move || read_roots(own.as_deref())).await
         };
         self.loaded.get_or_try_init(read).await.cloned()
     }
@@ -135,7 +136,7 @@ pub async fn connect_within(
     let mut tasks = Vec::new();
     for (n, address) in (0u32..).zip(addresses) {
         let sender = sender.clone();
-        tasks.push(smol::spawn(async move {
+        tasks.push(task::spawn(async move {
             Timer::after(STAGGER * n).await;
             // Nobody waits any more for one that comes too late.
             let _ = sender

@@ -2,6 +2,7 @@
 
 use crate::net::limit::{Gate, Pass, Refusal};
 use crate::net::stream::{Deadlines, Stream};
+use crate::task;
 use async_io::{Async, Timer};
 use futures_lite::FutureExt;
 use rustix::io::Errno;
@@ -93,14 +94,14 @@ impl Listeners {
         handler: Handler,
     ) {
         let all = self.clone();
-        let task = smol::spawn(async move { all.accept(listener, handler).await });
+        let task = task::spawn(async move { all.accept(listener, handler).await });
         lock(&self.accepting).push((Some(address), task));
     }
 
     /// As [`Listeners::serve`], on a Unix socket.
     pub fn serve_unix(self: &Arc<Self>, listener: Async<UnixListener>, handler: Handler) {
         let all = self.clone();
-        let task = smol::spawn(async move {
+        let task = task::spawn(async move {
             loop {
                 match listener.accept().await {
                     Ok((socket, _)) => {
@@ -172,7 +173,7 @@ impl Listeners {
         let all = self.clone();
         // Locked until the entry is in, so that a task that ends at once finds it.
         let mut connections = lock(&self.connections);
-        let task = smol::spawn(async move {
+        let task = task::spawn(async move {
             let name = handler.name;
             log::debug!("{name} #{id}: connected from {peer}");
             let driving = AssertUnwindSafe((handler.drive)(stream));

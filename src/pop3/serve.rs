@@ -14,6 +14,7 @@ use crate::mail::{
 use crate::net::stream::Stream;
 use crate::secret::random;
 use crate::store::{self, Blob, FlagChange, Origin, Store};
+use crate::task;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -280,7 +281,7 @@ async fn read_on(mut reading: Box<Reading>) -> Option<Box<Reading>> {
         reading.piece.clear();
         return Some(reading);
     }
-    let read = smol::unblock(move || reading.read().map(|()| Some(reading)));
+    let read = task::unblock(move || reading.read().map(|()| Some(reading)));
     read.await.unwrap_or_else(unreadable)
 }
 

@@ -13,6 +13,7 @@ use crate::smtp::client::capabilities::Capabilities;
 use crate::smtp::client::session::{Config, Session, Step, TlsUse};
 use crate::smtp::client::transaction::{Form, Transaction, refusal};
 use crate::smtp::client::{Timeouts, Wait};
+use crate::task;
 use crate::wire::Input;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
@@ -210,7 +211,7 @@ impl Connection {
     /// Where it holds up nobody: a pool's thread.
     async fn prove(&mut self) {
         if let Some(proof) = self.session.proof() {
-            let proven = smol::unblock(move || proof.work()).await;
+            let proven = task::unblock(move || proof.work()).await;
             self.session.proven(proven, &mut self.out);
         }
     }

@@ -10,6 +10,7 @@ use crate::message::structure::{ByteRange, Structure};
 use crate::message::survey::Survey;
 use crate::smtp::client::transaction::{Form, refusal};
 use crate::store::{Blob, Result, Store};
+use crate::task;
 use std::collections::VecDeque;
 
 /// Bytes of one chunk.
@@ -191,7 +192,7 @@ impl Letter {
         let Some(mut blob) = self.blob.take() else {
             return Err(Unsent::Ours(unreadable()));
         };
-        let (blob, chunk, read) = smol::unblock(move || {
+        let (blob, chunk, read) = task::unblock(move || {
             let read = blob.read(part, &mut chunk);
             (blob, chunk, read)
         })

@@ -2,6 +2,7 @@
 //! server than it should be asked to bear.
 
 use super::connection::Connection;
+use crate::task;
 use async_io::Timer;
 use async_lock::{Semaphore, SemaphoreGuardArc};
 use std::collections::HashMap;
@@ -66,7 +67,7 @@ impl Pool {
         let mut kept = lock(&self.0.kept);
         if connection.carried >= MAX_CARRIED || kept.idle.len() >= MAX_IDLE {
             drop(kept);
-            return smol::spawn(connection.quit()).detach();
+            return task::spawn(connection.quit()).detach();
         }
         kept.idle.push(Idle {
             key: key.to_owned(),
@@ -75,7 +76,7 @@ impl Pool {
             connection,
         });
         if !std::mem::replace(&mut kept.watched, true) {
-            smol::spawn(self.clone().watch()).detach();
+            task::spawn(self.clone().watch()).detach();
         }
     }
 
@@ -84,7 +85,7 @@ impl Pool {
         while let Some(wait) = self.next() {
             Timer::after(wait).await;
             for connection in self.tired() {
-                smol::spawn(connection.quit()).detach();
+                task::spawn(connection.quit()).detach();
             }
         }
     }

@@ -6,6 +6,7 @@ use super::attempt::{Attempter, Ended};
 use super::ready::{Job, Limits, Reach, Ready};
 use crate::mail::outgoing::{Lane, QueueId};
 use crate::store::{Due, Result, Store};
+use crate::task;
 use event_listener::Event;
 use futures_lite::{FutureExt, future};
 use smol::{Task, Timer};
@@ -71,7 +72,7 @@ impl<C: Carrier> Runner<C> {
             limits,
             signals: signals.clone(),
         };
-        let task = smol::spawn(async move {
+        let task = task::spawn(async move {
             while AssertUnwindSafe(runner.run()).catch_unwind().await.is_err() {
                 log::error!("the queue stumbled over a bug; it begins anew");
                 Timer::after(Duration::from_secs(STUCK as u64)).await;
@@ -130,7 +131,7 @@ impl<C: Carrier> Runner<C> {
 
     fn begin(&self, job: Job, report: async_channel::Sender<(Job, Ended)>) -> Task<()> {
         let attempter = self.attempter.clone();
-        smol::spawn(async move {
+        task::spawn(async move {
             let ended = attempter.run(&job).await;
             // Unbounded, and never more than there are tasks.
             report.try_send((job, ended)).ok();

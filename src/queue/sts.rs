@@ -5,6 +5,7 @@ use crate::address::Domain;
 use crate::net::connect::{self, Authorities};
 use crate::net::dns::Resolver;
 use crate::store::Store;
+use crate::task;
 use crate::wire::Input;
 use async_io::Timer;
 use futures_lite::FutureExt;
@@ -70,7 +71,7 @@ impl PolicyStore {
             // Mail need not wait for it.
             self.pause(&ascii);
             let (own, resolver) = (self.clone(), resolver.clone());
-            smol::spawn(async move { own.renew(&ascii, &id, &resolver).await }).detach();
+            task::spawn(async move { drop(own.renew(&ascii, &id, &resolver).await) }).detach();
             return kept.map(|it| it.policy);
         }
         let renewed = self.renew(&ascii, &id, resolver).await;

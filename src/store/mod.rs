@@ -72,6 +72,7 @@ use crate::mail::option::AccountOptions;
 use crate::mail::outgoing::{QueueId, Status};
 use crate::mail::*;
 use crate::secret::Credential;
+use crate::task;
 use commit::{Committer, FULL_CACHE};
 use disk::{CountedDisk, Counters, Disk, RealDisk};
 use futures_lite::FutureExt;
@@ -248,7 +249,7 @@ impl Store {
         T: Send + 'static,
     {
         let shared = self.shared().clone();
-        smol::unblock(move || f(&Snapshot::new(shared)?)).await
+        task::unblock(move || f(&Snapshot::new(shared)?)).await
     }
 
     // Accounts.

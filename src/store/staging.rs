@@ -8,6 +8,7 @@ use super::frame::{self, FRAME};
 use super::segment::Segments;
 use super::shared::Shared;
 use crate::message::structure::{Scanner, Structure};
+use crate::task;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
@@ -210,7 +211,7 @@ impl Body {
         }
         let segment = shared.segments.reserve();
         let own = shared.clone();
-        let file = smol::unblock(move || own.segments.create(segment)).await?;
+        let file = task::unblock(move || own.segments.create(segment)).await?;
         self.file = Some(Spill {
             segment,
             length: 0,
@@ -231,7 +232,7 @@ impl Body {
         spill.shared.space.check(packed.len() as u64)?;
         let (offset, file, shared) = (spill.length, spill.file.clone(), spill.shared.clone());
         spill.length += packed.len() as u64;
-        let written = smol::unblock(move || write(&*file, offset, packed, last, &shared.segments));
+        let written = task::unblock(move || write(&*file, offset, packed, last, &shared.segments));
         let mut packed = written.await?;
         if !last {
             packed.clear();

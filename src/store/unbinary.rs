@@ -9,6 +9,7 @@ use super::staging::{Staged, Staging};
 use crate::message::convert::{self, Base64Lines, Piece, Target};
 use crate::message::structure::{ByteRange, MAX_HEADER};
 use crate::message::survey::Survey;
+use crate::task;
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ impl Staging {
         }
         let (root, size) = (staged.structure.root.clone(), staged.data.size);
         let mut source = Source(staged.open());
-        let (source, pieces) = smol::unblock(move || {
+        let (source, pieces) = task::unblock(move || {
             let pieces = convert::plan(&root, size, target, &mut source);
             (source, pieces)
         })
@@ -78,7 +79,7 @@ async fn copy(
     staging: &mut Staging,
 ) -> Result<Blob> {
     for part in parts(range) {
-        let read = smol::unblock(move || {
+        let read = task::unblock(move || {
             let mut bytes = Vec::new();
             blob.read(part, &mut bytes).map(|()| (blob, bytes))
         });

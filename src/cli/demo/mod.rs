@@ -11,6 +11,7 @@ use crate::secret::Secret;
 use crate::serve::Server;
 use crate::settings::document::Chosen;
 use crate::settings::{Service, Settings};
+use crate::task;
 use crate::{address::Address, net};
 use argh::FromArgs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -135,7 +136,7 @@ async fn fill(
         server.accept(&[Service::Submission]);
         let port = Service::Submission.port() + base;
         let secret = password.clone();
-        smol::unblock(move || submit::all(port, &secret)).await?;
+        task::unblock(move || submit::all(port, &secret)).await?;
     }
     if !unchanged {
         write_atomically(&done, password.reveal().as_bytes(), 0o600)?;

@@ -1,6 +1,7 @@
 //! Where a message waits until it is judged: in memory while it is small, else in a file
 //! without a name, which goes with it.
 
+use crate::task;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
@@ -33,7 +34,7 @@ impl Spool {
         }
         let (file, directory) = (self.file.take(), self.directory.clone());
         let mut tail = std::mem::take(&mut self.tail);
-        let written = smol::unblock(move || {
+        let written = task::unblock(move || {
             let mut file = match file {
                 Some(file) => file,
                 None => tempfile::tempfile_in(directory)?,
@@ -56,7 +57,7 @@ impl Spool {
             return Ok(());
         };
         // The header is shorter than what a file begins with.
-        let file = smol::unblock(move || {
+        let file = task::unblock(move || {
             file.seek(SeekFrom::Start(skip))?;
             io::Result::Ok(file)
         });
@@ -67,7 +68,7 @@ impl Spool {
     /// The next bytes; empty at the end.
     pub async fn read(&mut self) -> io::Result<Vec<u8>> {
         if let Some(file) = self.file.take() {
-            let read = smol::unblock(move || {
+            let read = task::unblock(move || {
                 let mut chunk = Vec::with_capacity(CHUNK);
                 (&file).take(CHUNK as u64).read_to_end(&mut chunk)?;
                 io::Result::Ok((file, chunk))
