@@ -12,7 +12,7 @@ use crate::net::dns::{Resolver, ResolverConfig};
 use crate::net::limit::{Gate, Limits};
 use crate::net::listen::{self, Handler, Listeners};
 use crate::net::stream::{Deadlines, Stream};
-use crate::net::tls::Tls;
+use crate::net::tls::{Source, Tls};
 use crate::pop3::serve as pop3;
 use crate::queue::runner::Running;
 use crate::queue::{self, transport::Transport};
@@ -76,7 +76,7 @@ impl Server {
         let live = Arc::new(live);
         let open = settings.listen()?;
         let sockets = bind_all(&open)?;
-        let tls = certificate(dir, &settings)?;
+        let tls = Tls::new(certificate_source(dir, &settings))?;
         let listeners = Listeners::new(deadlines(&settings));
         let gates = Gates::new(&settings, room);
         let resolver = resolver(&settings);
@@ -167,6 +167,7 @@ impl Server {
         let settings = self.context.settings();
         self.listeners.set_deadlines(deadlines(&settings));
         self.gates.set(&settings);
+        self.follow_certificate(&settings);
         let Ok(wanted) = settings.listen() else {
             return;
         };
@@ -187,6 +188,18 @@ impl Server {
         // Better where it was than nowhere.
         for listen in gone.into_iter().filter(|_| failed) {
             self.listen(listen);
+        }
+    }
+
+    /// New connections see another certificate, where the settings say so.
+    fn follow_certificate(&self, settings: &Settings) {
+        let (tls, source) = (&self.context.tls, certificate_source(&self.dir, settings));
+        if tls.is_from(&source) {
+            return;
+        }
+        match tls.set(source) {
+            Ok(()) => log::info!("the certificate is {} now", tls.served().from),
+            Err(error) => log::error!("the certificate stays as it was: {error}"),
         }
     }
 
@@ -313,12 +326,24 @@ fn resolver(settings: &Settings) -> Resolver {
     }
 }
 
-fn certificate(dir: &Path, settings: &Settings) -> Result<Tls, Error> {
-    Ok(match (&settings.tls_certificate, &settings.tls_key) {
-        (Some(certificate), Some(key)) => Tls::from_files(certificate, key)?,
-        (None, None) => Tls::local(dir, &settings.hostname)?,
-        _ => return Err("a TLS certificate and its key must be given together".into()),
-    })
+/// Where the certificate comes from by these settings.
+pub fn certificate_source(dir: &Path, settings: &Settings) -> Source {
+    let mut names = vec![settings.hostname.clone()];
+    let more = settings.tls_names.iter();
+    names.extend(more.filter(|it| **it != settings.hostname).cloned());
+    let data = dir.to_path_buf();
+    match (
+        settings.tls_source,
+        &settings.tls_certificate,
+        &settings.tls_key,
+    ) {
+        ("auto" | "files", Some(certificate), Some(key)) => Source::Files {
+            certificate: certificate.clone(),
+            key: key.clone(),
+        },
+        ("acme", ..) => Source::Acme { data, names },
+        _ => Source::Local { data, names },
+    }
 }
 
 async fn keep_certificate(tls: Tls) {

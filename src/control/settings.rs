@@ -2,7 +2,7 @@
 
 use super::Reply;
 use crate::net::listen;
-use crate::net::tls::Tls;
+use crate::net::tls::{Source, Tls};
 use crate::settings::document::Chosen;
 use crate::settings::{Listen, Live, SETTINGS, Settings, find};
 use crate::store::{Note, Store};
@@ -152,11 +152,15 @@ fn check(before: &Chosen, after: &Chosen, live: Option<&Live>) -> Result<(), Str
             Settings::clone(&offline.now())
         }
     };
-    const FILES: [&str; 2] = ["tls.certificate", "tls.key"];
+    const FILES: [&str; 3] = ["tls.certificate", "tls.key", "tls.source"];
     if FILES.iter().any(|it| before.get(*it) != after.get(*it))
         && let (Some(certificate), Some(key)) = (&settings.tls_certificate, &settings.tls_key)
     {
-        Tls::from_files(certificate, key).map_err(|error| error.to_string())?;
+        let source = Source::Files {
+            certificate: certificate.clone(),
+            key: key.clone(),
+        };
+        Tls::new(source).map_err(|error| error.to_string())?;
     }
     match live {
         Some(live) => try_ports(&live.now().listen()?, &settings.listen()?),

@@ -63,19 +63,34 @@ impl Authority {
         self.dir.join("ca.key")
     }
 
-    /// Makes what is missing, expires within 30 days or does not name `hostname`. True if
-    /// there is a new certificate.
-    pub fn ensure(&self, hostname: &str, now: Timestamp) -> Result<bool, Error> {
-        let now = now.max(EARLIEST);
+    /// The certificate that an ACME authority gave, after its key.
+    pub fn acme_path(&self) -> PathBuf {
+        self.dir.join("acme.pem")
+    }
+
+    /// Puts that in place: one file, so that both change in one rename.
+    pub fn keep_acme(&self, pem: &str) -> Result<(), Error> {
+        self.make_directory()?;
+        write_atomically(&self.acme_path(), pem.as_bytes(), 0o600)
+    }
+
+    fn make_directory(&self) -> Result<(), Error> {
         DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(&self.dir)
-            .map_err(|error| Error::file("make", &self.dir, &error))?;
+            .map_err(|error| Error::file("make", &self.dir, &error))
+    }
+
+    /// Makes what is missing, expires within 30 days or does not name all of `hosts`, the
+    /// first the server's own. True if there is a new certificate.
+    pub fn ensure(&self, hosts: &[String], now: Timestamp) -> Result<bool, Error> {
+        let now = now.max(EARLIEST);
+        self.make_directory()?;
         if !self.ca_path().exists() || !self.ca_key_path().exists() {
             self.make_authority(now)?;
         }
-        let names = names(hostname);
+        let names = names(hosts);
         if self.holds(&names, now) {
             return Ok(false);
         }
@@ -176,13 +191,15 @@ fn authority_params(key: &KeyPair) -> CertificateParams {
     params
 }
 
-/// What the certificate must cover: the hostname, and this machine by its usual names.
-fn names(hostname: &str) -> Vec<String> {
+/// What the certificate must cover: the hosts, and this machine by its usual names.
+fn names(hosts: &[String]) -> Vec<String> {
+    let hosts = hosts.iter();
+    let hosts = hosts.map(|it| idna::domain_to_ascii(it).unwrap_or_default());
+    let usual = ["localhost", "127.0.0.1", "::1"].map(str::to_string);
     let mut names = Vec::new();
-    let hostname = idna::domain_to_ascii(hostname).unwrap_or_default();
-    for name in [hostname.as_str(), "localhost", "127.0.0.1", "::1"] {
-        if ServerName::try_from(name).is_ok() && !names.iter().any(|it| it == name) {
-            names.push(name.to_string());
+    for name in hosts.chain(usual) {
+        if ServerName::try_from(name.as_str()).is_ok() && !names.contains(&name) {
+            names.push(name);
         }
     }
     names

@@ -4,7 +4,8 @@
 //! refusal has words.
 
 use super::authority::read_limited;
-use super::tls::{self, provider, validity};
+use super::tls::{self, provider};
+use super::x509::validity;
 use crate::mail::certificate::{Certificate, Fingerprint};
 use ring::digest;
 use rustls::client::danger::HandshakeSignatureValid;

@@ -13,3 +13,4 @@ pub mod source;
 pub mod stream;
 pub mod tls;
 pub mod trust;
+pub mod x509;

@@ -1,8 +1,9 @@
-//! TLS by rustls with ring, 1.2 and 1.3: the server's certificate, from its own authority
-//! or the owner's PEM files, and the configuration made of it.
+//! TLS by rustls with ring, 1.2 and 1.3: the server's certificate, from its own authority,
+//! the owner's PEM files or by ACME, and the configuration made of it.
 
 use crate::net::authority::{Authority, read_limited};
 use crate::net::client_certificate::Any;
+use crate::net::x509::{names, validity};
 use jiff::Timestamp;
 use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, ring};
@@ -13,7 +14,7 @@ use rustls::server::{NoClientAuth, ProducesTickets};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 /// Sessions of TLS 1.2 clients without tickets that are remembered.
 const SESSION_CACHE: usize = 256;
@@ -45,16 +46,26 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// Where certificate and key come from.
-#[derive(Clone, Debug)]
-enum Source {
-    Local {
-        authority: Authority,
-        hostname: String,
-    },
-    Files {
-        certificate: PathBuf,
-        key: PathBuf,
-    },
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The server's own authority in a data directory, for these names, its own first.
+    Local { data: PathBuf, names: Vec<String> },
+    /// The owner's PEM files: the certificate with its chain, leaf first; and its key.
+    Files { certificate: PathBuf, key: PathBuf },
+    /// What an ACME authority gave for these names, in that directory; until it has, as
+    /// `Local`.
+    Acme { data: PathBuf, names: Vec<String> },
+}
+
+/// A certificate that is served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// `local`, `files` or `acme`: whose it is.
+    pub from: &'static str,
+    /// DNS names and IP addresses.
+    pub names: Vec<String>,
+    pub begins: Timestamp,
+    pub ends: Timestamp,
 }
 
 /// The server's current certificate and configuration; a clone is cheap, and new
@@ -73,37 +84,38 @@ struct Tickets {
 }
 
 struct Shared {
-    source: Source,
-    config: RwLock<Configs>,
+    current: RwLock<Current>,
     /// Kept over a reload, so that clients resume.
     tickets: Tickets,
 }
 
-/// One that asks no client for a certificate, and one that does.
-#[derive(Clone)]
-struct Configs {
+/// What is served, by a configuration that asks no client for a certificate, and one that does.
+struct Current {
+    source: Source,
+    served: Served,
     quiet: Arc<ServerConfig>,
     asking: Arc<ServerConfig>,
+}
+
+/// A certificate with its key, and where they were found.
+struct Pair {
+    certificate: PathBuf,
+    key: PathBuf,
+    served: Served,
+    chain: Vec<CertificateDer<'static>>,
+    private: PrivateKeyDer<'static>,
 }
 
 impl Tls {
     /// The certificate of the server's own authority below `data`, made now if need be.
     pub fn local(data: &Path, hostname: &str) -> Result<Tls, Error> {
         Tls::new(Source::Local {
-            authority: Authority::new(data),
-            hostname: hostname.to_string(),
+            data: data.to_path_buf(),
+            names: vec![hostname.to_string()],
         })
     }
 
-    /// The owner's PEM files: the certificate with its chain, leaf first; and its key.
-    pub fn from_files(certificate: &Path, key: &Path) -> Result<Tls, Error> {
-        Tls::new(Source::Files {
-            certificate: certificate.to_path_buf(),
-            key: key.to_path_buf(),
-        })
-    }
-
-    fn new(source: Source) -> Result<Tls, Error> {
+    pub fn new(source: Source) -> Result<Tls, Error> {
         // A ticket holds the certificate that its client showed: what one configuration gave,
         // the other must not take.
         let ticketer = || {
@@ -114,8 +126,7 @@ impl Tls {
             asking: ticketer()?,
         };
         let shared = Arc::new(Shared {
-            config: RwLock::new(load(&source, &tickets)?),
-            source,
+            current: RwLock::new(load(source, &tickets)?),
             tickets,
         });
         Ok(Tls {
@@ -135,24 +146,41 @@ impl Tls {
 
     /// What a new connection is served with.
     pub fn config(&self) -> Arc<ServerConfig> {
-        let config = self.shared.config.read();
-        let config = config.unwrap_or_else(PoisonError::into_inner);
+        let current = self.current();
         match self.asks {
-            true => config.asking.clone(),
-            false => config.quiet.clone(),
+            true => current.asking.clone(),
+            false => current.quiet.clone(),
         }
+    }
+
+    /// The certificate that new connections see.
+    pub fn served(&self) -> Served {
+        self.current().served.clone()
     }
 
     /// Reads the files again, and renews the local certificate if it is due. After an
     /// error the old one stays.
     pub fn reload(&self) -> Result<(), Error> {
-        let config = load(&self.shared.source, &self.shared.tickets)?;
-        *self
-            .shared
-            .config
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = config;
+        let source = self.current().source.clone();
+        self.set(source)
+    }
+
+    /// From now on new connections are served from there. After an error the old one stays.
+    pub fn set(&self, source: Source) -> Result<(), Error> {
+        let current = load(source, &self.shared.tickets)?;
+        let mut place = self.shared.current.write();
+        **place.as_mut().unwrap_or_else(|it| it.get_mut()) = current;
         Ok(())
+    }
+
+    /// Whether it is served from there.
+    pub fn is_from(&self, source: &Source) -> bool {
+        self.current().source == *source
+    }
+
+    fn current(&self) -> RwLockReadGuard<'_, Current> {
+        let current = self.shared.current.read();
+        current.unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -164,46 +192,93 @@ pub fn provider() -> Arc<CryptoProvider> {
         .clone()
 }
 
-fn load(source: &Source, tickets: &Tickets) -> Result<Configs, Error> {
-    let now = Timestamp::now();
-    let (certificate, key) = match source {
-        Source::Local {
-            authority,
-            hostname,
-        } => {
-            if let Err(error) = authority.ensure(hostname, now) {
-                // One that is due is served until it can be made, on a full disk for instance.
-                if read_chain(&authority.key_path()).is_err() {
-                    return Err(error);
-                }
-                log::error!("the certificate stays as it was: {error}");
-            }
-            (authority.key_path(), authority.key_path())
-        }
-        Source::Files { certificate, key } => (certificate.clone(), key.clone()),
-    };
-    let chain = read_chain(&certificate)?;
-    if let (Source::Files { .. }, Some(leaf)) = (source, chain.first()) {
-        check_dates(&certificate, leaf, now)?;
-    }
-    let private = PrivateKeyDer::from_pem_slice(&read_limited(&key)?)
-        .map_err(|_| Error(format!("{} holds no private key in PEM", key.display())))?;
+/// What would be served from there.
+pub fn look(source: &Source) -> Result<Served, Error> {
+    Ok(find(source)?.served)
+}
+
+fn load(source: Source, tickets: &Tickets) -> Result<Current, Error> {
+    let pair = find(&source)?;
     let make = |verifier: Arc<dyn ClientCertVerifier>, tickets: &Arc<dyn ProducesTickets>| {
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| Error(error.to_string()))?
             .with_client_cert_verifier(verifier)
-            .with_single_cert(chain.clone(), private.clone_key())
-            .map_err(|error| Error(unusable(&certificate, &key, &error)))?;
+            .with_single_cert(pair.chain.clone(), pair.private.clone_key())
+            .map_err(|error| Error(unusable(&pair.certificate, &pair.key, &error)))?;
         config.ticketer = tickets.clone();
         config.session_storage = rustls::server::ServerSessionMemoryCache::new(SESSION_CACHE);
         config.max_early_data_size = 0;
         Ok(Arc::new(config))
     };
-    Ok(Configs {
+    Ok(Current {
         quiet: make(Arc::new(NoClientAuth), &tickets.quiet)?,
         asking: make(Arc::new(Any), &tickets.asking)?,
+        served: pair.served,
+        source,
     })
+}
+
+fn find(source: &Source) -> Result<Pair, Error> {
+    let now = Timestamp::now();
+    match source {
+        Source::Local { data, names } => local(&Authority::new(data), names, now),
+        Source::Files { certificate, key } => {
+            let pair = Pair::read("files", certificate, key)?;
+            check_dates(certificate, &pair.served, now)?;
+            Ok(pair)
+        }
+        Source::Acme { data, names } => {
+            let authority = Authority::new(data);
+            let path = authority.acme_path();
+            if !path.exists() {
+                return local(&authority, names, now);
+            }
+            // One that has expired is served all the same: clients then say what is wrong.
+            Pair::read("acme", &path, &path).or_else(|error| {
+                log::error!("the certificate by ACME is passed over: {error}");
+                local(&authority, names, now)
+            })
+        }
+    }
+}
+
+fn local(authority: &Authority, names: &[String], now: Timestamp) -> Result<Pair, Error> {
+    let path = authority.key_path();
+    if let Err(error) = authority.ensure(names, now) {
+        // One that is due is served until it can be made, on a full disk for instance.
+        if read_chain(&path).is_err() {
+            return Err(error);
+        }
+        log::error!("the certificate stays as it was: {error}");
+    }
+    Pair::read("local", &path, &path)
+}
+
+impl Pair {
+    fn read(from: &'static str, certificate: &Path, key: &Path) -> Result<Pair, Error> {
+        let chain = read_chain(certificate)?;
+        let leaf = chain.first().map_or(&[][..], |it| it.as_ref());
+        let (begins, ends) = validity(leaf).ok_or_else(|| {
+            let path = certificate.display();
+            Error(format!("the certificate in {path} can't be read"))
+        })?;
+        let served = Served {
+            from,
+            names: names(leaf),
+            begins,
+            ends,
+        };
+        let private = PrivateKeyDer::from_pem_slice(&read_limited(key)?)
+            .map_err(|_| Error(format!("{} holds no private key in PEM", key.display())))?;
+        Ok(Pair {
+            certificate: certificate.to_path_buf(),
+            key: key.to_path_buf(),
+            served,
+            chain,
+            private,
+        })
+    }
 }
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
@@ -219,10 +294,8 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     }
 }
 
-fn check_dates(path: &Path, leaf: &[u8], now: Timestamp) -> Result<(), Error> {
-    let path = path.display();
-    let (from, to) =
-        validity(leaf).ok_or_else(|| Error(format!("the certificate in {path} can't be read")))?;
+fn check_dates(path: &Path, served: &Served, now: Timestamp) -> Result<(), Error> {
+    let (path, from, to) = (path.display(), served.begins, served.ends);
     if now > to {
         return Err(Error(format!("the certificate in {path} expired at {to}")));
     }
@@ -241,70 +314,6 @@ fn unusable(certificate: &Path, key: &Path, error: &rustls::Error) -> String {
             format!("the key in {key} is not the key of the certificate in {certificate}")
         }
         error => format!("can't use {certificate} with {key}: {error}"),
-    }
-}
-
-/// notBefore and notAfter of a certificate in DER (RFC 5280, 4.1.2.5). Pure.
-pub fn validity(der: &[u8]) -> Option<(Timestamp, Timestamp)> {
-    const INTEGER: u8 = 0x02;
-    const SEQUENCE: u8 = 0x30;
-    const VERSION: u8 = 0xa0;
-    let (_, certificate, _) = element(der)?;
-    let (_, mut rest, _) = element(certificate)?;
-    if rest.first() == Some(&VERSION) {
-        rest = element(rest)?.2;
-    }
-    // Serial number, signature algorithm, issuer.
-    for wanted in [INTEGER, SEQUENCE, SEQUENCE] {
-        let (tag, _, after) = element(rest)?;
-        if tag != wanted {
-            return None;
-        }
-        rest = after;
-    }
-    let (_, dates, _) = element(rest)?;
-    let (tag, from, dates) = element(dates)?;
-    let from = time(tag, from)?;
-    let (tag, to, _) = element(dates)?;
-    Some((from, time(tag, to)?))
-}
-
-/// Tag, content and what follows of one DER element.
-fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
-    let (&tag, rest) = der.split_first()?;
-    let (&first, rest) = rest.split_first()?;
-    let (length, rest) = if first < 0x80 {
-        (usize::from(first), rest)
-    } else {
-        let count = usize::from(first & 0x7f);
-        if count == 0 || count > 4 {
-            return None;
-        }
-        let (bytes, rest) = rest.split_at_checked(count)?;
-        let length = bytes
-            .iter()
-            .fold(0usize, |sum, &byte| sum << 8 | usize::from(byte));
-        (length, rest)
-    };
-    let (content, after) = rest.split_at_checked(length)?;
-    Some((tag, content, after))
-}
-
-/// UTCTime (its two-digit year below 50 means 20xx) or GeneralizedTime, in seconds and UTC.
-fn time(tag: u8, content: &[u8]) -> Option<Timestamp> {
-    const UTC_TIME: u8 = 0x17;
-    let text = std::str::from_utf8(content).ok()?;
-    let text = match tag {
-        UTC_TIME if text < "50" => format!("20{text}"),
-        UTC_TIME => format!("19{text}"),
-        _ => text.to_string(),
-    };
-    let civil = jiff::civil::DateTime::strptime("%Y%m%d%H%M%SZ", text).ok()?;
-    match civil.to_zoned(jiff::tz::TimeZone::UTC) {
-        Ok(zoned) => Some(zoned.timestamp()),
-        // 99991231235959Z says that it has no end (RFC 5280, 4.1.2.5).
-        Err(_) if civil.year() == 9999 => Some(Timestamp::MAX),
-        Err(_) => None,
     }
 }
 

@@ -29,8 +29,15 @@ impl Pem {
     }
 }
 
+fn files(certificate: &Path, key: &Path) -> Result<Tls, Error> {
+    Tls::new(Source::Files {
+        certificate: certificate.to_path_buf(),
+        key: key.to_path_buf(),
+    })
+}
+
 fn error(certificate: &Path, key: &Path) -> String {
-    match Tls::from_files(certificate, key) {
+    match files(certificate, key) {
         Ok(_) => "no error".to_string(),
         Err(error) => error.to_string(),
     }
@@ -39,7 +46,7 @@ fn error(certificate: &Path, key: &Path) -> String {
 #[test]
 fn the_owners_files_are_served() {
     let pem = Pem::new(2020, 2090);
-    let tls = Tls::from_files(&pem.certificate(), &pem.key()).unwrap();
+    let tls = files(&pem.certificate(), &pem.key()).unwrap();
     let before = tls.config();
     let next = Pem::new(2020, 2080);
     fs::copy(next.certificate(), pem.certificate()).unwrap();
@@ -84,15 +91,22 @@ fn errors_say_which_file_and_why() {
 }
 
 #[test]
-fn validity_reads_both_forms_of_time_and_no_garbage() {
+fn what_an_acme_authority_gave_goes_over_the_servers_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = Source::Acme {
+        data: dir.path().to_path_buf(),
+        names: vec!["mail.example.org".to_string()],
+    };
+    let tls = Tls::new(source.clone()).unwrap();
+    assert_eq!(tls.served().from, "local");
     let pem = Pem::new(2020, 2090);
-    let chain = read_chain(&pem.certificate()).unwrap();
-    let (from, to) = validity(&chain[0]).unwrap();
-    assert_eq!(from.to_string(), "2020-01-01T00:00:00Z");
-    // From 2050 on a certificate uses GeneralizedTime.
-    assert_eq!(to.to_string(), "2090-01-01T00:00:00Z");
-    for cut in 0..60 {
-        assert_eq!(validity(&chain[0][..cut]), None);
-    }
-    assert_eq!(validity(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff]), None);
+    let text = |path| fs::read_to_string(path).unwrap();
+    let both = text(pem.key()) + &text(pem.certificate());
+    Authority::new(dir.path()).keep_acme(&both).unwrap();
+    tls.reload().unwrap();
+    assert_eq!(tls.served().from, "acme");
+    assert_eq!(tls.served().names, ["mail.example.org"]);
+    // A file that is damaged leaves the server's own.
+    Authority::new(dir.path()).keep_acme("nothing").unwrap();
+    assert_eq!(look(&source).unwrap().from, "local");
 }

@@ -120,6 +120,9 @@ pub const EXPIRY: Duration = Duration::from_secs(5 * 24 * 3600);
 /// Addresses elsewhere that an account may write to for the first time in a day.
 pub const NEW_RECIPIENTS: u32 = 200;
 
+/// Its production directory; staging has `acme-staging-v02` in the place of `acme-v02`.
+pub const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+
 /// What the server holds connections and messages to.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -137,8 +140,19 @@ pub struct Settings {
     pub smtp: Ports,
     /// On loopback alone: it believes whoever comes.
     pub lmtp: Ports,
-    /// The owner's certificate with its chain, PEM; without it, the server's own authority
-    /// signs one.
+    /// `auto`, `local`, `files` or `acme`.
+    pub tls_source: &'static str,
+    /// Names that a certificate made here or got by ACME holds for, beside `hostname`.
+    pub tls_names: Vec<String>,
+    /// An https URL (RFC 8555, 7.1.1).
+    pub acme_directory: String,
+    /// Whether the owner agrees to that authority's terms.
+    pub acme_agreed: bool,
+    /// A mail address, or empty.
+    pub acme_contact: String,
+    /// `http-01`, `tls-alpn-01` or `dns-01`.
+    pub acme_challenge: &'static str,
+    /// The owner's certificate with its chain, PEM.
     pub tls_certificate: Option<PathBuf>,
     /// The key of `tls_certificate`, PEM.
     pub tls_key: Option<PathBuf>,
@@ -239,6 +253,12 @@ impl Default for Settings {
             submission: Ports::well_known(Service::Submission, Some(Service::Submissions)),
             smtp: Ports::well_known(Service::Smtp, None),
             lmtp: Ports::well_known(Service::Lmtp, None),
+            tls_source: "auto",
+            tls_names: Vec::new(),
+            acme_directory: LETS_ENCRYPT.into(),
+            acme_agreed: false,
+            acme_contact: String::new(),
+            acme_challenge: "http-01",
             tls_certificate: None,
             tls_key: None,
             max_connections: 4096,
@@ -351,11 +371,31 @@ impl Settings {
                 "a TLS certificate and its key must be given together, in one command".into(),
             );
         }
+        if self.tls_source == "files" && self.tls_certificate.is_none() {
+            return Err("tls.source is files: set tls.certificate and tls.key with it".into());
+        }
+        if !self.acme_directory.starts_with("https://") {
+            return Err("acme.directory is no https:// URL".into());
+        }
+        if !self.acme_contact.is_empty() && !is_mail_address(&self.acme_contact) {
+            return Err(format!(
+                "acme.contact: {} is no mail address",
+                self.acme_contact
+            ));
+        }
         if self.retry_after > self.retry_every {
             return Err("queue.retry-after is longer than queue.retry-every".into());
         }
         Ok(())
     }
+}
+
+/// As far as it matters in a URL (RFC 6068).
+fn is_mail_address(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b".-_+@".contains(&b);
+    text.bytes().all(plain)
+        && matches!(text.split_once('@'), Some((local, domain))
+        if !local.is_empty() && domain.contains('.') && !domain.contains('@'))
 }
 
 #[cfg(test)]

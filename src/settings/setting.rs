@@ -35,6 +35,15 @@ pub enum Field {
     Size(fn(&mut Settings) -> &mut u64, u64, u64),
     /// A domain name; empty where the machine's own is meant.
     Host(fn(&mut Settings) -> &mut String),
+    /// Domain names with spaces between.
+    Hosts(fn(&mut Settings) -> &mut Vec<String>),
+    /// One of these words.
+    Choice(
+        fn(&mut Settings) -> &mut &'static str,
+        &'static [&'static str],
+    ),
+    /// Any text; empty for none.
+    Text(fn(&mut Settings) -> &mut String),
     /// IP addresses with spaces between, one at least.
     Addresses(fn(&mut Settings) -> &mut Vec<IpAddr>),
     /// An absolute path; empty for none.
@@ -51,6 +60,8 @@ pub enum Field {
 const MAX_TEXT: usize = 1024;
 /// Longest domain name, octets (RFC 1035, 2.3.4, without the last dot).
 const MAX_HOST: usize = 253;
+/// Domain names in one setting.
+const MAX_HOSTS: usize = 16;
 /// Addresses to listen on.
 const MAX_ADDRESSES: usize = 8;
 /// Mail addresses of one setting.
@@ -71,6 +82,9 @@ impl Setting {
             Field::Time(at, ..) => show_time(*at(it)),
             Field::Size(at, ..) => show_size(*at(it)),
             Field::Host(at) => at(it).clone(),
+            Field::Hosts(at) => words(at(it)),
+            Field::Choice(at, _) => at(it).to_string(),
+            Field::Text(at) => at(it).clone(),
             Field::Addresses(at) => words(at(it)),
             Field::Path(at) => at(it)
                 .as_ref()
@@ -113,6 +127,13 @@ impl Setting {
                 *at(settings) = value;
             }
             Field::Host(at) => *at(settings) = host(text)?,
+            Field::Hosts(at) => *at(settings) = list(text, 0, MAX_HOSTS, host)?,
+            Field::Choice(at, words) => {
+                let found = words.iter().find(|it| **it == text);
+                *at(settings) =
+                    found.ok_or_else(|| format!("{text} is none of {}", words.join(", ")))?;
+            }
+            Field::Text(at) => *at(settings) = text.to_string(),
             Field::Addresses(at) => *at(settings) = list(text, 1, MAX_ADDRESSES, address)?,
             Field::Path(at) => {
                 let path = (!text.is_empty()).then(|| PathBuf::from(text));
@@ -151,6 +172,9 @@ impl Setting {
                 format!("{} to {}", show_size(least), show_size(most))
             }
             Field::Host(_) => "a domain name".into(),
+            Field::Hosts(_) => format!("up to {MAX_HOSTS} domain names, or empty"),
+            Field::Choice(_, words) => words.join(", "),
+            Field::Text(_) => "a text, or empty".into(),
             Field::Addresses(_) => format!("1 to {MAX_ADDRESSES} IP addresses"),
             Field::Path(_) => "a path, or empty".into(),
             Field::Servers(_) => {

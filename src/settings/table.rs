@@ -2,7 +2,8 @@
 
 use super::setting::{Field, Setting};
 use Field::{
-    Addresses, Count, Host, Networks, Number, Path, People, Port, Servers, Size, Switch, Time,
+    Addresses, Choice, Count, Host, Hosts, Networks, Number, Path, People, Port, Servers, Size,
+    Switch, Text, Time,
 };
 
 const MIN: u64 = 60;
@@ -347,13 +348,25 @@ pub const SETTINGS: &[Setting] = &[
         "of these, to one destination",
         "",
     ),
-    at_start(
+    live(
+        "tls.source",
+        Choice(|s| &mut s.tls_source, &["auto", "local", "files", "acme"]),
+        "whose certificate is served; auto: your files where they are set, else local",
+        "",
+    ),
+    live(
+        "tls.names",
+        Hosts(|s| &mut s.tls_names),
+        "what a certificate of local or acme holds for beside server.hostname",
+        "RFC 5280, 4.2.1.6",
+    ),
+    live(
         "tls.certificate",
         Path(|s| &mut s.tls_certificate),
         "your own certificate with its chain, PEM",
         "",
     ),
-    at_start(
+    live(
         "tls.key",
         Path(|s| &mut s.tls_key),
         "the key of tls.certificate, PEM",
@@ -364,6 +377,33 @@ pub const SETTINGS: &[Setting] = &[
         Path(|s| &mut s.tls_authorities),
         "authorities to trust when sending mail, beside the system's, PEM",
         "",
+    ),
+    live(
+        "acme.directory",
+        Text(|s| &mut s.acme_directory),
+        "the URL of the ACME authority's directory; Let's Encrypt's unless set",
+        "RFC 8555, 7.1.1",
+    ),
+    live(
+        "acme.agree-to-terms",
+        Switch(|s| &mut s.acme_agreed),
+        "whether you agree to that authority's terms; it gives nothing without",
+        "RFC 8555, 7.3.3",
+    ),
+    live(
+        "acme.contact",
+        Text(|s| &mut s.acme_contact),
+        "mail address at which that authority can reach you",
+        "RFC 8555, 7.3",
+    ),
+    live(
+        "acme.challenge",
+        Choice(
+            |s| &mut s.acme_challenge,
+            &["http-01", "tls-alpn-01", "dns-01"],
+        ),
+        "how the names are shown to be yours: by port 80, port 443, or your DNS",
+        "RFC 8555, 8; RFC 8737",
     ),
     at_start(
         "dns.servers",

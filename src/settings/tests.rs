@@ -18,8 +18,22 @@ fn each_setting_has_its_own_place_and_reads_what_it_shows() {
         setting.set(&mut settings, &shown).unwrap();
         assert_eq!(setting.show(&settings), shown, "{}", setting.name);
         let others = [
-            "off", "on", "7", "77", "1h", "29s", "35min", "10min", "2MiB", "/x", "x.test", "::1",
+            "off",
+            "on",
+            "7",
+            "77",
+            "1h",
+            "29s",
+            "35min",
+            "10min",
+            "2MiB",
+            "/x",
+            "x.test",
+            "::1",
             "a@x.test",
+            "local",
+            "dns-01",
+            "https://x.test/",
         ];
         let other = others.iter().find(|it| {
             **it != shown
@@ -78,6 +92,11 @@ fn what_is_out_of_range_is_refused_with_the_range() {
         ("tls.key", "key.pem"),
         ("dns.servers", "1.1.1.1 2.2.2.2 3.3.3.3 4.4.4.4"),
         ("queue.retry-after", "x\ny"),
+        ("tls.source", "none"),
+        ("tls.source", "files"),
+        ("tls.names", "a.test -b.test"),
+        ("acme.directory", "http://ca.test/"),
+        ("acme.contact", "me"),
     ] {
         assert!(changed(&[(name, value)]).is_err(), "{name} {value}");
     }

@@ -2,7 +2,7 @@
 
 use super::fuzz;
 use pillarbox::control::Request;
-use pillarbox::net::tls::validity;
+use pillarbox::net::x509::{names, validity};
 
 /// A request that is read is written as the one line that reads the same.
 #[test]
@@ -46,5 +46,6 @@ fn certificates() {
     assert!(validity(&utc).is_some() && validity(&general).is_some());
     fuzz("certificates", &[&utc, &general], |bytes| {
         validity(bytes);
+        assert!(names(bytes).len() <= 100);
     });
 }

@@ -2,7 +2,7 @@
 
 use crate::net::authority::Authority;
 use crate::net::dns::{DnsError, Resolver, ResolverConfig};
-use crate::net::tls::validity;
+use crate::net::x509::validity;
 use crate::settings::Settings;
 use jiff::Timestamp;
 use rustls::pki_types::CertificateDer;
@@ -122,7 +122,9 @@ mod tests {
         let settings = Settings::default();
         let now = Timestamp::now();
         assert!(matches!(certificate(dir.path(), &settings, now), Broken(_)));
-        Authority::new(dir.path()).ensure("localhost", now).unwrap();
+        Authority::new(dir.path())
+            .ensure(&["localhost".to_string()], now)
+            .unwrap();
         let Well(text) = certificate(dir.path(), &settings, now) else {
             panic!("it is new");
         };
