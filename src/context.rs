@@ -13,13 +13,15 @@ pub mod rates;
 pub mod sources;
 
 use crate::login::Login;
+use crate::login::sessions::Session;
 use crate::mail::home::Forwarded;
+use crate::mail::option::Protocol;
 use crate::net::dns::Resolver;
 use crate::net::stream::Stream;
 use crate::net::tls::Tls;
-use crate::sasl::Channel;
-use crate::settings::{Live, Settings};
-use crate::store::Store;
+use crate::sasl::{Channel, Denial, Verdict};
+use crate::settings::{Access, Live, Settings};
+use crate::store::{self, Store};
 use homes::Homes;
 use maildrops::Maildrops;
 use rates::Rates;
@@ -76,11 +78,94 @@ impl Context {
     }
 
     /// What this connection brings to a login: what it can be bound to, where the owner wants
-    /// that, and the certificate that the client has shown, if it is an account's.
-    pub fn channel(&self, stream: &Stream) -> Channel {
+    /// that, the certificate that the client has shown, if it is an account's, and whether it
+    /// may show a password.
+    pub fn channel(&self, stream: &Stream, protocol: Protocol) -> Channel {
+        let settings = self.settings();
+        let login = access(&settings, protocol).login;
+        let tls = stream.is_tls();
         Channel {
-            binding: stream.binding().filter(|_| self.settings().bind_logins),
+            binding: stream.binding().filter(|_| settings.bind_logins),
             certificate: self.login.known(stream.client_certificate()),
+            hides_passwords: !login.passwords(tls)
+                && (tls || !is_trusted_loopback(&settings, stream)),
         }
     }
+
+    /// Whether a client may log in without TLS.
+    pub fn plain_login(&self, stream: &Stream, protocol: Protocol) -> bool {
+        let settings = self.settings();
+        access(&settings, protocol).login.without_tls() || is_trusted_loopback(&settings, stream)
+    }
+
+    /// Lets the account of a login that is granted in, unless that service is closed to it or
+    /// has too many of its connections; other verdicts stay as they are.
+    pub fn let_in(&self, protocol: Protocol, stream: &mut Stream, verdict: Verdict) -> Verdict {
+        let Verdict::Granted(account) = verdict else {
+            return verdict;
+        };
+        // Of a login before on this connection, which came to nothing.
+        stream.hold(None);
+        let (name, address, peer) = (protocol.name(), &account.address, stream.peer());
+        match self.may_use(account.id, protocol) {
+            Ok(true) => {}
+            Ok(false) => {
+                log::info!("{name}: {address} from {peer} is refused: {name} is off for it");
+                return Verdict::Denied(Denial::Closed);
+            }
+            Err(error) => {
+                log::error!("{name}: an account can't be read: {error}");
+                return Verdict::Denied(Denial::Unavailable);
+            }
+        }
+        let session = Session {
+            account: account.id,
+            protocol,
+            connection: stream.id(),
+        };
+        let limit = access(&self.settings(), protocol).max_connections_per_account;
+        match self.login.sessions.enter(session, limit) {
+            Some(seat) => {
+                stream.hold(Some(Box::new(seat)));
+                Verdict::Granted(account)
+            }
+            None => {
+                log::info!("{name}: {address} from {peer} is refused: it has {limit} connections");
+                Verdict::Denied(Denial::Connections)
+            }
+        }
+    }
+
+    /// Connections whose login holds no more: the account is gone, or the service closed to it.
+    pub fn overstaying(&self) -> Vec<u64> {
+        let mut sessions = self.login.sessions.all();
+        sessions.retain(|it| match self.may_use(it.account, it.protocol) {
+            Ok(may) => !may,
+            Err(error) => {
+                log::warn!("who is logged in can't be looked at: {error}");
+                false
+            }
+        });
+        sessions.iter().map(|it| it.connection).collect()
+    }
+
+    fn may_use(&self, account: crate::mail::AccountId, protocol: Protocol) -> store::Result<bool> {
+        self.store.look(|snapshot| {
+            let exists = snapshot.account(account)?.is_some();
+            Ok(exists && snapshot.account_options(account)?.may_use(protocol))
+        })
+    }
+}
+
+/// What the owner has set for that service.
+pub fn access(settings: &Settings, protocol: Protocol) -> &Access {
+    match protocol {
+        Protocol::Imap => &settings.imap_access,
+        Protocol::Pop3 => &settings.pop3_access,
+        Protocol::Submission => &settings.submission_access,
+    }
+}
+
+fn is_trusted_loopback(settings: &Settings, stream: &Stream) -> bool {
+    settings.plain_login_on_loopback && stream.peer().is_loopback()
 }

@@ -41,6 +41,8 @@ pub struct Channel {
     pub binding: Option<Binding>,
     /// That the client has shown, if an account has it.
     pub certificate: Option<Certificate>,
+    /// Whether mechanisms that show the password (PLAIN, LOGIN) are kept from it.
+    pub hides_passwords: bool,
 }
 
 /// The one channel binding that is offered (RFC 9266).
@@ -68,7 +70,8 @@ impl Mechanism {
         let offered = move |it: &Mechanism| match it {
             Mechanism::ScramSha256Plus => channel.binding.is_some(),
             Mechanism::External => channel.certificate.is_some(),
-            _ => true,
+            Mechanism::Plain | Mechanism::Login => !channel.hides_passwords,
+            Mechanism::ScramSha256 => true,
         };
         Mechanism::ALL.into_iter().filter(offered)
     }
@@ -145,6 +148,10 @@ pub enum Denial {
     Expired,
     /// Too many failures from there: try later.
     Wait,
+    /// The password is right, and this service closed to the account.
+    Closed,
+    /// The account has as many connections of this service as it may.
+    Connections,
     /// The store can't answer now.
     Unavailable,
     /// The client's bytes are no such exchange.

@@ -1,13 +1,14 @@
 //! The tour: what the server is made of, in the order in which it comes up and goes down.
 
 use crate::collect;
-use crate::context::Context;
 use crate::context::homes::Homes;
 use crate::context::maildrops::Maildrops;
 use crate::context::sources::Sources;
+use crate::context::{Context, access};
 use crate::control;
 use crate::imap::serve as imap;
 use crate::login::Login;
+use crate::mail::option::Protocol;
 use crate::net::dns::{Resolver, ResolverConfig};
 use crate::net::limit::{Gate, Limits};
 use crate::net::listen::{self, Handler, Listeners};
@@ -97,7 +98,8 @@ impl Server {
         let mut others = vec![task::spawn(keep_certificate(tls))];
         match control::bind(dir) {
             Ok(socket) => {
-                let serving = control::serve(socket, store, transport, live);
+                let sessions = context.login.sessions.clone();
+                let serving = control::serve(socket, store, transport, live, sessions);
                 others.push(task::spawn(serving));
             }
             // Mail goes on without it.
@@ -105,6 +107,8 @@ impl Server {
         }
         others.push(task::spawn(collect::run(context.clone())));
         others.push(task::spawn(keep_counts(context.clone())));
+        let ending = end_sessions(context.clone(), listeners.clone());
+        others.push(task::spawn(ending));
         Ok(Server {
             context,
             dir: dir.to_path_buf(),
@@ -360,6 +364,20 @@ async fn keep_counts(context: Arc<Context>) {
     }
 }
 
+/// Who may log in no more goes, as soon as his command is done.
+async fn end_sessions(context: Arc<Context>, listeners: Arc<Listeners>) {
+    loop {
+        let reviewed = context.login.sessions.reviewed();
+        let ended = context.overstaying();
+        if !ended.is_empty() {
+            log::info!("{} sessions end: their accounts changed", ended.len());
+            let grace = context.settings().drain_timeout;
+            listeners.end(&ended, grace).await;
+        }
+        reviewed.await;
+    }
+}
+
 fn reload(tls: &Tls) {
     match tls.reload() {
         Ok(()) => log::info!("the certificate was read anew"),
@@ -373,6 +391,8 @@ struct Gates {
     room: usize,
     users: Arc<Gate>,
     servers: Arc<Gate>,
+    /// Each service that people log in to, alone.
+    own: [(Protocol, Arc<Gate>); 3],
 }
 
 impl Gates {
@@ -381,6 +401,7 @@ impl Gates {
             room,
             users: Gate::new(Limits::default()),
             servers: Gate::new(Limits::default()),
+            own: Protocol::ALL.map(|it| (it, Gate::new(Limits::default()))),
         };
         gates.set(settings);
         gates
@@ -399,6 +420,25 @@ impl Gates {
             unauthenticated: incoming,
             per_source: settings.max_incoming_per_source,
         });
+        for (protocol, gate) in &self.own {
+            let access = access(settings, *protocol);
+            gate.set_limits(Limits {
+                total: access.max_connections,
+                unauthenticated: access.max_connections,
+                per_source: access.max_connections_per_address,
+            });
+        }
+    }
+
+    fn own(&self, service: Service) -> Option<Arc<Gate>> {
+        let protocol = match service {
+            Service::Imap | Service::Imaps => Protocol::Imap,
+            Service::Pop3 | Service::Pop3s => Protocol::Pop3,
+            Service::Submission | Service::Submissions => Protocol::Submission,
+            Service::Smtp | Service::Lmtp => return None,
+        };
+        let found = self.own.iter().find(|(it, _)| *it == protocol);
+        found.map(|(_, gate)| gate.clone())
     }
 }
 
@@ -429,26 +469,31 @@ fn handler(service: Service, context: &Arc<Context>, gates: &Gates) -> Handler {
             Service::Pop3 | Service::Pop3s => Box::pin(pop3::serve(context, stream, tls)),
         }
     };
-    let (refusal, goodbye) = match service {
+    let (refusal, goodbye, farewell) = match service {
         Service::Imap | Service::Imaps => (
             "* BYE [UNAVAILABLE] Too many connections, try again later\r\n",
             "* BYE Server is shutting down\r\n",
+            "* BYE This login holds no more\r\n",
         ),
         // POP3 has no reply that answers no command.
         Service::Pop3 | Service::Pop3s => (
             "-ERR [SYS/TEMP] Too many connections, try again later\r\n",
             "",
+            "",
         ),
         Service::Submission | Service::Submissions | Service::Smtp | Service::Lmtp => (
             "421 4.3.2 Too many connections, try again later\r\n",
             "421 4.3.2 Server is shutting down\r\n",
+            "421 4.7.0 This login holds no more\r\n",
         ),
     };
     Handler {
         name: service.name(),
         gate: gate.clone(),
+        own: gates.own(service),
         refusal: if tls { "" } else { refusal },
         goodbye,
+        farewell,
         drive: Arc::new(drive),
     }
 }

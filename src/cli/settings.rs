@@ -2,6 +2,7 @@
 
 use super::{Error, change, data_dir, print_table};
 use crate::control::{self, Choosing, Request};
+use crate::settings::connections::{Side, connections};
 use crate::settings::document::{self, Chosen, MAX_LENGTH};
 use crate::settings::{SETTINGS, Setting, Settings, find};
 use argh::FromArgs;
@@ -33,6 +34,7 @@ enum Action {
     Export(Export),
     Import(Import),
     Changes(Changes),
+    Connections(Connections),
 }
 
 /// Print the settings: value, where it comes from, range, meaning.
@@ -95,6 +97,11 @@ struct Import {
 #[argh(subcommand, name = "changes")]
 struct Changes {}
 
+/// Print what mail programs have to be told: host, port and encryption of each service.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "connections")]
+struct Connections {}
+
 impl SettingsCommand {
     pub fn run(self) -> Result<(), Error> {
         let dir = data_dir(self.dir);
@@ -128,6 +135,7 @@ impl SettingsCommand {
             }
             Action::Import(import) => replace(&dir, &read(import.file.as_deref())?),
             Action::Changes(_) => changes(&dir),
+            Action::Connections(_) => print_connections(&dir),
         }
     }
 }
@@ -154,6 +162,41 @@ fn rows(dir: &Path) -> Result<Vec<Row>, Error> {
     };
     // A server of another version may have others.
     Ok(rows.into_iter().filter_map(row).collect())
+}
+
+/// As the server has them now, or would have them.
+pub(super) fn in_force(dir: &Path) -> Result<Settings, Error> {
+    let mut settings = Settings::of_this_machine();
+    for row in rows(dir)? {
+        match row.setting.name {
+            // A machine may have a name that nobody could set.
+            "server.hostname" => settings.hostname = row.value,
+            _ => row.setting.set(&mut settings, &row.value)?,
+        }
+    }
+    Ok(settings)
+}
+
+fn print_connections(dir: &Path) -> Result<(), Error> {
+    let settings = in_force(dir)?;
+    let all = connections(&settings);
+    let rows: Vec<Vec<String>> = all
+        .iter()
+        .map(|it| {
+            vec![
+                it.side.to_string(),
+                it.service.into(),
+                it.host.clone(),
+                it.port.to_string(),
+                it.encryption.to_string(),
+            ]
+        })
+        .collect();
+    print_table(&["FROM", "SERVICE", "HOST", "PORT", "ENCRYPTION"], &rows);
+    if !all.iter().any(|it| it.side == Side::External) {
+        say!("\nFor mail programs elsewhere: pillarbox settings set external.hostname NAME");
+    }
+    Ok(())
 }
 
 fn print(dir: &Path, beginning: &str) -> Result<(), Error> {

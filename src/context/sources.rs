@@ -46,6 +46,8 @@ impl Default for Sources {
 #[derive(Default)]
 struct Known {
     messages: HashMap<IpAddr, Window>,
+    /// On submission; a restart begins anew.
+    submitted: HashMap<IpAddr, Window>,
     guesses: HashMap<IpAddr, Window>,
     /// By a hash of network, sender and recipient.
     grey: HashMap<u64, Grey>,
@@ -92,6 +94,11 @@ impl Sources {
         // Who is over it stays so after a restart; the others are not worth a write.
         known.unsaved.counts |= count.checked_sub(limit) == Some(1);
         count <= limit
+    }
+
+    /// As [`Sources::may_send`], of what users submit.
+    pub fn may_submit(&self, peer: IpAddr, limit: u32, now: i64) -> bool {
+        count(&mut self.lock().submitted, peer, MINUTE, now) <= limit
     }
 
     /// Counts a recipient that is not here.

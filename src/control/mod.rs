@@ -26,6 +26,7 @@ pub use request::{Reply, Request};
 pub use routing::Routing;
 pub use settings::{Choosing, chosen};
 
+use crate::login::sessions::Sessions;
 use crate::net::stream::{Deadlines, Stream};
 use crate::queue::transport::Transport;
 use crate::settings::Live;
@@ -76,6 +77,7 @@ pub async fn serve(
     store: Store,
     transport: Arc<Transport>,
     live: Arc<Live>,
+    sessions: Arc<Sessions>,
 ) {
     let places = Arc::new(async_lock::Semaphore::new(MAX_CONNECTIONS));
     let guesses = Arc::new(Guesses::default());
@@ -88,6 +90,7 @@ pub async fn serve(
                     transport: transport.clone(),
                     live: live.clone(),
                     guesses: guesses.clone(),
+                    sessions: sessions.clone(),
                     who: peer(&socket),
                 };
                 task::spawn(async move {
@@ -110,6 +113,8 @@ struct World {
     transport: Arc<Transport>,
     live: Arc<Live>,
     guesses: Arc<Guesses>,
+    /// Who is logged in.
+    sessions: Arc<Sessions>,
     /// Who asks.
     who: String,
 }
@@ -177,7 +182,11 @@ async fn answer(world: &World, request: Result<Request, String>) -> Reply {
         request => perform(&world.store, request).await,
     };
     match &reply {
-        Ok(_) => log::info!("control: {name}"),
+        Ok(_) => {
+            log::info!("control: {name}");
+            // It may be an account that is logged in.
+            world.sessions.review();
+        }
         Err(error) => log::info!("control: {name}: {error}"),
     }
     reply

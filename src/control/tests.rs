@@ -110,6 +110,7 @@ fn a_running_server_is_asked() {
         store.clone(),
         Arc::new(transport),
         live.clone(),
+        Arc::default(),
     ));
     script(dir.path());
     // Garbage and a line without end are answered, and the next client is served.

@@ -37,7 +37,8 @@ pub fn list(offer: Offer) -> String {
         for mechanism in Mechanism::offered(offer.channel) {
             let _ = write!(list, " AUTH={}", mechanism.name());
         }
-    } else {
+    }
+    if !offer.login || offer.channel.hides_passwords {
         list.push_str(" LOGINDISABLED");
     }
     list
@@ -54,6 +55,7 @@ mod tests {
         channel: Channel {
             binding: None,
             certificate: None,
+            hides_passwords: false,
         },
         append_limit: 1000,
     };
@@ -76,6 +78,23 @@ mod tests {
         assert!(list.ends_with(" AUTH=SCRAM-SHA-256"));
         assert!(!list.contains("STARTTLS"));
         assert!(!list.contains("LOGINDISABLED"));
+    }
+
+    #[test]
+    fn where_no_password_may_be_shown_scram_is_offered_alone() {
+        let list = list(Offer {
+            tls: true,
+            login: true,
+            channel: Channel {
+                hides_passwords: true,
+                ..STRANGER.channel
+            },
+            ..STRANGER
+        });
+        assert!(
+            list.ends_with(" ID IDLE AUTH=SCRAM-SHA-256 LOGINDISABLED"),
+            "{list}"
+        );
     }
 
     #[test]

@@ -20,6 +20,7 @@ use super::command::{Append, ParseError, Rejected, Request};
 use super::parse::{self, Announced};
 use crate::secret::Secret;
 use crate::wire::{Input, Line};
+pub use limits::MAX_COMMAND;
 use limits::{Limits, MAX_LITERALS, MAX_PARTS, STRANGER, USER};
 use literal::{announced, may_begin};
 use memchr::memchr;
@@ -131,9 +132,9 @@ impl Framer {
         }
     }
 
-    /// The client has logged in: the wider limits hold.
-    pub fn logged_in(&mut self) {
-        self.limits = USER;
+    /// The client has logged in: the wider limits hold, with `command` bytes for a command.
+    pub fn logged_in(&mut self, command: usize) {
+        self.limits = Limits { command, ..USER };
     }
 
     /// The next event; takes from `input` what it used.

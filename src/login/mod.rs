@@ -3,6 +3,7 @@
 
 mod backoff;
 mod cache;
+pub mod sessions;
 
 use crate::address::Address;
 use crate::mail::certificate::Certificate;
@@ -15,10 +16,11 @@ use crate::task;
 use async_lock::Semaphore;
 use backoff::Backoff;
 use cache::Cache;
+use sessions::Sessions;
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 /// Passwords verified at once: each takes [`crate::secret::ARGON2_MEMORY`].
@@ -31,6 +33,7 @@ const MAX_HELD: usize = 256;
 /// The login service, one a process.
 pub struct Login {
     store: Store,
+    pub sessions: Arc<Sessions>,
     verifications: Semaphore,
     waiting: AtomicUsize,
     held: AtomicUsize,
@@ -44,6 +47,7 @@ impl Login {
     pub fn new(store: Store) -> Result<Login, PasswordError> {
         Ok(Login {
             store,
+            sessions: Arc::default(),
             verifications: Semaphore::new(VERIFICATIONS),
             waiting: AtomicUsize::new(0),
             held: AtomicUsize::new(0),

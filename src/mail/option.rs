@@ -5,8 +5,11 @@ use std::fmt::Write;
 /// How an account is served where the owner may choose.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AccountOptions {
+    /// By [`Protocol`]: closed to this account.
+    off: [bool; 3],
     pub pop3_delete: Deletion,
-    pub pop3_order: Order,
+    /// In place of the server's own.
+    pub pop3_order: Option<Order>,
     /// Seconds, in place of the server's own; 0 is none.
     pub pop3_login_delay: Option<u32>,
     /// Whether submitted mail is filed in Sent.
@@ -15,6 +18,27 @@ pub struct AccountOptions {
     pub messages_per_hour: Option<u32>,
     pub recipients_per_day: Option<u32>,
     pub new_recipients_per_day: Option<u32>,
+}
+
+/// What an account may log in to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    Imap,
+    Pop3,
+    Submission,
+}
+
+impl Protocol {
+    pub const ALL: [Protocol; 3] = [Protocol::Imap, Protocol::Pop3, Protocol::Submission];
+
+    /// As the option is called that switches it, and the settings' table.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Imap => "imap",
+            Protocol::Pop3 => "pop3",
+            Protocol::Submission => "submission",
+        }
+    }
 }
 
 /// What POP3's DELE comes to at QUIT.
@@ -44,7 +68,8 @@ const DELETIONS: [(Deletion, &str); 3] = [
     (Deletion::Keep, "keep"),
     (Deletion::Trash, "trash"),
 ];
-const ORDERS: [(Order, &str); 2] = [
+/// The names of the orders.
+pub const ORDERS: [(Order, &str); 2] = [
     (Order::Ascending, "ascending"),
     (Order::Descending, "descending"),
 ];
@@ -58,9 +83,16 @@ const SWITCH: [(bool, &str); 2] = [(false, "off"), (true, "on")];
 impl AccountOptions {
     /// Sets one by name. The error is a sentence for the owner.
     pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        if let Some(protocol) = Protocol::ALL.into_iter().find(|it| it.name() == name) {
+            let off = self.off.get_mut(protocol as usize);
+            let value = !find(&SWITCH, name, value)?;
+            off.into_iter().for_each(|it| *it = value);
+            return Ok(());
+        }
         match name {
             "pop3-delete" => self.pop3_delete = find(&DELETIONS, name, value)?,
-            "pop3-order" => self.pop3_order = find(&ORDERS, name, value)?,
+            "pop3-order" if value == SERVERS => self.pop3_order = None,
+            "pop3-order" => self.pop3_order = Some(find(&ORDERS, name, value)?),
             "pop3-login-delay" => self.pop3_login_delay = delay(name, value)?,
             "sent-copy" => self.sent_copy = find(&SWITCH, name, value)?,
             "max-messages-per-hour" => self.messages_per_hour = limit(name, value)?,
@@ -75,12 +107,20 @@ impl AccountOptions {
         Ok(())
     }
 
+    /// Whether it may log in to that.
+    pub fn may_use(&self, protocol: Protocol) -> bool {
+        self.off.get(protocol as usize) != Some(&true)
+    }
+
     /// Each option with its value.
     pub fn rows(&self) -> Vec<(&'static str, String)> {
         let shown = |limit: Option<u32>| limit.map_or(SERVERS.into(), |it| it.to_string());
-        vec![
+        let switches = Protocol::ALL.map(|it| (it.name(), name(&SWITCH, self.may_use(it))));
+        let order = self.pop3_order.map(|it| name(&ORDERS, it));
+        let mut rows = switches.to_vec();
+        rows.extend([
             ("pop3-delete", name(&DELETIONS, self.pop3_delete)),
-            ("pop3-order", name(&ORDERS, self.pop3_order)),
+            ("pop3-order", order.unwrap_or_else(|| SERVERS.into())),
             ("pop3-login-delay", shown(self.pop3_login_delay)),
             ("sent-copy", name(&SWITCH, self.sent_copy)),
             ("max-messages-per-hour", shown(self.messages_per_hour)),
@@ -89,7 +129,8 @@ impl AccountOptions {
                 "max-new-recipients-per-day",
                 shown(self.new_recipients_per_day),
             ),
-        ]
+        ]);
+        rows
     }
 
     /// `name value`, a line each.
@@ -155,6 +196,7 @@ mod tests {
         for (name, value) in [
             ("pop3-delete", "trash"),
             ("pop3-order", "descending"),
+            ("pop3", "off"),
             ("pop3-login-delay", "86400"),
             ("sent-copy", "on"),
             ("max-messages-per-hour", "0"),
@@ -165,7 +207,9 @@ mod tests {
         assert_eq!(options.pop3_delete, Deletion::Trash);
         assert_eq!(options.messages_per_hour, Some(0));
         assert_eq!(options.recipients_per_day, None);
-        assert_eq!(options.pop3_order, Order::Descending);
+        assert_eq!(options.pop3_order, Some(Order::Descending));
+        let open = Protocol::ALL.map(|it| options.may_use(it));
+        assert_eq!(open, [true, false, true]);
         assert_eq!(AccountOptions::decode(&options.encode()), options);
         let newer = format!("{}colour blue\nx\n", options.encode());
         assert_eq!(AccountOptions::decode(&newer), options);

@@ -86,7 +86,9 @@ impl Gate {
         Ok(Pass {
             gate: self.clone(),
             source: Some(source),
+            also: None,
             waiting: Arc::default(),
+            dismissed: Arc::default(),
         })
     }
 
@@ -106,7 +108,10 @@ pub struct Pass {
     gate: Arc<Gate>,
     /// Until it has logged in.
     source: Option<Source>,
+    /// Its place at another gate, which counts it as a stranger's to the end.
+    also: Option<Box<Pass>>,
     waiting: Arc<AtomicBool>,
+    dismissed: Arc<AtomicBool>,
 }
 
 impl Pass {
@@ -123,6 +128,17 @@ impl Pass {
                 counts.sources.remove(&source);
             }
         }
+    }
+
+    /// With a place at another gate, given back with this one.
+    pub fn and(mut self, other: Pass) -> Pass {
+        self.also = Some(Box::new(other));
+        self
+    }
+
+    /// True once the server has ended it for itself, while others go on.
+    pub fn dismissed(&self) -> &Arc<AtomicBool> {
+        &self.dismissed
     }
 
     /// True while the connection waits for its client: then it can be ended between commands.

@@ -38,13 +38,17 @@ pub type Driving = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub struct Handler {
     /// For logs: `imaps`.
     pub name: &'static str,
-    /// What counts its connections.
+    /// What counts its connections, with those of other services.
     pub gate: Arc<Gate>,
+    /// What counts them alone, logged in or not.
+    pub own: Option<Arc<Gate>>,
     /// Said in clear to a connection over a limit; empty where TLS comes first: that port
     /// just closes, for a handshake costs more than what the limit is to save.
     pub refusal: &'static str,
     /// Said to a waiting client at shutdown.
     pub goodbye: &'static str,
+    /// Said to a client whose connection alone is ended.
+    pub farewell: &'static str,
     pub drive: Arc<dyn Fn(Stream) -> Driving + Send + Sync>,
 }
 
@@ -55,8 +59,9 @@ enum Accepted {
 
 struct Connection {
     task: Task<()>,
-    /// See [`Pass::waiting`].
+    /// See [`Pass::waiting`] and [`Pass::dismissed`].
     waiting: Arc<AtomicBool>,
+    dismissed: Arc<AtomicBool>,
 }
 
 /// All listeners and their connections.
@@ -144,7 +149,14 @@ impl Listeners {
     }
 
     fn admit(self: &Arc<Self>, socket: Accepted, peer: IpAddr, handler: &Handler) {
-        match handler.gate.admit(peer) {
+        let admitted = handler.gate.admit(peer).and_then(|pass| {
+            let own = handler.own.as_ref().map(|gate| gate.admit(peer));
+            match own {
+                Some(own) => own.map(|own| pass.and(own)),
+                None => Ok(pass),
+            }
+        });
+        match admitted {
             Ok(pass) => self.start(socket, peer, pass, handler.clone()),
             Err(limit) => {
                 // The socket is new, so its buffer takes the line; else it just closes.
@@ -163,13 +175,15 @@ impl Listeners {
 
     fn start(self: &Arc<Self>, socket: Accepted, peer: IpAddr, pass: Pass, handler: Handler) {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let waiting = pass.waiting().clone();
+        let (waiting, dismissed) = (pass.waiting().clone(), pass.dismissed().clone());
         let deadlines = *lock(&self.deadlines);
         let stream = match socket {
             Accepted::Tcp(socket) => Stream::tcp(socket, peer, deadlines),
             Accepted::Unix(socket) => Stream::unix(socket, deadlines),
         };
-        let stream = stream.admitted(id, pass, handler.goodbye);
+        let stream = stream
+            .admitted(id, pass, handler.goodbye)
+            .with_farewell(handler.farewell);
         let all = self.clone();
         // Locked until the entry is in, so that a task that ends at once finds it.
         let mut connections = lock(&self.connections);
@@ -185,7 +199,12 @@ impl Listeners {
                 connection.task.detach();
             }
         });
-        connections.insert(id, Connection { task, waiting });
+        let connection = Connection {
+            task,
+            waiting,
+            dismissed,
+        };
+        connections.insert(id, connection);
     }
 
     /// Stops accepting and ends the connections: those that wait for their client at once,
@@ -195,17 +214,31 @@ impl Listeners {
         for (_, task) in accepting {
             task.cancel().await;
         }
+        self.end_those(|_| true, grace).await;
+    }
+
+    /// Ends these connections, as [`Listeners::drain`] does.
+    pub async fn end(&self, ids: &[u64], grace: Duration) {
+        for id in ids {
+            if let Some(connection) = lock(&self.connections).get(id) {
+                connection.dismissed.store(true, Ordering::Release);
+            }
+        }
+        self.end_those(|id| ids.contains(id), grace).await;
+    }
+
+    async fn end_those(&self, chosen: impl Fn(&u64) -> bool, grace: Duration) {
         let deadline = Instant::now() + grace;
         loop {
             let over = Instant::now() >= deadline;
             let ended: Vec<Connection> = lock(&self.connections)
-                .extract_if(|_, it| over || it.waiting.load(Ordering::Acquire))
+                .extract_if(|id, it| chosen(id) && (over || it.waiting.load(Ordering::Acquire)))
                 .map(|(_, connection)| connection)
                 .collect();
             for connection in ended {
                 connection.task.cancel().await;
             }
-            if lock(&self.connections).is_empty() {
+            if !lock(&self.connections).keys().any(&chosen) {
                 return;
             }
             Timer::after(DRAIN_STEP).await;
@@ -282,7 +315,7 @@ fn describe(limit: Refusal) -> &'static str {
     match limit {
         Refusal::Total => "too many connections",
         Refusal::Unauthenticated => "too many connections that have not logged in",
-        Refusal::PerSource => "too many connections from there that have not logged in",
+        Refusal::PerSource => "too many connections from there",
     }
 }
 

@@ -10,8 +10,10 @@ fn echo(gate: Arc<Gate>) -> Handler {
     Handler {
         name: "echo",
         gate,
+        own: None,
         refusal: "* BYE too many\r\n",
         goodbye: "* BYE going down\r\n",
+        farewell: "* BYE no more\r\n",
         drive: Arc::new(|mut stream| {
             Box::pin(async move {
                 if stream.send(GREETING).await.is_err() {

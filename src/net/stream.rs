@@ -54,6 +54,10 @@ pub struct Stream {
     pass: Option<Pass>,
     /// Said if the server ends the connection while it waits for the client.
     goodbye: &'static str,
+    /// Said in its place to this client alone.
+    farewell: &'static str,
+    /// What has to be given back when the connection is over.
+    held: Option<Box<dyn Send + Sync>>,
     /// Receives since it last gave way.
     turns: u8,
 }
@@ -118,6 +122,8 @@ impl Stream {
             id: 0,
             pass: None,
             goodbye: "",
+            farewell: "",
+            held: None,
             turns: 0,
         }
     }
@@ -129,6 +135,17 @@ impl Stream {
         self.pass = Some(pass);
         self.goodbye = goodbye;
         self
+    }
+
+    /// What the client is told when the server ends its connection alone.
+    pub fn with_farewell(mut self, farewell: &'static str) -> Stream {
+        self.farewell = farewell;
+        self
+    }
+
+    /// Keeps it until the connection is over, in place of what was held before.
+    pub fn hold(&mut self, held: Option<Box<dyn Send + Sync>>) {
+        self.held = held;
     }
 
     /// The client has logged in: that frees a place for others that have not. More calls do nothing.
@@ -328,6 +345,7 @@ impl Stream {
     /// Says goodbye (close_notify) and closes, once the client has closed or half a second is over.
     pub async fn close(&mut self) {
         self.goodbye = "";
+        self.farewell = "";
         let write_deadline = Instant::now().checked_add(self.deadlines.write);
         if let Some(tls) = &mut self.tls {
             tls.close_notify(&mut self.unsent);
@@ -480,7 +498,12 @@ impl Drop for Stream {
         if self.goodbye.is_empty() || !self.pass.as_ref().is_some_and(waiting) {
             return;
         }
-        let goodbye = self.goodbye.as_bytes();
+        let is_dismissed =
+            |pass: &Pass| pass.dismissed().load(std::sync::atomic::Ordering::Acquire);
+        let goodbye = match self.pass.as_ref().is_some_and(is_dismissed) {
+            true => self.farewell.as_bytes(),
+            false => self.goodbye.as_bytes(),
+        };
         if let Some(tls) = &mut self.tls {
             if seal(&mut self.socket, tls, &mut self.unsent, goodbye).is_ok() {
                 tls.close_notify(&mut self.unsent);

@@ -93,6 +93,9 @@ impl Session {
         let (code, text) = match denial {
             Denial::Credentials => (Some("AUTH"), Text::WrongPassword),
             Denial::Expired => (Some("AUTH"), Text::CertificateExpired),
+            // A policy counts among the credentials (RFC 3206, 4).
+            Denial::Closed => (Some("AUTH"), Text::LoginClosed),
+            Denial::Connections => (Some("SYS/TEMP"), Text::TooManyConnections),
             Denial::Wait => (Some("SYS/TEMP"), Text::LoginLater),
             Denial::Unavailable => (Some("SYS/TEMP"), Text::LoginUnavailable),
             Denial::Malformed => (None, Text::LoginMalformed),

@@ -7,7 +7,7 @@ use super::session::{Answer, Ask, Config, Session, Step, Unopened};
 use crate::context::Context;
 use crate::context::maildrops::{Lock, Maildrops, Refused};
 use crate::mail::listing::Listing;
-use crate::mail::option::Deletion;
+use crate::mail::option::{Deletion, Protocol};
 use crate::mail::{
     AccountId, FlagNames, Flags, MailboxId, MailboxInfo, MailboxName, SpecialUse, Uid, UidSet,
 };
@@ -63,11 +63,15 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
     let settings = context.settings();
     let mut session = Session::new(Config {
         tls: stream.is_tls(),
-        plain_login: settings.plain_login_on_loopback && stream.peer().is_loopback(),
+        plain_login: context.plain_login(stream, Protocol::Pop3),
         login_delay: settings.pop3_login_delay.as_secs(),
         seed: random().map_err(io::Error::other)?,
-    });
-    session.bind(context.channel(stream));
+    })
+    .with_greeting(
+        &settings.pop3_access.banner,
+        settings.pop3_max_command as usize,
+    );
+    session.bind(context.channel(stream, Protocol::Pop3));
     *session.forwarded() = context.forwarded(stream);
     let mut open = Open::default();
     let mut out = Vec::new();
@@ -110,7 +114,7 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
                 stream.send_out(&mut out).await?;
                 stream.start_tls(&context.users_tls()).await?;
                 session.tls_started();
-                session.bind(context.channel(stream));
+                session.bind(context.channel(stream, Protocol::Pop3));
             }
             Step::Close => return stream.send_out(&mut out).await,
         }
@@ -122,7 +126,7 @@ async fn drive(context: &Context, stream: &mut Stream, implicit_tls: bool) -> io
 
 async fn answer(
     context: &Context,
-    stream: &Stream,
+    stream: &mut Stream,
     open: &mut Open,
     ask: Ask,
     session: &mut Session,
@@ -131,6 +135,7 @@ async fn answer(
     match ask {
         Ask::Authenticate(ask) => {
             let verdict = context.login.answer(stream.peer(), ask).await;
+            let verdict = context.let_in(Protocol::Pop3, stream, verdict);
             session.answer(Answer::Verdict(verdict), out);
         }
         Ask::Open(account) => {
@@ -204,7 +209,8 @@ async fn open_maildrop(
         deletion: options.pop3_delete,
         _lock: lock,
     };
-    let maildrop = Maildrop::new(inbox.uid_validity, listing, options.pop3_order);
+    let order = options.pop3_order.unwrap_or(context.settings().pop3_order);
+    let maildrop = Maildrop::new(inbox.uid_validity, listing, order);
     Ok((held, maildrop))
 }
 

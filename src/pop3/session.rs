@@ -97,6 +97,10 @@ pub struct Session {
     pub(super) utf8: bool,
     pub(super) account: Option<Account>,
     pub(super) maildrop: Option<Maildrop>,
+    /// In place of the first words; empty for none.
+    banner: String,
+    /// Longest command line, bytes without its end.
+    max_line: usize,
 }
 
 pub(super) enum Phase {
@@ -160,6 +164,17 @@ impl Session {
             utf8: false,
             account: None,
             maildrop: None,
+            banner: String::new(),
+            max_line: MAX_LINE,
+        }
+    }
+
+    /// With words of the owner's in the greeting, where he has any, and another longest line.
+    pub fn with_greeting(self, banner: &str, max_line: usize) -> Session {
+        Session {
+            banner: banner.into(),
+            max_line,
+            ..self
         }
     }
 
@@ -255,7 +270,10 @@ impl Session {
 
     fn advance(&mut self, out: &mut Vec<u8>) -> Next {
         match std::mem::replace(&mut self.phase, Phase::Commands) {
-            Phase::Greeting => self.ok(Text::Ready, out),
+            Phase::Greeting => match std::mem::take(&mut self.banner) {
+                banner if banner.is_empty() => self.ok(Text::Ready, out),
+                banner => self.ok_line(&banner, out),
+            },
             Phase::Commands => self.command_line(out),
             Phase::SkipLine(skipped) => self.skip_line(skipped, out),
             Phase::Login(dialogue) => self.login_line(dialogue, out),
@@ -320,7 +338,7 @@ impl Session {
     }
 
     fn command_line(&mut self, out: &mut Vec<u8>) -> Next {
-        let (length, end) = match self.input.line(MAX_LINE + dialogue::MAX_LINE, true) {
+        let (length, end) = match self.input.line(self.max_line + dialogue::MAX_LINE, true) {
             Line::Partial => return Next::Step(Step::NeedInput),
             Line::TooLong => return self.line_too_long(out),
             Line::Complete { length, end } => (length, end),
@@ -330,7 +348,7 @@ impl Session {
         let may_be_long = [b"AUTH ", b"PASS "]
             .iter()
             .any(|it| verb.eq_ignore_ascii_case(*it));
-        if length > MAX_LINE && !may_be_long {
+        if length > self.max_line && !may_be_long {
             return self.line_too_long(out);
         }
         let parsed = command::parse(line);
@@ -395,6 +413,10 @@ impl Session {
                 Ok(()) => self.ok(Text::Forwarded, out),
                 Err(_) => self.err(Text::XclientArguments, out),
             },
+            Command::User(_) | Command::Pass(_) if self.channel.hides_passwords => {
+                let names = Mechanism::names(self.channel);
+                self.err_with(None, Text::MechanismsAre, &[&names], out)
+            }
             Command::User(user) => {
                 self.user = Some(user);
                 self.ok(Text::SendPass, out)
@@ -419,7 +441,8 @@ impl Session {
         let whose = if before_login { " USER" } else { "" };
         let delay = format!("LOGIN-DELAY {}{whose}", self.config.login_delay);
         if before_login && self.may_log_in() {
-            lines.extend(["USER", sasl.as_str()]);
+            let user = (!self.channel.hides_passwords).then_some("USER");
+            lines.extend(user.into_iter().chain([sasl.as_str()]));
         }
         if before_login && !self.config.tls {
             lines.push("STLS");

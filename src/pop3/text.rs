@@ -81,6 +81,10 @@ texts! {
     WrongPassword: "Wrong name or password", "Неверное имя или пароль";
     LoginLater: "Too many failed logins, try later",
         "Слишком много неудачных попыток входа, повторите позже";
+    LoginClosed: "POP3 is off for this account; ask the administrator",
+        "POP3 для этой учётной записи отключён; обратитесь к администратору";
+    TooManyConnections: "This account has too many connections, try later",
+        "У этой учётной записи слишком много соединений, повторите позже";
     LoginUnavailable: "Logins can't be checked now, try later",
         "Сейчас вход проверить нельзя, повторите позже";
     LoginMalformed: "That is not how the mechanism goes", "Обмен не соответствует механизму";

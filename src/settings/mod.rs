@@ -1,17 +1,22 @@
 //! The settings: typed, each with its unit, range and default.
 
+mod access;
+pub mod connections;
 pub mod document;
 mod live;
 mod setting;
 mod table;
 pub mod value;
 
+pub use access::{Access, LoginType};
 pub use live::Live;
 pub use setting::{Setting, address, server};
 pub use table::{SETTINGS, find};
 
 use crate::address::Address;
 use crate::mail::addressing::Network;
+use crate::mail::option::Order;
+use connections::Told;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -156,6 +161,26 @@ pub struct Settings {
     pub tls_certificate: Option<PathBuf>,
     /// The key of `tls_certificate`, PEM.
     pub tls_key: Option<PathBuf>,
+    /// How many may come to each of these services, and how they log in.
+    pub imap_access: Access,
+    pub pop3_access: Access,
+    pub submission_access: Access,
+    /// What SMTP says behind its name when it greets; empty for its own words.
+    pub smtp_banner: String,
+    /// Whether what is said on SMTP's and LMTP's ports goes to the log.
+    pub smtp_log: bool,
+    /// Longest IMAP command after login with its literals, messages left out; bytes.
+    pub imap_max_command: u64,
+    /// Longest POP3 command line without its end, bytes (RFC 2449, 4: 255 at least).
+    pub pop3_max_command: u64,
+    /// In which order POP3 numbers the messages of accounts that have no order of their own.
+    pub pop3_order: Order,
+    /// What mail programs in this network are told to connect to …
+    pub internal: Told,
+    /// … and those outside.
+    pub external: Told,
+    /// Whether users are told of it: in the welcome message and to mail programs that ask.
+    pub tell_connections: bool,
     /// Connections of users at once, of all services; fewer where the system allows fewer files.
     pub max_connections: usize,
     /// Connections at once that have not logged in.
@@ -182,8 +207,15 @@ pub struct Settings {
     pub max_unknown_per_source: u32,
     /// Refusals on one connection of SMTP without a message taken between them.
     pub max_refusals: u32,
+    /// Commands on one connection of SMTP that are none or come out of order.
+    pub max_protocol_errors: u32,
     /// How long that port waits before it says no, so that guessing is slow. 0 to 30 s.
     pub tarpit: Duration,
+    /// As these of SMTP, for submission: its tarpit ends with the login.
+    pub submission_max_protocol_errors: u32,
+    pub submission_tarpit: Duration,
+    /// Messages a minute that one address (IPv6: one /64) may submit; 0 for no limit.
+    pub submission_max_messages_per_source: u32,
     /// Whether that port puts off senders that it does not know.
     pub greylist: bool,
     /// Whether it refuses mail that its author's domain asks to refuse (DMARC); else that
@@ -261,6 +293,21 @@ impl Default for Settings {
             acme_challenge: "http-01",
             tls_certificate: None,
             tls_key: None,
+            imap_access: Access::default(),
+            pop3_access: Access::default(),
+            submission_access: Access {
+                // A program that sends much opens many at once.
+                max_connections_per_account: 64,
+                ..Access::default()
+            },
+            smtp_banner: String::new(),
+            smtp_log: false,
+            imap_max_command: 256 << 10,
+            pop3_max_command: 255,
+            pop3_order: Order::Ascending,
+            internal: Told::default(),
+            external: Told::default(),
+            tell_connections: true,
             max_connections: 4096,
             max_unauthenticated: 1024,
             max_unauthenticated_per_source: 256,
@@ -273,7 +320,11 @@ impl Default for Settings {
             max_messages_per_connection: 1000,
             max_unknown_per_source: 100,
             max_refusals: 20,
+            max_protocol_errors: 5,
             tarpit: Duration::from_secs(5),
+            submission_max_protocol_errors: 5,
+            submission_tarpit: Duration::from_secs(5),
+            submission_max_messages_per_source: 0,
             greylist: false,
             refuse_by_dmarc: true,
             tls_authorities: None,

@@ -1,9 +1,11 @@
 //! One setting: its name, what it may be, and where it stands in [`Settings`].
 
-use super::Settings;
+use super::connections::{Endpoint, endpoints};
 use super::value::{show_size, show_switch, show_time, size, switch, time};
+use super::{LoginType, Settings};
 use crate::address::Address;
 use crate::mail::addressing::{MAX_NETWORKS, Network};
+use crate::mail::option::{ORDERS, Order};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -54,10 +56,19 @@ pub enum Field {
     Networks(fn(&mut Settings) -> &mut Vec<Network>),
     /// Mail addresses with spaces between.
     People(fn(&mut Settings) -> &mut Vec<Address>),
+    /// A domain name, or empty.
+    Name(fn(&mut Settings) -> &mut String),
+    /// Words for people, or empty.
+    Words(fn(&mut Settings) -> &mut String),
+    Login(fn(&mut Settings) -> &mut LoginType),
+    Order(fn(&mut Settings) -> &mut Order),
+    Endpoints(fn(&mut Settings) -> &mut Vec<Endpoint>),
 }
 
 /// Longest value of text, bytes.
 const MAX_TEXT: usize = 1024;
+/// Longest banner: with code and name it stays within a reply of SMTP (RFC 5321, 4.5.3.1.5).
+const MAX_WORDS: usize = 200;
 /// Longest domain name, octets (RFC 1035, 2.3.4, without the last dot).
 const MAX_HOST: usize = 253;
 /// Domain names in one setting.
@@ -92,6 +103,10 @@ impl Setting {
             Field::Servers(at) => words(at(it)),
             Field::Networks(at) => words(at(it)),
             Field::People(at) => words(at(it)),
+            Field::Name(at) | Field::Words(at) => at(it).clone(),
+            Field::Login(at) => name_of(&LoginType::NAMES, *at(it)),
+            Field::Order(at) => name_of(&ORDERS, *at(it)),
+            Field::Endpoints(at) => words(at(it)),
         }
     }
 
@@ -153,6 +168,12 @@ impl Setting {
                 };
                 *at(settings) = list(text, 0, MAX_PEOPLE, person)?;
             }
+            Field::Name(at) if text.is_empty() => at(settings).clear(),
+            Field::Name(at) => *at(settings) = host(text)?,
+            Field::Words(at) => *at(settings) = banner(text)?,
+            Field::Login(at) => *at(settings) = named(&LoginType::NAMES, text)?,
+            Field::Order(at) => *at(settings) = named(&ORDERS, text)?,
+            Field::Endpoints(at) => *at(settings) = endpoints(text)?,
         }
         Ok(())
     }
@@ -184,6 +205,11 @@ impl Setting {
                 format!("up to {MAX_NETWORKS} of ADDRESS or ADDRESS/PREFIX, or empty")
             }
             Field::People(_) => format!("up to {MAX_PEOPLE} mail addresses, or empty"),
+            Field::Name(_) => "a domain name, or empty".into(),
+            Field::Words(_) => format!("up to {MAX_WORDS} characters of ASCII, or empty"),
+            Field::Login(_) => names(&LoginType::NAMES),
+            Field::Order(_) => names(&ORDERS),
+            Field::Endpoints(_) => "PORT:tls, PORT:starttls or HOST:PORT:tls, or empty".into(),
         }
     }
 }
@@ -210,8 +236,37 @@ fn within(value: u64, least: u64, most: u64, show: impl Fn(u64) -> String) -> Re
     Err(format!("{value} is not within {least} to {most}"))
 }
 
+/// What a greeting may say: a line of ASCII, and nothing in angle brackets, for that would
+/// be APOP's timestamp to a POP3 client (RFC 1939, 7), nor in square ones, IMAP's codes.
+fn banner(text: &str) -> Result<String, String> {
+    let fits = |b: u8| b.is_ascii_graphic() && !b"<>[]".contains(&b) || b == b' ';
+    match text.len() <= MAX_WORDS && text.bytes().all(fits) && text.trim() == text {
+        true => Ok(text.into()),
+        false => Err(format!(
+            "a banner has up to {MAX_WORDS} characters of ASCII, none of them <>[]"
+        )),
+    }
+}
+
+fn named<T: Copy>(values: &[(T, &str)], text: &str) -> Result<T, String> {
+    let found = values.iter().find(|(_, name)| *name == text);
+    found
+        .map(|(it, _)| *it)
+        .ok_or_else(|| format!("{text} is not {}", names(values)))
+}
+
+fn name_of<T: PartialEq>(values: &[(T, &str)], value: T) -> String {
+    let found = values.iter().find(|(it, _)| *it == value);
+    found.map_or("", |(_, name)| name).into()
+}
+
+fn names<T>(values: &[(T, &str)]) -> String {
+    let all: Vec<&str> = values.iter().map(|(_, name)| *name).collect();
+    all.join(" or ")
+}
+
 /// Labels of letters, digits and hyphens (RFC 1123, 2.1), in lower case.
-fn host(text: &str) -> Result<String, String> {
+pub(super) fn host(text: &str) -> Result<String, String> {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
             && !label.starts_with('-')

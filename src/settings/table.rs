@@ -2,8 +2,8 @@
 
 use super::setting::{Field, Setting};
 use Field::{
-    Addresses, Choice, Count, Host, Hosts, Networks, Number, Path, People, Port, Servers, Size,
-    Switch, Text, Time,
+    Addresses, Choice, Count, Endpoints, Host, Hosts, Login, Name, Networks, Number, Order, Path,
+    People, Port, Servers, Size, Switch, Text, Time, Words,
 };
 
 const MIN: u64 = 60;
@@ -162,6 +162,56 @@ pub const SETTINGS: &[Setting] = &[
         "RFC 9051, 5.4",
     ),
     live(
+        "imap.max-command-size",
+        Size(|s| &mut s.imap_max_command, 64 << 10, 1 << 20),
+        "the longest command after login, messages left out",
+        "RFC 7162, 4",
+    ),
+    live(
+        "imap.max-connections",
+        Count(|s| &mut s.imap_access.max_connections, 1, 65_536),
+        "connections at once, logged in or not",
+        "",
+    ),
+    live(
+        "imap.max-connections-per-address",
+        Count(
+            |s| &mut s.imap_access.max_connections_per_address,
+            1,
+            65_536,
+        ),
+        "of these, from one address (IPv6: one /64)",
+        "",
+    ),
+    live(
+        "imap.max-connections-per-account",
+        Count(
+            |s| &mut s.imap_access.max_connections_per_account,
+            1,
+            65_536,
+        ),
+        "of these, logged in to one account",
+        "",
+    ),
+    live(
+        "imap.login-type",
+        Login(|s| &mut s.imap_access.login),
+        "logins that are taken in clear, or any; scram: those that show no password",
+        "RFC 8314, 3",
+    ),
+    live(
+        "imap.banner",
+        Words(|s| &mut s.imap_access.banner),
+        "what the greeting says; empty for the server's own words",
+        "",
+    ),
+    live(
+        "imap.protocol-log",
+        Switch(|s| &mut s.imap_access.log),
+        "commands and replies go to the log, without passwords and mail",
+        "",
+    ),
+    live(
         "pop3.enabled",
         Switch(|s| &mut s.pop3.enabled),
         "serve POP3",
@@ -190,6 +240,62 @@ pub const SETTINGS: &[Setting] = &[
         Time(|s| &mut s.pop3_login_delay, 0, HOUR),
         "shortest time from one login of an account to the next",
         "RFC 2449, 6.5",
+    ),
+    live(
+        "pop3.order",
+        Order(|s| &mut s.pop3_order),
+        "whether message 1 is the oldest or the newest; an account may have its own",
+        "",
+    ),
+    live(
+        "pop3.max-command-size",
+        Size(|s| &mut s.pop3_max_command, 255, 4 << 10),
+        "the longest command line, AUTH and PASS left out",
+        "RFC 2449, 4",
+    ),
+    live(
+        "pop3.max-connections",
+        Count(|s| &mut s.pop3_access.max_connections, 1, 65_536),
+        "connections at once, logged in or not",
+        "",
+    ),
+    live(
+        "pop3.max-connections-per-address",
+        Count(
+            |s| &mut s.pop3_access.max_connections_per_address,
+            1,
+            65_536,
+        ),
+        "of these, from one address (IPv6: one /64)",
+        "",
+    ),
+    live(
+        "pop3.max-connections-per-account",
+        Count(
+            |s| &mut s.pop3_access.max_connections_per_account,
+            1,
+            65_536,
+        ),
+        "of these, logged in to one account",
+        "",
+    ),
+    live(
+        "pop3.login-type",
+        Login(|s| &mut s.pop3_access.login),
+        "logins that are taken in clear, or any; scram: those that show no password",
+        "RFC 8314, 3",
+    ),
+    live(
+        "pop3.banner",
+        Words(|s| &mut s.pop3_access.banner),
+        "what the greeting says; empty for the server's own words",
+        "",
+    ),
+    live(
+        "pop3.protocol-log",
+        Switch(|s| &mut s.pop3_access.log),
+        "commands and replies go to the log, without passwords and mail",
+        "",
     ),
     live(
         "submission.enabled",
@@ -225,6 +331,68 @@ pub const SETTINGS: &[Setting] = &[
         "submission.max-new-recipients-per-day",
         Number(|s| &mut s.max_new_recipients_per_day, 0, 1_000_000),
         "of these, those elsewhere that it never wrote to; 0 for no limit",
+        "",
+    ),
+    live(
+        "submission.max-messages-per-minute",
+        Number(|s| &mut s.submission_max_messages_per_source, 0, 1_000_000),
+        "messages in a minute from one address (IPv6: one /64); 0 for no limit",
+        "",
+    ),
+    live(
+        "submission.max-protocol-errors",
+        Number(|s| &mut s.submission_max_protocol_errors, 1, 1_000_000),
+        "commands that are none or come out of order, before it is closed",
+        "RFC 5321, 7.8",
+    ),
+    live(
+        "submission.tarpit",
+        Time(|s| &mut s.submission_tarpit, 0, 30),
+        "how long each refusal of a command is delayed before login",
+        "",
+    ),
+    live(
+        "submission.max-connections",
+        Count(|s| &mut s.submission_access.max_connections, 1, 65_536),
+        "connections at once, logged in or not",
+        "",
+    ),
+    live(
+        "submission.max-connections-per-address",
+        Count(
+            |s| &mut s.submission_access.max_connections_per_address,
+            1,
+            65_536,
+        ),
+        "of these, from one address (IPv6: one /64)",
+        "",
+    ),
+    live(
+        "submission.max-connections-per-account",
+        Count(
+            |s| &mut s.submission_access.max_connections_per_account,
+            1,
+            65_536,
+        ),
+        "of these, logged in to one account",
+        "",
+    ),
+    live(
+        "submission.login-type",
+        Login(|s| &mut s.submission_access.login),
+        "logins that are taken in clear, or any; scram: those that show no password",
+        "RFC 8314, 3",
+    ),
+    live(
+        "submission.banner",
+        Words(|s| &mut s.submission_access.banner),
+        "what the greeting says; empty for the server's own words",
+        "",
+    ),
+    live(
+        "submission.protocol-log",
+        Switch(|s| &mut s.submission_access.log),
+        "commands and replies go to the log, without passwords and mail",
         "",
     ),
     live(
@@ -277,6 +445,12 @@ pub const SETTINGS: &[Setting] = &[
         "RFC 5321, 7.8",
     ),
     live(
+        "smtp.max-protocol-errors",
+        Number(|s| &mut s.max_protocol_errors, 1, 1_000_000),
+        "commands that are none or come out of order, before it is closed",
+        "RFC 5321, 7.8",
+    ),
+    live(
         "smtp.tarpit",
         Time(|s| &mut s.tarpit, 0, 30),
         "how long each refusal is delayed",
@@ -295,6 +469,18 @@ pub const SETTINGS: &[Setting] = &[
         "RFC 7489, 6.3",
     ),
     live(
+        "smtp.banner",
+        Words(|s| &mut s.smtp_banner),
+        "what the greeting says behind the name; empty for the server's own words",
+        "RFC 5321, 4.2",
+    ),
+    live(
+        "smtp.protocol-log",
+        Switch(|s| &mut s.smtp_log),
+        "commands and replies of SMTP and LMTP go to the log, without mail",
+        "",
+    ),
+    live(
         "lmtp.enabled",
         Switch(|s| &mut s.lmtp.enabled),
         "take mail from a server on this machine",
@@ -305,6 +491,60 @@ pub const SETTINGS: &[Setting] = &[
         Port(|s| &mut s.lmtp.port),
         "LMTP, on loopback alone",
         "RFC 2033",
+    ),
+    live(
+        "internal.hostname",
+        Name(|s| &mut s.internal.hostname),
+        "the name by which mail programs in this network reach this server",
+        "RFC 6186",
+    ),
+    live(
+        "internal.imap",
+        Endpoints(|s| &mut s.internal.imap),
+        "in this network, what to connect to for imap; empty: as it listens",
+        "RFC 6186",
+    ),
+    live(
+        "internal.pop3",
+        Endpoints(|s| &mut s.internal.pop3),
+        "in this network, what to connect to for pop3; empty: as it listens",
+        "RFC 6186",
+    ),
+    live(
+        "internal.submission",
+        Endpoints(|s| &mut s.internal.submission),
+        "in this network, what to connect to for submission; empty: as it listens",
+        "RFC 6186",
+    ),
+    live(
+        "external.hostname",
+        Name(|s| &mut s.external.hostname),
+        "the name by which mail programs outside reach this server",
+        "RFC 6186",
+    ),
+    live(
+        "external.imap",
+        Endpoints(|s| &mut s.external.imap),
+        "outside, what to connect to for imap; empty: as it listens",
+        "RFC 6186",
+    ),
+    live(
+        "external.pop3",
+        Endpoints(|s| &mut s.external.pop3),
+        "outside, what to connect to for pop3; empty: as it listens",
+        "RFC 6186",
+    ),
+    live(
+        "external.submission",
+        Endpoints(|s| &mut s.external.submission),
+        "outside, what to connect to for submission; empty: as it listens",
+        "RFC 6186",
+    ),
+    live(
+        "connections.tell",
+        Switch(|s| &mut s.tell_connections),
+        "tell users what to connect to: in the welcome message, by autoconfig",
+        "RFC 6186",
     ),
     at_start(
         "queue.direct",

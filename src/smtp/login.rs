@@ -108,6 +108,17 @@ fn refusal(denial: Denial) -> Reply {
             "5.7.8",
             "The certificate has expired, or is not valid yet",
         ),
+        // RFC 5248 (X.7.13): permanent until the administrator does something about it.
+        Denial::Closed => Reply::new(
+            525,
+            "5.7.13",
+            "Submission is off for this account; ask the administrator",
+        ),
+        Denial::Connections => Reply::new(
+            454,
+            "4.7.0",
+            "This account has too many connections, try later",
+        ),
         Denial::Wait => Reply::new(454, "4.7.0", "Too many failed logins, try later"),
         Denial::Unavailable => Reply::new(454, "4.3.0", "Logins can't be checked now, try later"),
         Denial::Malformed => Reply::new(501, "5.5.2", "That is not how the mechanism goes"),

@@ -19,6 +19,7 @@ use crate::address::Address;
 use crate::context::Context;
 use crate::imap_url::content::Content;
 use crate::mail::addressing::Device;
+use crate::mail::option::Protocol;
 use crate::mail::outgoing::ROUTES;
 use crate::mail::{AccountId, DateTime, FlagNames, Flags, MailboxName, SpecialUse};
 use crate::message::convert::Target;
@@ -113,12 +114,23 @@ async fn drive(
         max_messages: (role == Role::Incoming).then_some(settings.max_messages_per_connection),
         max_refusals: settings.max_refusals,
         tls: stream.is_tls(),
-        plain_login: settings.plain_login_on_loopback && stream.peer().is_loopback(),
+        plain_login: context.plain_login(stream, Protocol::Submission),
         device: device.map(|(_, trusted)| trusted),
         seed: random().map_err(io::Error::other)?,
         now: now().unix,
+    })
+    .with_banner(match role {
+        Role::Submission => &settings.submission_access.banner,
+        Role::Incoming => &settings.smtp_banner,
+        Role::Lmtp => "",
+    })
+    .with_max_protocol_errors(match role {
+        Role::Submission => settings.submission_max_protocol_errors,
+        Role::Incoming => settings.max_protocol_errors,
+        // It is one of ours.
+        Role::Lmtp => settings.max_refusals,
     });
-    session.bind(context.channel(stream));
+    session.bind(context.channel(stream, Protocol::Submission));
     *session.forwarded() = context.forwarded(stream);
     let mut out = Vec::new();
     let mut message: Option<Upload> = None;
@@ -130,8 +142,14 @@ async fn drive(
             Step::NeedInput => {
                 // Who guesses waits for each answer.
                 let guesses = session.errors().saturating_sub(refused);
-                if role == Role::Incoming && guesses > 0 {
-                    Timer::after((settings.tarpit * guesses).min(MAX_TARPIT)).await;
+                let tarpit = match role {
+                    Role::Incoming => settings.tarpit,
+                    Role::Submission if session.author().is_none() => settings.submission_tarpit,
+                    Role::Submission | Role::Lmtp => Duration::ZERO,
+                };
+                let pause = (tarpit * guesses).min(MAX_TARPIT);
+                if pause > Duration::ZERO {
+                    Timer::after(pause).await;
                 }
                 refused = session.errors();
                 let spoken = !out.is_empty();
@@ -205,6 +223,13 @@ async fn drive(
                     }),
                     ask => answer(context, stream, &sender, ask, &mut message).await,
                 };
+                let answer = match answer {
+                    Answer::Verdict(verdict) => {
+                        let verdict = context.let_in(Protocol::Submission, stream, verdict);
+                        Answer::Verdict(verdict)
+                    }
+                    answer => answer,
+                };
                 if let (Answer::Committed(Ok(())), Some(author)) = (&answer, session.author()) {
                     taken(stream, author);
                 }
@@ -224,7 +249,7 @@ async fn drive(
                 stream.send_out(&mut out).await?;
                 stream.start_tls(&tls_of(context, role)).await?;
                 session.tls_started();
-                session.bind(context.channel(stream));
+                session.bind(context.channel(stream, Protocol::Submission));
             }
             Step::Close => return stream.send_out(&mut out).await,
         }
@@ -346,8 +371,7 @@ async fn begin(
     role: Role,
     size: Option<u64>,
 ) -> Result<Upload, Trouble> {
-    let limit = context.settings().max_messages_per_source;
-    if role == Role::Incoming && !context.sources.may_send(stream.peer(), limit, now().unix) {
+    if !may_send(context, stream.peer(), role) {
         let text = "Too many messages from your address in a minute, try later";
         return Err(Trouble::Wait(text));
     }
@@ -367,6 +391,19 @@ async fn begin(
             Ok(Upload::Arrival(Box::new(arrival)))
         }
         Role::Submission | Role::Lmtp => Ok(Upload::Staging(Box::new(stage().await?))),
+    }
+}
+
+/// Counts a message of that address; whether it may send one more in this minute.
+fn may_send(context: &Context, peer: IpAddr, role: Role) -> bool {
+    let (settings, now) = (context.settings(), now().unix);
+    match (role, settings.submission_max_messages_per_source) {
+        (Role::Lmtp, _) | (Role::Submission, 0) => true,
+        (Role::Submission, limit) => context.sources.may_submit(peer, limit, now),
+        (Role::Incoming, _) => {
+            let limit = settings.max_messages_per_source;
+            context.sources.may_send(peer, limit, now)
+        }
     }
 }
 

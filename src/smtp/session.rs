@@ -12,7 +12,7 @@ use super::incoming::{Chunk, Incoming};
 use super::patience::Stage;
 use super::reply::Reply;
 use super::role::Role;
-use super::tally::Tally;
+use super::tally::{MAX_PROTOCOL_ERRORS, Tally};
 use super::text::Unstuffer;
 use super::transaction::Transaction;
 use crate::mail::Account;
@@ -91,6 +91,10 @@ pub struct Session {
     pub(super) tally: Tally,
     /// MAIL commands taken.
     pub(super) mails: u32,
+    /// What the greeting says behind the name, where the owner has words of his own.
+    banner: String,
+    /// Commands that are none or come out of order, without a message taken between them.
+    max_protocol_errors: u32,
 }
 
 /// Who EHLO or HELO said it is.
@@ -170,6 +174,24 @@ impl Session {
             transaction: None,
             tally: Tally::default(),
             mails: 0,
+            banner: String::new(),
+            max_protocol_errors: MAX_PROTOCOL_ERRORS,
+        }
+    }
+
+    /// With words of the owner's in the greeting, where he has any.
+    pub fn with_banner(self, banner: &str) -> Session {
+        Session {
+            banner: banner.into(),
+            ..self
+        }
+    }
+
+    /// With another limit on commands that are none.
+    pub fn with_max_protocol_errors(self, max_protocol_errors: u32) -> Session {
+        Session {
+            max_protocol_errors,
+            ..self
         }
     }
 
@@ -214,9 +236,10 @@ impl Session {
         )
     }
 
-    /// Refusals since the last message that was taken.
+    /// Refusals since the last message that was taken, failed logins left out: those that
+    /// guess passwords are held up elsewhere.
     pub fn errors(&self) -> u32 {
-        self.tally.refusals()
+        self.tally.refusals().saturating_sub(self.login_failures)
     }
 
     /// What the client is at.
@@ -339,7 +362,11 @@ impl Session {
     }
 
     pub(super) fn greet(&mut self, out: &mut Vec<u8>) -> Next {
-        let text = format!("{} {}", self.config.hostname, self.config.role.greeting());
+        let banner = std::mem::take(&mut self.banner);
+        let text = match banner.as_str() {
+            "" => format!("{} {}", self.config.hostname, self.config.role.greeting()),
+            banner => format!("{} ESMTP {banner}", self.config.hostname),
+        };
         self.say(Reply::with(220, "", text), out)
     }
 
@@ -352,7 +379,11 @@ impl Session {
 
     /// `next`, unless the client has tried too much in vain.
     pub(super) fn go_on(&mut self, next: Next, out: &mut Vec<u8>) -> Next {
-        let over = self.tally.over(self.config.role, self.config.max_refusals);
+        let over = self.tally.over(
+            self.config.role,
+            self.config.max_refusals,
+            self.max_protocol_errors,
+        );
         match over {
             Some(reply) => self.close(reply, out),
             None => next,

@@ -3,9 +3,9 @@
 use super::reply::Reply;
 use super::role::Role;
 
-/// Commands that are none or come out of order, from strangers: programs that guess make
-/// them, mail servers don't.
-const MAX_PROTOCOL_ERRORS: u32 = 5;
+/// Commands that are none or come out of order, unless the owner has another limit: programs
+/// that guess make them, mail servers and mail programs don't.
+pub const MAX_PROTOCOL_ERRORS: u32 = 5;
 /// Commands that bring no message nearer: NOOP, RSET, VRFY, HELP, EHLO.
 const MAX_IDLE: u32 = 100;
 /// "Not now" (450 to 452): a message to very many recipients gets some.
@@ -41,14 +41,9 @@ impl Tally {
         self.refusals
     }
 
-    /// The last reply, once it was too much; `max_refusals`: without a message between them.
-    pub fn over(&self, role: Role, max_refusals: u32) -> Option<Reply> {
+    /// The last reply, once it was too much; both limits: without a message between them.
+    pub fn over(&self, role: Role, max_refusals: u32, max_errors: u32) -> Option<Reply> {
         let strange = role == Role::Incoming;
-        let max_errors = if strange {
-            MAX_PROTOCOL_ERRORS
-        } else {
-            max_refusals
-        };
         let text = if self.refusals > max_refusals || self.protocol_errors > max_errors {
             "Too many errors"
         } else if self.put_off > MAX_PUT_OFF {
@@ -70,7 +65,7 @@ mod tests {
     fn limit(code: u16, role: Role) -> usize {
         let mut tally = Tally::default();
         let mut count = 0;
-        while tally.over(role, 20).is_none() {
+        while tally.over(role, 20, MAX_PROTOCOL_ERRORS).is_none() {
             tally.count(&Reply::new(code, "", ""));
             count += 1;
             assert!(count < 10_000, "{code} has no limit");
@@ -80,24 +75,24 @@ mod tests {
 
     #[test]
     fn every_refusal_has_its_limit() {
-        for (code, strangers, users) in [
-            (500, 6, 21),
-            (503, 6, 21),
-            (550, 21, 21),
-            (554, 21, 21),
-            (421, 21, 21),
-            (450, 1001, 1001),
-            (451, 1001, 1001),
-            (452, 1001, 1001),
+        for (code, most) in [
+            (500, 6),
+            (503, 6),
+            (550, 21),
+            (554, 21),
+            (421, 21),
+            (450, 1001),
+            (451, 1001),
+            (452, 1001),
         ] {
-            assert_eq!(limit(code, Role::Incoming), strangers, "{code}");
-            assert_eq!(limit(code, Role::Submission), users, "{code}");
+            assert_eq!(limit(code, Role::Incoming), most, "{code}");
+            assert_eq!(limit(code, Role::Submission), most, "{code}");
         }
         let mut tally = Tally::default();
         (0..=MAX_IDLE).for_each(|_| tally.idle());
-        assert!(tally.over(Role::Incoming, 20).is_some());
+        assert!(tally.over(Role::Incoming, 20, 5).is_some());
         // Mail clients hold a connection open like that.
-        assert!(tally.over(Role::Submission, 20).is_none());
+        assert!(tally.over(Role::Submission, 20, 5).is_none());
         (0..1000).for_each(|_| tally.count(&Reply::new(250, "", "")));
         assert_eq!(tally.refusals(), 0);
     }

@@ -95,7 +95,7 @@ fn frame(bytes: &[u8], mut size: impl FnMut() -> usize) -> Vec<String> {
                 if let Command::Idle = request.command {
                     input.push(std::mem::take(&mut rest));
                     idle = true;
-                    framer.logged_in();
+                    framer.logged_in(pillarbox::imap::framer::MAX_COMMAND);
                 }
                 said.push(format!("{request:?}"));
                 again(&request.command);

@@ -42,7 +42,7 @@ fn talk(bytes: &[u8], kind: u8, size: &mut dyn FnMut() -> usize) -> Vec<String> 
     let (mut let_in, mut turns) = (false, 0);
     // The message of an APPEND at work, and whether the store fails at its first bytes.
     let mut message: Option<(Vec<u8>, bool)> = None;
-    session.greet(&mut out);
+    session.greet("", &mut out);
     loop {
         turns += 1;
         assert!(

@@ -132,6 +132,9 @@ impl Run {
             base,
             settings: Settings {
                 tarpit: Duration::ZERO,
+                submission_tarpit: Duration::ZERO,
+                // Most make more mistakes than a mail program would.
+                submission_max_protocol_errors: 20,
                 ..Settings::default()
             },
             server: None,
@@ -401,6 +404,9 @@ impl Run {
             }
             "max_unknown_per_source" => settings.max_unknown_per_source = number(value)? as u32,
             "max_recipients" => settings.max_recipients = number(value)? as usize,
+            "submission_max_protocol_errors" => {
+                settings.submission_max_protocol_errors = number(value)? as u32;
+            }
             "direct" => settings.direct = value == "true",
             "tarpit" => settings.tarpit = wait()?,
             "greylist" => settings.greylist = value == "true",

@@ -10,12 +10,13 @@ use crate::net::authority::{Authority, read_limited, write_atomically};
 use crate::secret::Secret;
 use crate::serve::Server;
 use crate::settings::document::Chosen;
-use crate::settings::{Service, Settings};
+use crate::settings::{Access, Service, Settings};
 use crate::task;
 use crate::{address::Address, net};
 use argh::FromArgs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The demo's domain; `.test` is nobody's (RFC 2606, 2).
 pub const DOMAIN: &str = "demo.test";
@@ -85,6 +86,9 @@ impl Demo {
     }
 }
 
+/// Of one account of the demo.
+const MAX_CONNECTIONS: usize = 4096;
+
 /// Loopback alone, by IPv4 and, where there is one, IPv6.
 fn settings(base: u16) -> Settings {
     let v6 = IpAddr::V6(Ipv6Addr::LOCALHOST);
@@ -97,6 +101,16 @@ fn settings(base: u16) -> Settings {
         port_base: base,
         direct: false,
         demo: true,
+        // Who tries things out makes mistakes, and has three accounts for all of it.
+        submission_tarpit: Duration::ZERO,
+        imap_access: Access {
+            max_connections_per_account: MAX_CONNECTIONS,
+            ..Access::default()
+        },
+        submission_access: Access {
+            max_connections_per_account: MAX_CONNECTIONS,
+            ..Access::default()
+        },
         ..Settings::default()
     }
 }

@@ -4,21 +4,22 @@ mod line;
 mod machine;
 mod services;
 
+use super::settings::in_force;
 use super::{DEFAULT_DIR, Error};
 use crate::address::Address;
-use crate::control::{self, Choosing, Request};
+use crate::control::{self, Request};
 use crate::net::authority::Authority;
 use crate::net::connect::Authorities;
 use crate::net::trust::Trust;
 use crate::secret::{Secret, random};
-use crate::settings::{Listen, Service, Settings, find};
+use crate::settings::{Listen, Service, Settings};
 use argh::FromArgs;
 use jiff::Timestamp;
 use machine::Found;
 use services::Visitor;
 use std::fmt::Write;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -42,7 +43,7 @@ impl Test {
             )
             .into());
         }
-        let settings = settings(&self.dir)?;
+        let settings = in_force(&self.dir)?;
         let mut report = Report::default();
         report.machine("clock", machine::clock(Timestamp::now()));
         report.machine("disk", machine::disk(&self.dir));
@@ -116,20 +117,6 @@ fn hex() -> Result<String, Error> {
         let _ = write!(text, "{byte:02x}");
         text
     }))
-}
-
-/// As the server has them.
-fn settings(dir: &Path) -> Result<Settings, Error> {
-    let mut settings = Settings::of_this_machine();
-    for row in control::ask(dir, Request::Choosing(Choosing::List))? {
-        match row.as_slice() {
-            // A machine may have a name that nobody could set.
-            [name, value, ..] if name == "server.hostname" => settings.hostname = value.clone(),
-            [name, value, ..] => find(name)?.set(&mut settings, value)?,
-            _ => {}
-        }
-    }
-    Ok(settings)
 }
 
 /// Those that take mail come first, as often as others read it.

@@ -27,6 +27,8 @@ pub(super) const USER: Limits = Limits {
     command: 256 * 1024,
     discard: 256 * 1024 * 1024,
 };
+/// Longest command of a user, unless the owner has another, bytes.
+pub const MAX_COMMAND: usize = USER.command;
 /// Most URLs and texts of one CATENATE.
 pub(super) const MAX_PARTS: usize = 256;
 /// Most literals of one command.

@@ -83,7 +83,7 @@ fn refusal(word: &str, rejected: &Rejected) -> String {
 fn events(bytes: &[u8]) -> Vec<String> {
     let framed = |size: usize| {
         let mut framer = Framer::new();
-        framer.logged_in();
+        framer.logged_in(USER.command);
         run(&mut framer, bytes, true, || size)
     };
     let at_once = framed(usize::MAX);
@@ -297,7 +297,7 @@ fn appends() {
 fn refused_appends_stay_in_step() {
     let told = |bytes: &[u8]| {
         let mut framer = Framer::new();
-        framer.logged_in();
+        framer.logged_in(USER.command);
         run(&mut framer, bytes, false, || 1)
     };
     assert_eq!(
@@ -315,7 +315,7 @@ fn refused_appends_stay_in_step() {
 fn refusal_in_the_middle_of_a_message() {
     for ask in [true, false] {
         let mut framer = Framer::new();
-        framer.logged_in();
+        framer.logged_in(USER.command);
         let mut input = Input::new();
         input.push(if ask {
             b"a APPEND x {6}\r\n"
@@ -357,7 +357,7 @@ fn lines_between_commands() {
 #[test]
 fn memory_is_given_back() {
     let mut framer = Framer::new();
-    framer.logged_in();
+    framer.logged_in(USER.command);
     let literal = [
         b"a DELETE {60000+}\r\n".as_slice(),
         &[b'x'; 60_000],

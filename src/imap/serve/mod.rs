@@ -17,6 +17,7 @@ mod url;
 use crate::context::Context;
 use crate::imap::session::{Action, Ask, Config, Outcome, Session, Step};
 use crate::imap::view::Reread;
+use crate::mail::option::Protocol;
 use crate::mail::{AccountId, Change, MailboxId, ModSeq, Uid};
 use crate::net::stream::Stream;
 use crate::sasl::Exchange;
@@ -72,10 +73,11 @@ impl Driver {
         let mut session = Session::new(Config {
             hostname: settings.hostname.clone(),
             tls: stream.is_tls(),
-            plain_login: settings.plain_login_on_loopback && stream.peer().is_loopback(),
+            plain_login: context.plain_login(&stream, Protocol::Imap),
             append_limit: settings.max_message_size,
-        });
-        session.bind(context.channel(&stream));
+        })
+        .with_max_command(settings.imap_max_command as usize);
+        session.bind(context.channel(&stream, Protocol::Imap));
         *session.forwarded() = context.forwarded(&stream);
         Driver {
             context,
@@ -89,7 +91,10 @@ impl Driver {
 
     /// What is rarely at work is boxed: the future of an idle connection stays small.
     async fn run(&mut self) -> io::Result<()> {
-        self.session.greet(&mut self.out);
+        let settings = self.context.settings();
+        self.session
+            .greet(&settings.imap_access.banner, &mut self.out);
+        drop(settings);
         loop {
             let step = self.session.step(&mut self.out);
             // A mechanism's login is over in a step, not in an answer.
@@ -186,7 +191,8 @@ impl Driver {
         self.session.input().clear();
         self.stream.start_tls(&self.context.users_tls()).await?;
         self.session.tls_started();
-        self.session.bind(self.context.channel(&self.stream));
+        let channel = self.context.channel(&self.stream, Protocol::Imap);
+        self.session.bind(channel);
         Ok(())
     }
 
@@ -196,7 +202,7 @@ impl Driver {
                 let bytes: [u8; 18] = random().map_err(io::Error::other)?;
                 let nonce = STANDARD_NO_PAD.encode(bytes);
                 let exchange = Exchange::new(mechanism, nonce);
-                let channel = self.context.channel(&self.stream);
+                let channel = self.context.channel(&self.stream, Protocol::Imap);
                 self.session.begin(exchange.bind(channel));
             }
             Ask::Login(ask) => {
@@ -209,6 +215,9 @@ impl Driver {
                     // What can't be read now, the login service says too.
                     Ok(None) | Err(_) => self.context.login.answer(self.stream.peer(), ask).await,
                 };
+                let verdict = self
+                    .context
+                    .let_in(Protocol::Imap, &mut self.stream, verdict);
                 self.session.verdict(verdict, &mut self.out);
             }
             Ask::Select { name, read_only } => self.select(name, read_only).await,

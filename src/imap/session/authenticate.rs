@@ -149,7 +149,7 @@ impl Session {
     fn granted(&mut self, account: Account, out: &mut Vec<u8>) {
         self.account = Some(account.id);
         self.state = State::User;
-        self.framer.logged_in();
+        self.framer.logged_in(self.max_command);
         let code = format!("CAPABILITY {}", self.capabilities());
         let outcome = Outcome::ok("Logged in.").with(Code::Written(&code));
         self.complete(&outcome, out);
@@ -169,6 +169,15 @@ impl Session {
             Denial::Expired => Outcome::no(
                 Code::Expired,
                 "This certificate has expired, or is not valid yet.",
+            ),
+            // RFC 5530, 3: nothing that the program could do about it.
+            Denial::Closed => Outcome::no(
+                Code::ContactAdmin,
+                "IMAP is off for this account: ask the administrator.",
+            ),
+            Denial::Connections => Outcome::no(
+                Code::Limit,
+                "This account has too many connections: close some, or wait a minute.",
             ),
             Denial::Wait => Outcome::no(
                 Code::Limit,

@@ -51,6 +51,10 @@ impl Session {
             Command::StartTls => self.start_tls(out),
             Command::Login { user, password } => {
                 self.check_stranger()?;
+                if self.channel.hides_passwords {
+                    let text = "No password is taken here: AUTHENTICATE by SCRAM-SHA-256.";
+                    return Err(Outcome::no(Code::Cannot, text));
+                }
                 Ok(Some(self.login(user, password)))
             }
             Command::Authenticate { mechanism, initial } => {

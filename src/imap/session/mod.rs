@@ -14,7 +14,7 @@ pub use dispatch::names_modseq;
 use crate::imap::capability::{self, Offer};
 use crate::imap::command::{Append, Rejected};
 use crate::imap::flags::write_flag_lists;
-use crate::imap::framer::{Event, Framer, LineEvent};
+use crate::imap::framer::{Event, Framer, LineEvent, MAX_COMMAND};
 use crate::imap::response::{self, Code, Status};
 use crate::imap::view::{Opened, Report, View};
 use crate::mail::home::Forwarded;
@@ -101,12 +101,15 @@ pub struct Session {
     bad: u32,
     refused_logins: u32,
     forwarded: Forwarded,
+    /// See [`Session::with_max_command`].
+    max_command: usize,
 }
 
 impl Session {
     pub fn new(config: Config) -> Session {
         Session {
             config,
+            max_command: MAX_COMMAND,
             framer: Framer::new(),
             input: Input::new(),
             state: State::Stranger,
@@ -127,14 +130,25 @@ impl Session {
         self.channel = channel;
     }
 
-    /// The server speaks first.
-    pub fn greet(&self, out: &mut Vec<u8>) {
-        let _ = write!(
-            out,
-            "* OK [CAPABILITY {}] {} is ready.\r\n",
-            self.capabilities(),
-            self.config.hostname
-        );
+    /// How long a command may be after login with its literals, messages left out; bytes.
+    pub fn with_max_command(self, max_command: usize) -> Session {
+        Session {
+            max_command,
+            ..self
+        }
+    }
+
+    /// The server speaks first: the owner's words, or its own where there are none.
+    pub fn greet(&self, banner: &str, out: &mut Vec<u8>) {
+        let capabilities = self.capabilities();
+        let _ = match banner {
+            "" => write!(
+                out,
+                "* OK [CAPABILITY {capabilities}] {} is ready.\r\n",
+                self.config.hostname
+            ),
+            banner => write!(out, "* OK [CAPABILITY {capabilities}] {banner}\r\n"),
+        };
     }
 
     /// Where received bytes go.
