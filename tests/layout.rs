@@ -120,7 +120,7 @@ const RULES: &[(&str, &[&str])] = &[
             "queue",
         ],
     ),
-    ("serve", &["net", "queue", "settings", "store"]),
+    ("serve", &["mail::option", "net", "queue", "settings", "store"]),
     (
         "cli",
         &[
