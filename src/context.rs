@@ -12,16 +12,17 @@ pub mod maildrops;
 pub mod rates;
 pub mod sources;
 
-use crate::login::Login;
 use crate::login::sessions::Session;
+use crate::login::{Client, Login};
 use crate::mail::home::Forwarded;
 use crate::mail::option::Protocol;
+use crate::mail::{Account, Standing};
 use crate::net::dns::Resolver;
 use crate::net::stream::Stream;
 use crate::net::tls::Tls;
 use crate::sasl::{Channel, Denial, Verdict};
 use crate::settings::{Access, Live, Settings};
-use crate::store::{self, Store};
+use crate::store::{self, Event, Kind, Store};
 use homes::Homes;
 use maildrops::Maildrops;
 use rates::Rates;
@@ -55,6 +56,10 @@ impl Context {
     pub async fn save(&self) {
         self.rates.save(&self.store).await;
         self.sources.save(&self.store).await;
+        let keep = self.settings().keep_log;
+        if let Err(error) = self.store.save_events(keep).await {
+            log::warn!("the audit log can't be saved: {error}");
+        }
     }
 
     /// The settings that hold now.
@@ -69,6 +74,15 @@ impl Context {
         Forwarded {
             trusted: proxies.any(|it| it.contains(stream.peer())),
             ..Forwarded::default()
+        }
+    }
+
+    /// Who is at the other end of a connection, for the login service.
+    pub fn client(stream: &Stream, service: &'static str) -> Client {
+        Client {
+            service,
+            peer: stream.peer(),
+            presence: stream.presence(),
         }
     }
 
@@ -111,6 +125,7 @@ impl Context {
             Ok(true) => {}
             Ok(false) => {
                 log::info!("{name}: {address} from {peer} is refused: {name} is off for it");
+                self.note_refusal(protocol, &account, stream, "the service is off for it");
                 return Verdict::Denied(Denial::Closed);
             }
             Err(error) => {
@@ -131,9 +146,16 @@ impl Context {
             }
             None => {
                 log::info!("{name}: {address} from {peer} is refused: it has {limit} connections");
+                self.note_refusal(protocol, &account, stream, "too many connections");
                 Verdict::Denied(Denial::Connections)
             }
         }
+    }
+
+    fn note_refusal(&self, protocol: Protocol, account: &Account, stream: &Stream, why: &str) {
+        let (address, peer) = (account.address.to_string(), stream.peer().to_string());
+        let event = Event::now(Kind::Refused, &address, protocol.name(), &peer, why);
+        self.store.note_event(event);
     }
 
     /// Connections whose login holds no more: the account is gone, or the service closed to it.
@@ -152,7 +174,8 @@ impl Context {
     fn may_use(&self, account: crate::mail::AccountId, protocol: Protocol) -> store::Result<bool> {
         self.store.look(|snapshot| {
             let exists = snapshot.account(account)?.is_some();
-            Ok(exists && snapshot.account_options(account)?.may_use(protocol))
+            let active = snapshot.standing(account)? == Standing::Active;
+            Ok(exists && active && snapshot.account_options(account)?.may_use(protocol))
         })
     }
 }

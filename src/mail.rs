@@ -51,6 +51,30 @@ pub fn is_reserved(local: &str) -> bool {
     RESERVED.contains(&local.as_str())
 }
 
+/// How an account stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Standing {
+    #[default]
+    Active,
+    /// Nobody logs in to it.
+    Disabled {
+        /// Whether mail still comes in.
+        takes_mail: bool,
+    },
+    /// It is kept until then, seconds since 1970, in case it is wanted back.
+    Deleted { until: i64 },
+}
+
+impl Standing {
+    pub fn takes_mail(self) -> bool {
+        match self {
+            Standing::Active => true,
+            Standing::Disabled { takes_mail } => takes_mail,
+            Standing::Deleted { .. } => false,
+        }
+    }
+}
+
 /// The hierarchy separator of every mailbox name.
 pub const SEPARATOR: char = '/';
 /// Longest mailbox name in bytes of UTF-8.

@@ -146,6 +146,8 @@ pub enum Denial {
     Credentials,
     /// The client's certificate has expired, or is not valid yet.
     Expired,
+    /// The password is right; the owner lets nobody log in to the account.
+    Disabled,
     /// Too many failures from there: try later.
     Wait,
     /// The password is right, and this service closed to the account.

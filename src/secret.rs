@@ -1,5 +1,9 @@
 //! Secrets, and what is kept to verify them. Pure but for the random source.
 
+mod app;
+
+pub use app::AppSecret;
+
 use argon2::password_hash::{Output, PasswordHash, Salt, SaltString};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use memmap2::MmapMut;

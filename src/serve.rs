@@ -7,7 +7,7 @@ use crate::context::sources::Sources;
 use crate::context::{Context, access};
 use crate::control;
 use crate::imap::serve as imap;
-use crate::login::Login;
+use crate::login::{self, Login};
 use crate::mail::option::Protocol;
 use crate::net::dns::{Resolver, ResolverConfig};
 use crate::net::limit::{Gate, Limits};
@@ -108,6 +108,8 @@ impl Server {
         others.push(task::spawn(collect::run(context.clone())));
         others.push(task::spawn(keep_counts(context.clone())));
         let ending = end_sessions(context.clone(), listeners.clone());
+        others.push(task::spawn(ending));
+        let ending = end_logins(context.clone(), listeners.clone());
         others.push(task::spawn(ending));
         Ok(Server {
             context,
@@ -375,6 +377,21 @@ async fn end_sessions(context: Arc<Context>, listeners: Arc<Listeners>) {
             listeners.end(&ended, grace).await;
         }
         reviewed.await;
+    }
+}
+
+/// So does who logged in by what was taken away.
+async fn end_logins(context: Arc<Context>, listeners: Arc<Listeners>) {
+    loop {
+        for ended in context.store.ended_sessions().await {
+            let ids = listeners.owned(|owner| login::is_ended(owner, &ended));
+            if !ids.is_empty() {
+                let (count, account) = (ids.len(), ended.account.0);
+                log::info!("{count} sessions of account {account} end: their login did");
+                let grace = context.settings().drain_timeout;
+                listeners.end(&ids, grace).await;
+            }
+        }
     }
 }
 

@@ -25,7 +25,15 @@ const RULES: &[(&str, &[&str])] = &[
     ),
     (
         "login",
-        &["store", "net::source", "mail", "address", "sasl", "secret"],
+        &[
+            "store",
+            "net::limit",
+            "net::source",
+            "mail",
+            "address",
+            "sasl",
+            "secret",
+        ],
     ),
     (
         "queue",
@@ -120,7 +128,10 @@ const RULES: &[(&str, &[&str])] = &[
             "queue",
         ],
     ),
-    ("serve", &["mail::option", "net", "queue", "settings", "store"]),
+    (
+        "serve",
+        &["mail::option", "net", "queue", "settings", "store"],
+    ),
     (
         "cli",
         &[

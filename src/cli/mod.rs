@@ -22,6 +22,7 @@ pub mod grant;
 pub mod group;
 pub mod help;
 pub mod home;
+pub mod log;
 pub mod logger;
 pub mod process;
 pub mod queue;
@@ -33,8 +34,8 @@ pub mod test;
 use crate::address::Address;
 use crate::control::{self, Request};
 use crate::secret::Secret;
+use ::log::LevelFilter;
 use argh::FromArgs;
-use log::LevelFilter;
 use std::fmt;
 use std::io::{self, BufRead, IsTerminal, Read, Write};
 use std::path::PathBuf;
@@ -80,6 +81,7 @@ pub enum Command {
     Route(route::RouteCommand),
     Collector(collector::CollectorCommand),
     Home(home::HomeCommand),
+    Log(log::LogCommand),
     Settings(settings::SettingsCommand),
     Test(test::Test),
 }
@@ -139,6 +141,7 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
         Some(Command::Route(route)) => route.run(),
         Some(Command::Collector(collector)) => collector.run(),
         Some(Command::Home(home)) => home.run(),
+        Some(Command::Log(log)) => log.run(),
         Some(Command::Settings(settings)) => settings.run(),
         Some(Command::Test(test)) => test.run(),
         None => help::show(None),

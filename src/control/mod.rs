@@ -4,6 +4,7 @@
 
 mod addressing;
 mod administrator;
+mod auditing;
 mod certificates;
 mod collecting;
 mod homes;
@@ -16,6 +17,7 @@ mod settings;
 
 pub use addressing::Addressing;
 pub use administrator::{Administrator, administrator_note};
+pub use auditing::Auditing;
 pub use certificates::Certificates;
 pub use collecting::Collecting;
 pub use homes::Homes;
@@ -29,7 +31,7 @@ pub use settings::{Choosing, chosen};
 use crate::login::sessions::Sessions;
 use crate::net::stream::{Deadlines, Stream};
 use crate::queue::transport::Transport;
-use crate::settings::Live;
+use crate::settings::{Live, Settings};
 use crate::store::{Options, Store};
 use crate::task;
 use crate::wire::{Input, Line};
@@ -119,6 +121,12 @@ struct World {
     who: String,
 }
 
+impl World {
+    fn keep_log(&self) -> Duration {
+        self.live.now().keep_log
+    }
+}
+
 /// The user at the other end.
 fn peer(socket: &Async<UnixStream>) -> String {
     match rustix::net::sockopt::socket_peercred(socket.get_ref()) {
@@ -168,7 +176,7 @@ async fn converse(socket: Async<UnixStream>, world: &World) {
 
 async fn answer(world: &World, request: Result<Request, String>) -> Reply {
     let request = request?;
-    let name = request.describe();
+    let (name, changes) = (request.describe(), request.changes());
     let reply = match request {
         Request::Routing(request) => {
             routing::perform(&world.store, Some(&world.transport), request).await
@@ -179,8 +187,17 @@ async fn answer(world: &World, request: Result<Request, String>) -> Reply {
         Request::Administrator(request) => {
             administrator::perform(&world.store, Some(&world.guesses), request).await
         }
-        request => perform(&world.store, request).await,
+        request => {
+            // What is shown includes the last minute.
+            if !changes && let Err(error) = world.store.save_events(world.keep_log()).await {
+                log::warn!("the audit log can't be saved: {error}");
+            }
+            perform(&world.store, request).await
+        }
     };
+    if changes && reply.is_ok() {
+        auditing::note_change(&world.store, &world.who, &name, world.keep_log()).await;
+    }
     match &reply {
         Ok(_) => {
             log::info!("control: {name}");
@@ -231,7 +248,12 @@ fn on_the_store(dir: &Path, request: Request) -> Reply {
     }
     let store = Store::open(dir, Options::default()).map_err(|error| error.to_string())?;
     smol::block_on(async {
+        let (name, changes) = (request.describe(), request.changes());
         let reply = perform(&store, request).await;
+        if changes && reply.is_ok() {
+            let keep = Settings::default().keep_log;
+            auditing::note_change(&store, &perform::own_user(), &name, keep).await;
+        }
         store.close().await;
         reply
     })

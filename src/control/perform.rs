@@ -1,8 +1,8 @@
 //! Does what a [`Request`] asks, on the store.
 
 use super::{
-    Reply, Request, addressing, administrator, certificates, collecting, homes, keys, queue,
-    routing, settings,
+    Reply, Request, addressing, administrator, auditing, certificates, collecting, homes, keys,
+    queue, routing, settings,
 };
 use crate::address::Address;
 use crate::mail::option::AccountOptions;
@@ -52,6 +52,7 @@ pub async fn perform(store: &Store, request: Request) -> Reply {
         Request::Keys(request) => keys::perform(store, request).await,
         Request::Certificates(request) => certificates::perform(store, request).await,
         Request::Homes(request) => homes::perform(store, request).await,
+        Request::Auditing(request) => auditing::perform(store, request).await,
         Request::Choosing(request) => settings::perform(store, None, &own_user(), request).await,
         Request::RemoveAlias { alias } => remove_alias(store, alias).await,
         Request::ListAliases => list_aliases(store).await,
@@ -59,7 +60,7 @@ pub async fn perform(store: &Store, request: Request) -> Reply {
 }
 
 /// Who runs this, as a peer of the socket is named.
-fn own_user() -> String {
+pub(super) fn own_user() -> String {
     super::user(rustix::process::geteuid().as_raw())
 }
 
@@ -113,6 +114,13 @@ async fn show_account(store: &Store, address: &Address) -> Reply {
             ("bytes", bytes.to_string()),
         ];
         rows.extend(account.aliases.iter().map(|it| ("alias", it.to_string())));
+        for last in snapshot.last_uses(account.id)? {
+            let at = jiff::Timestamp::from_second(last.at);
+            let at = at.map_or_else(|_| "unknown".into(), |it| it.to_string());
+            let (means, service, from) = (last.means, last.service, last.from);
+            let text = format!("{at} by {means}, {service} from {from}");
+            rows.push(("last-login", text));
+        }
         let options = snapshot.account_options(account.id)?;
         let options = options.rows().into_iter();
         rows.extend(options.map(|(name, value)| (name, value.to_string())));

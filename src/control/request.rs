@@ -2,7 +2,8 @@
 //! byte of a word that is no printable ASCII escaped as `%XX`. Pure but for the reader.
 
 use super::{
-    Addressing, Administrator, Certificates, Choosing, Collecting, Homes, Keys, Queue, Routing,
+    Addressing, Administrator, Auditing, Certificates, Choosing, Collecting, Homes, Keys, Queue,
+    Routing,
 };
 use crate::address::Address;
 use crate::secret::Secret;
@@ -12,6 +13,9 @@ use std::io::{self, BufRead, Read};
 const MAX_ROW: u64 = 64 << 10;
 /// Most rows of an answer.
 const MAX_ROWS: usize = 100_000;
+
+/// Verbs of requests that change nothing.
+const READING: [&str; 7] = ["list", "show", "get", "changes", "check", "test", "status"];
 
 /// What the owner asks for.
 #[derive(Debug)]
@@ -48,6 +52,7 @@ pub enum Request {
     Certificates(Certificates),
     Homes(Homes),
     Choosing(Choosing),
+    Auditing(Auditing),
     AddAlias {
         alias: Address,
         account: Address,
@@ -85,10 +90,23 @@ impl Request {
             Request::Certificates(request) => request.words().join(" "),
             Request::Homes(request) => request.describe(),
             Request::Choosing(request) => request.describe(),
+            Request::Auditing(request) => request.words().join(" "),
             Request::AddAlias { alias, account } => format!("alias add {alias} {account}"),
             Request::RemoveAlias { alias } => format!("alias remove {alias}"),
             Request::ListAliases => "alias list".to_string(),
         }
+    }
+
+    /// Whether it changes anything: then the audit log has it.
+    pub fn changes(&self) -> bool {
+        let text = self.describe();
+        let mut words = text.split(' ');
+        let first = words.next().unwrap_or_default();
+        let verb = match first.rsplit_once('-') {
+            Some((_, verb)) => verb,
+            None => words.next().unwrap_or_default(),
+        };
+        !READING.contains(&verb)
     }
 
     /// The request's line.
@@ -157,6 +175,10 @@ impl Request {
                 let words = request.words();
                 put(&words.iter().map(String::as_str).collect::<Vec<_>>());
             }
+            Request::Auditing(request) => {
+                let words = request.words();
+                put(&words.iter().map(String::as_str).collect::<Vec<_>>());
+            }
             Request::AddAlias { alias, account } => {
                 put(&["alias-add", &alias.to_string(), &account.to_string()]);
             }
@@ -212,6 +234,7 @@ impl Request {
                 .or_else(|| Some(Collecting::read(words)?.map(Request::Collecting)))
                 .or_else(|| Some(Homes::read(words)?.map(Request::Homes)))
                 .or_else(|| Some(Choosing::read(words)?.map(Request::Choosing)))
+                .or_else(|| Some(Auditing::read(words)?.map(Request::Auditing)))
             {
                 Some(request) => request?,
                 None => return Err("the server does not know this request".to_string()),
@@ -348,6 +371,31 @@ mod tests {
             for text in [format!("{again:?}"), again.describe()] {
                 assert!(!text.contains("two words"), "{text}");
             }
+        }
+    }
+
+    #[test]
+    fn what_changes_something_is_known_by_its_verb() {
+        for (line, changes) in [
+            ("account-list", false),
+            ("account-show list@b.de", false),
+            ("account-delete list@b.de", true),
+            ("alias-add list@b.de a@b.de", true),
+            ("alias-list", false),
+            ("device-remove list", true),
+            ("catch-all-set b.de a@b.de", true),
+            ("catch-all-list", false),
+            ("queue-drop all", true),
+            ("queue-list all", false),
+            ("setting-list", false),
+            ("setting-set smtp.tarpit 1s", true),
+            ("setting-changes", false),
+            ("route-list", false),
+            ("route-remove default", true),
+            ("log-show x 1 login 9", false),
+        ] {
+            let request = Request::read(line.as_bytes()).unwrap();
+            assert_eq!(request.changes(), changes, "{line}");
         }
     }
 

@@ -7,11 +7,12 @@ pub mod sessions;
 
 use crate::address::Address;
 use crate::mail::certificate::Certificate;
-use crate::mail::{Account, is_reserved};
+use crate::mail::{Account, AccountId, Standing, is_reserved};
+use crate::net::limit::Presence;
 use crate::net::source::Source;
 use crate::sasl::{Ask, Denial, Verdict};
-use crate::secret::{Credential, PasswordError, ScramKeys, Secret, random};
-use crate::store::{self, Home, Store};
+use crate::secret::{AppSecret, Credential, PasswordError, ScramKeys, Secret, random};
+use crate::store::{self, AppPassword, Ended, Event, Home, Kind, Store};
 use crate::task;
 use async_lock::Semaphore;
 use backoff::Backoff;
@@ -58,35 +59,111 @@ impl Login {
     }
 
     /// Answers what a SASL exchange asks, in equal time for an unknown name and a wrong password.
-    pub async fn answer(&self, source: IpAddr, ask: Ask) -> Verdict {
-        let peer = source;
-        let source = Source::new(source);
+    /// What becomes of it goes into the audit log.
+    pub async fn answer(&self, client: &Client, ask: Ask) -> Verdict {
+        let name = match &ask {
+            Ask::Password { login, .. } | Ask::Keys { login } | Ask::Proof { login, .. } => {
+                login.clone()
+            }
+            Ask::Certificate { acting_as, .. } => acting_as.clone(),
+        };
         let answered = match ask {
-            Ask::Password { login, password } => self.password(source, &login, password).await,
-            Ask::Keys { login } => self.keys(source, &login).await,
-            Ask::Proof { login, won } => self.proof(source, &login, won).await,
+            Ask::Password { login, password } => self.password(client, &login, password).await,
+            Ask::Keys { login } => match self.keys(client, &login).await {
+                Ok(keys) => return Verdict::Keys(keys),
+                Err(denial) => Err(denial),
+            },
+            Ask::Proof { login, won } => self.proof(client, &login, won).await,
             Ask::Certificate {
                 certificate,
                 acting_as,
             } => self.certificate(&certificate, &acting_as),
         };
-        match &answered {
-            Ok(Verdict::Granted(account)) => log::info!("login: {} from {peer}", account.address),
-            // Without the name: people type their password into the wrong field.
-            Err(Denial::Credentials) => log::info!("login: refused from {peer}"),
-            _ => {}
+        match answered.and_then(|granted| self.admit(client, granted)) {
+            Ok(account) => Verdict::Granted(account),
+            Err(denial) => {
+                self.note_refusal(client, &name, denial);
+                Verdict::Denied(denial)
+            }
         }
-        answered.unwrap_or_else(Verdict::Denied)
+    }
+
+    /// Lets in who has proved who it is, unless the account is disabled, or what it logged in by
+    /// was taken away meanwhile.
+    fn admit(&self, client: &Client, granted: Granted) -> Result<Account, Denial> {
+        let Granted { account, means } = granted;
+        // Before the last look: who takes the login away after that finds the session.
+        if let Some(presence) = &client.presence {
+            presence
+                .owner
+                .store(owner(account.id, &means), Ordering::Release);
+        }
+        let stands = self.store.look(|snapshot| {
+            let there = match means.strip_prefix(APP_PASSWORD) {
+                Some(name) => {
+                    let all = snapshot.app_passwords(account.id)?;
+                    all.iter().any(|it| it.name == name)
+                }
+                None => snapshot.account(account.id)?.is_some(),
+            };
+            Ok((there, snapshot.standing(account.id)?))
+        });
+        let refused = match stands.map_err(unavailable) {
+            Ok((true, Standing::Active)) => {
+                let (address, peer) = (account.address.to_string(), client.peer.to_string());
+                log::info!("login: {address} from {peer}");
+                let event = Event::now(Kind::Login, &address, client.service, &peer, &means);
+                self.store.note_login(account.id, event);
+                return Ok(account);
+            }
+            Ok((true, Standing::Disabled { .. })) => Denial::Disabled,
+            Ok(_) => Denial::Credentials,
+            Err(denial) => denial,
+        };
+        if let Some(presence) = &client.presence {
+            presence.owner.store(0, Ordering::Release);
+        }
+        Err(refused)
+    }
+
+    fn note_refusal(&self, client: &Client, login: &str, denial: Denial) {
+        let why = match denial {
+            Denial::Credentials => "wrong name or password",
+            Denial::Expired => "an expired certificate",
+            Denial::Disabled => "the account is disabled",
+            _ => return,
+        };
+        let peer = client.peer;
+        // Without the name: people type their password into the wrong field.
+        log::info!("login: refused from {peer}");
+        let (base, _) = split(login);
+        let found = self.store.look(|snapshot| snapshot.account_by_login(base));
+        let account = found.ok().flatten();
+        let account = account.map_or(String::new(), |it| it.address.to_string());
+        let event = Event::now(
+            Kind::Refused,
+            &account,
+            client.service,
+            &peer.to_string(),
+            why,
+        );
+        self.store.note_event(event);
     }
 
     async fn password(
         &self,
-        source: Source,
+        client: &Client,
         login: &str,
         password: Secret<String>,
-    ) -> Result<Verdict, Denial> {
+    ) -> Result<Granted, Denial> {
+        let source = Source::new(client.peer);
         self.hold(source, login).await?;
         let found = self.find(login)?;
+        if let Some(granted) = self.by_app_password(client, &found, &password)? {
+            return Ok(self.granted(source, login, granted));
+        }
+        // A device's name with another password is no login.
+        let found = found.filter(|it| it.device.is_none());
         if let Some(account) = self.cached(&found, &password) {
             return Ok(self.granted(source, login, account));
         }
@@ -96,7 +173,7 @@ impl Login {
         if let Some(account) = self.cached(&found, &password) {
             return Ok(self.granted(source, login, account));
         }
-        let checked = found.as_ref().map(|(_, credential)| credential.clone());
+        let checked = found.as_ref().map(|it| it.credential.clone());
         let (password, right) = task::unblock(move || {
             let right = match checked {
                 Some(credential) => credential.verify(&password),
@@ -109,49 +186,87 @@ impl Login {
         })
         .await;
         match found {
-            Some((account, credential)) if right => {
-                lock(&self.cache).remember(Instant::now(), account.id, &credential, &password);
-                Ok(self.granted(source, login, account))
+            Some(found) if right => {
+                let (id, credential) = (found.account.id, &found.credential);
+                lock(&self.cache).remember(Instant::now(), id, credential, &password);
+                Ok(self.granted(source, login, found.by_password()))
             }
             _ => Err(self.denied(source, login)),
         }
     }
 
-    fn cached(
-        &self,
-        found: &Option<(Account, Credential)>,
-        password: &Secret<String>,
-    ) -> Option<Account> {
-        let (account, credential) = found.as_ref()?;
+    fn cached(&self, found: &Option<Found>, password: &Secret<String>) -> Option<Granted> {
+        let found = found.as_ref()?;
         lock(&self.cache)
-            .knows(Instant::now(), account.id, credential, password)
-            .then(|| account.clone())
+            .knows(
+                Instant::now(),
+                found.account.id,
+                &found.credential,
+                password,
+            )
+            .then(|| found.by_password())
     }
 
-    async fn keys(&self, source: Source, login: &str) -> Result<Verdict, Denial> {
-        self.hold(source, login).await?;
+    /// What looks like an app password is tried as one first: that costs next to nothing.
+    fn by_app_password(
+        &self,
+        client: &Client,
+        found: &Option<Found>,
+        password: &Secret<String>,
+    ) -> Result<Option<Granted>, Denial> {
+        let Some(found) = found.as_ref().filter(|it| !it.apps.is_empty()) else {
+            return Ok(None);
+        };
+        let site = self.store.look(|snapshot| snapshot.site_key());
+        let site = site.map_err(unavailable)?;
+        let Some(tag) = AppSecret::tag(site.reveal(), password) else {
+            return Ok(None);
+        };
+        let mut right = found.apps.iter().filter(|it| {
+            AppSecret::is_same(&it.tag, &tag)
+                && it.is_for(client.service)
+                && found.device.as_ref().is_none_or(|name| *name == it.name)
+        });
+        Ok(right.next().map(|it| found.by_app(&it.name)))
+    }
+
+    /// SCRAM has one secret a name: the account's password, or with the device's name behind
+    /// the login name its app password (RFC 5802, 5.1).
+    async fn keys(&self, client: &Client, login: &str) -> Result<ScramKeys, Denial> {
+        self.hold(Source::new(client.peer), login).await?;
         let found = self.find(login)?;
         let site = self
             .store
             .read(|snapshot| snapshot.site_key())
             .await
             .map_err(unavailable)?;
-        let keys = found.map_or_else(
-            || ScramKeys::nobody(&fold(login), site.reveal()),
-            |(_, credential)| credential.scram,
-        );
-        Ok(Verdict::Keys(keys))
+        let keys = found.and_then(|found| match &found.device {
+            None => Some(found.credential.scram),
+            Some(name) => {
+                let mut apps = found.apps.iter();
+                let app = apps.find(|it| it.name == *name && it.is_for(client.service));
+                app.map(|it| it.scram.clone())
+            }
+        });
+        Ok(keys.unwrap_or_else(|| ScramKeys::nobody(&fold(login), site.reveal())))
     }
 
-    async fn proof(&self, source: Source, login: &str, won: bool) -> Result<Verdict, Denial> {
+    async fn proof(&self, client: &Client, login: &str, won: bool) -> Result<Granted, Denial> {
+        let source = Source::new(client.peer);
         match self.find(login)? {
-            Some((account, _)) if won => Ok(self.granted(source, login, account)),
+            Some(found) if won => {
+                let granted = match &found.device {
+                    Some(name) => found.by_app(name),
+                    None => found.by_password(),
+                };
+                Ok(self.granted(source, login, granted))
+            }
             _ => Err(self.denied(source, login)),
         }
     }
 
     /// The handshake has proved that the client has the certificate's key.
-    fn certificate(&self, shown: &Certificate, acting_as: &str) -> Result<Verdict, Denial> {
+    fn certificate(&self, shown: &Certificate, acting_as: &str) -> Result<Granted, Denial> {
         let found = self.store.look(|snapshot| {
             let Some(account) = snapshot.account_by_certificate(&shown.fingerprint)? else {
                 return Ok(None);
@@ -170,8 +285,9 @@ impl Login {
             Ok((meant && here).then_some(account))
         });
         let account = found.map_err(unavailable)?.ok_or(Denial::Credentials)?;
+        let means = "certificate".to_owned();
         match shown.is_valid(unix_now()) {
-            true => Ok(Verdict::Granted(account)),
+            true => Ok(Granted { account, means }),
             false => Err(Denial::Expired),
         }
     }
@@ -220,16 +336,24 @@ impl Login {
     }
 
     /// Nobody whose mailbox is on another server, and no reserved name, can log in by what is known here.
-    fn find(&self, login: &str) -> Result<Option<(Account, Credential)>, Denial> {
+    fn find(&self, login: &str) -> Result<Option<Found>, Denial> {
+        let (base, device) = split(login);
         let found = self.store.look(|snapshot| {
-            if is_nobody(login) || snapshot.home_of_login(login)?.is_some() {
+            if is_nobody(base) || snapshot.home_of_login(base)?.is_some() {
                 return Ok(None);
             }
-            let Some(account) = snapshot.account_by_login(login)? else {
+            let Some(account) = snapshot.account_by_login(base)? else {
                 return Ok(None);
             };
-            let credential = snapshot.credential(account.id)?;
-            Ok::<_, store::Error>(credential.map(|credential| (account, credential)))
+            let Some(credential) = snapshot.credential(account.id)? else {
+                return Ok(None);
+            };
+            Ok::<_, store::Error>(Some(Found {
+                apps: snapshot.app_passwords(account.id)?,
+                account,
+                credential,
+                device: device.map(str::to_owned),
+            }))
         });
         found.map_err(unavailable)
     }
@@ -244,9 +368,9 @@ impl Login {
         Ok(())
     }
 
-    fn granted(&self, source: Source, login: &str, account: Account) -> Verdict {
+    fn granted(&self, source: Source, login: &str, granted: Granted) -> Granted {
         lock(&self.backoff).succeeded(Instant::now(), source, self.name(login));
-        Verdict::Granted(account)
+        granted
     }
 
     fn denied(&self, source: Source, login: &str) -> Denial {
@@ -255,7 +379,74 @@ impl Login {
     }
 
     fn name(&self, login: &str) -> u64 {
-        self.names.hash_one(fold(login))
+        // Devices' names make no further names to guess for.
+        self.names.hash_one(fold(split(login).0))
+    }
+}
+
+/// Who asks to log in.
+pub struct Client {
+    /// `imap`, `pop3` or `submission`.
+    pub service: &'static str,
+    pub peer: IpAddr,
+    /// Of its connection, if that can be ended.
+    pub presence: Option<Arc<Presence>>,
+}
+
+/// An account, by its login name.
+struct Found {
+    account: Account,
+    credential: Credential,
+    apps: Vec<AppPassword>,
+    /// The device that the login name names.
+    device: Option<String>,
+}
+
+/// A login that is proved.
+struct Granted {
+    account: Account,
+    /// By what, as the audit log names it.
+    means: String,
+}
+
+/// Before the device's name in the means of a login.
+const APP_PASSWORD: &str = "app password ";
+
+impl Found {
+    fn by_password(&self) -> Granted {
+        Granted {
+            account: self.account.clone(),
+            means: "password".into(),
+        }
+    }
+
+    fn by_app(&self, name: &str) -> Granted {
+        Granted {
+            account: self.account.clone(),
+            means: format!("{APP_PASSWORD}{name}"),
+        }
+    }
+}
+
+/// `USER@DOMAIN/DEVICE` names an app password: no domain has a slash.
+fn split(login: &str) -> (&str, Option<&str>) {
+    match login.rsplit_once('/') {
+        Some((base, device)) if base.contains('@') => (base, Some(device.trim_end())),
+        _ => (login, None),
+    }
+}
+
+/// Who a connection belongs to: the account in the upper half, what it logged in by below.
+fn owner(account: AccountId, means: &str) -> u64 {
+    u64::from(account.0) << 32 | u64::from(crc32fast::hash(means.as_bytes()))
+}
+
+/// Whether a connection of that owner is to end. Two means of one account may be taken for each
+/// other once in billions: its session then logs in again.
+pub fn is_ended(owner_of: u64, ended: &Ended) -> bool {
+    match &ended.means {
+        Some(means) => owner_of == owner(ended.account, means),
+        None => owner_of >> 32 == u64::from(ended.account.0),
     }
 }
 

@@ -19,13 +19,21 @@ fn shown(n: u8, until: i64) -> Certificate {
     }
 }
 
+fn client(service: &'static str) -> Client {
+    Client {
+        service,
+        peer: Ipv4Addr::LOCALHOST.into(),
+        presence: Some(Arc::default()),
+    }
+}
+
 /// What a login by that certificate comes to: who it is, or why not.
 fn outcome(login: &Login, certificate: Certificate, acting_as: &str) -> Result<String, Denial> {
     let ask = Ask::Certificate {
         certificate,
         acting_as: acting_as.into(),
     };
-    match block_on(login.answer(Ipv4Addr::LOCALHOST.into(), ask)) {
+    match block_on(login.answer(&client("imap"), ask)) {
         Verdict::Granted(account) => Ok(account.address.to_string()),
         Verdict::Denied(denial) => Err(denial),
         Verdict::Keys(_) => panic!("nobody asked for keys"),
@@ -123,7 +131,7 @@ fn nobody_logs_in_by_a_reserved_name() {
             login: name.into(),
             password: password(),
         };
-        let verdict = block_on(login.answer(Ipv4Addr::LOCALHOST.into(), ask));
+        let verdict = block_on(login.answer(&client("imap"), ask));
         matches!(verdict, Verdict::Granted(_))
     };
     for name in ["ann", "info", "INFO@b.test"] {
@@ -140,4 +148,132 @@ fn nobody_logs_in_by_a_reserved_name() {
         assert!(!granted(name), "{name}");
         assert_eq!(outcome(&login, good, name), Err(Denial::Credentials));
     }
+}
+
+#[test]
+fn an_app_password_is_for_its_device_and_services_until_it_is_revoked() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options {
+        reserve: 0,
+        ballast: 0,
+        ..Options::default()
+    };
+    let store = Store::open(dir.path(), options).unwrap();
+    let login = Login::new(store.clone()).unwrap();
+    let secret = |text: &str| Secret::new(text.to_string());
+    let credential = Credential::create(&secret("long enough")).unwrap();
+    let ann = block_on(store.create_account(address("ann@b.test"), credential)).unwrap();
+    let site = store.look(|it| it.site_key()).unwrap();
+    let make = |name: &str, services| {
+        let (text, tag, scram) = AppSecret::create(site.reveal()).unwrap();
+        let app = AppPassword {
+            name: name.into(),
+            made: 1,
+            services,
+            tag,
+            scram,
+        };
+        block_on(store.add_app_password(ann, app)).unwrap();
+        text.reveal().clone()
+    };
+    let (phone, laptop) = (make("phone", 1), make("laptop", 0));
+    let by = |service, login_name: &str, password: &str| {
+        let client = client(service);
+        let ask = Ask::Password {
+            login: login_name.into(),
+            password: secret(password),
+        };
+        let verdict = block_on(login.answer(&client, ask));
+        let owner = client.presence.unwrap().owner.load(Ordering::Acquire);
+        match verdict {
+            Verdict::Granted(_) => Ok(owner),
+            Verdict::Denied(denial) => Err((denial, owner)),
+            Verdict::Keys(_) => panic!("nobody asked for keys"),
+        }
+    };
+    let refused = Err((Denial::Credentials, 0));
+    let owner_of = |means: &str| Ok(owner(ann, means));
+    assert_eq!(
+        by("imap", "ann@b.test", &phone),
+        owner_of("app password phone")
+    );
+    assert_eq!(
+        by("imap", "ann", &phone.replace('-', "")),
+        owner_of("app password phone")
+    );
+    assert_eq!(
+        by("imap", "ann@b.test/phone", &phone),
+        owner_of("app password phone")
+    );
+    assert_eq!(
+        by("imap", "ann@b.test", "long enough"),
+        owner_of("password")
+    );
+    assert_eq!(
+        by("pop3", "ann@b.test", &laptop),
+        owner_of("app password laptop")
+    );
+    for (service, name, password) in [
+        ("pop3", "ann@b.test", phone.as_str()),
+        ("imap", "ann@b.test/phone", laptop.as_str()),
+        ("imap", "ann@b.test/phone", "long enough"),
+        ("imap", "ann@b.test/none", phone.as_str()),
+        ("imap", "bob@b.test", phone.as_str()),
+    ] {
+        assert_eq!(by(service, name, password), refused, "{service} {name}");
+    }
+    // SCRAM goes by the name alone.
+    let keys = |service, name: &str| {
+        let ask = Ask::Keys { login: name.into() };
+        match block_on(login.answer(&client(service), ask)) {
+            Verdict::Keys(keys) => keys.stored_key,
+            _ => panic!("no keys for {name}"),
+        }
+    };
+    let apps = store.look(|it| it.app_passwords(ann)).unwrap();
+    let main = store.look(|it| it.credential(ann)).unwrap().unwrap();
+    assert_eq!(keys("imap", "ann"), main.scram.stored_key);
+    assert_eq!(keys("imap", "Ann@b.test/phone"), apps[0].scram.stored_key);
+    assert_ne!(keys("pop3", "ann@b.test/phone"), apps[0].scram.stored_key);
+    assert_ne!(keys("imap", "ann@b.test/none"), main.scram.stored_key);
+    block_on(store.remove_app_password(ann, "phone".into())).unwrap();
+    assert_eq!(by("imap", "ann@b.test", &phone), refused);
+    let ended = block_on(store.ended_sessions());
+    assert!(is_ended(owner(ann, "app password phone"), &ended[0]));
+    assert!(!is_ended(owner(ann, "app password laptop"), &ended[0]));
+    assert!(!is_ended(0, &ended[0]));
+    // Nobody learns that an account is disabled but who has its password.
+    let off = Standing::Disabled { takes_mail: true };
+    block_on(store.set_standing(ann, off)).unwrap();
+    assert_eq!(by("imap", "ann", "long enough"), Err((Denial::Disabled, 0)));
+    assert_eq!(by("imap", "ann", &laptop), Err((Denial::Disabled, 0)));
+    assert_eq!(by("imap", "ann", "wrong one"), refused);
+    let until = Standing::Deleted { until: 1 << 40 };
+    block_on(store.set_standing(ann, until)).unwrap();
+    assert_eq!(by("imap", "ann", "long enough"), refused);
+    assert!(
+        block_on(store.ended_sessions())
+            .iter()
+            .all(|it| is_ended(owner(ann, "x"), it))
+    );
+    // All of that is in the log, and no name that is nobody's.
+    block_on(store.save_events(Duration::from_secs(3600))).unwrap();
+    let wanted = store::Wanted {
+        most: 100,
+        ..store::Wanted::default()
+    };
+    let events = store.look(|it| it.events(&wanted)).unwrap();
+    assert!(
+        events
+            .iter()
+            .all(|it| it.account.is_empty() || it.account == "ann@b.test")
+    );
+    let count = |what: &str| -> u32 {
+        let same = events.iter().filter(|it| it.what == what);
+        same.map(|it| it.times).sum()
+    };
+    assert_eq!(count("app password phone"), 3);
+    assert_eq!(count("the account is disabled"), 2);
+    assert_eq!(count("wrong name or password"), 8);
+    block_on(store.close());
 }

@@ -3,7 +3,7 @@
 use crate::net::source::Source;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The limits of one gate on connections that are open at once.
@@ -87,8 +87,7 @@ impl Gate {
             gate: self.clone(),
             source: Some(source),
             also: None,
-            waiting: Arc::default(),
-            dismissed: Arc::default(),
+            presence: Arc::default(),
         })
     }
 
@@ -103,6 +102,17 @@ impl Gate {
     }
 }
 
+/// What is known of a connection from outside of it.
+#[derive(Default)]
+pub struct Presence {
+    /// Whether it waits for its client: then it can be ended between commands.
+    pub waiting: AtomicBool,
+    /// Whether the server has ended it for itself, while others go on.
+    pub dismissed: AtomicBool,
+    /// Who has logged in, in words of the login service; 0 is nobody.
+    pub owner: AtomicU64,
+}
+
 /// One counted connection; dropping it gives its place back.
 pub struct Pass {
     gate: Arc<Gate>,
@@ -110,8 +120,7 @@ pub struct Pass {
     source: Option<Source>,
     /// Its place at another gate, which counts it as a stranger's to the end.
     also: Option<Box<Pass>>,
-    waiting: Arc<AtomicBool>,
-    dismissed: Arc<AtomicBool>,
+    presence: Arc<Presence>,
 }
 
 impl Pass {
@@ -136,18 +145,12 @@ impl Pass {
         self
     }
 
-    /// True once the server has ended it for itself, while others go on.
-    pub fn dismissed(&self) -> &Arc<AtomicBool> {
-        &self.dismissed
-    }
-
-    /// True while the connection waits for its client: then it can be ended between commands.
-    pub fn waiting(&self) -> &Arc<AtomicBool> {
-        &self.waiting
+    pub fn presence(&self) -> &Arc<Presence> {
+        &self.presence
     }
 
     pub fn set_waiting(&self, waiting: bool) {
-        self.waiting.store(waiting, Ordering::Release);
+        self.presence.waiting.store(waiting, Ordering::Release);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Listeners: accept, count, hand over to a driver, and end what runs at shutdown.
 
-use crate::net::limit::{Gate, Pass, Refusal};
+use crate::net::limit::{Gate, Pass, Presence, Refusal};
 use crate::net::stream::{Deadlines, Stream};
 use crate::task;
 use async_io::{Async, Timer};
@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -59,9 +59,7 @@ enum Accepted {
 
 struct Connection {
     task: Task<()>,
-    /// See [`Pass::waiting`] and [`Pass::dismissed`].
-    waiting: Arc<AtomicBool>,
-    dismissed: Arc<AtomicBool>,
+    presence: Arc<Presence>,
 }
 
 /// All listeners and their connections.
@@ -175,7 +173,7 @@ impl Listeners {
 
     fn start(self: &Arc<Self>, socket: Accepted, peer: IpAddr, pass: Pass, handler: Handler) {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let (waiting, dismissed) = (pass.waiting().clone(), pass.dismissed().clone());
+        let presence = pass.presence().clone();
         let deadlines = *lock(&self.deadlines);
         let stream = match socket {
             Accepted::Tcp(socket) => Stream::tcp(socket, peer, deadlines),
@@ -199,12 +197,15 @@ impl Listeners {
                 connection.task.detach();
             }
         });
-        let connection = Connection {
-            task,
-            waiting,
-            dismissed,
-        };
-        connections.insert(id, connection);
+        connections.insert(id, Connection { task, presence });
+    }
+
+    /// The connections whose owner this is true of.
+    pub fn owned(&self, is_meant: impl Fn(u64) -> bool) -> Vec<u64> {
+        let connections = lock(&self.connections);
+        let owner = |it: &Connection| it.presence.owner.load(Ordering::Acquire);
+        let found = connections.iter().filter(|(_, it)| is_meant(owner(it)));
+        found.map(|(id, _)| *id).collect()
     }
 
     /// Stops accepting and ends the connections: those that wait for their client at once,
@@ -221,7 +222,7 @@ impl Listeners {
     pub async fn end(&self, ids: &[u64], grace: Duration) {
         for id in ids {
             if let Some(connection) = lock(&self.connections).get(id) {
-                connection.dismissed.store(true, Ordering::Release);
+                connection.presence.dismissed.store(true, Ordering::Release);
             }
         }
         self.end_those(|id| ids.contains(id), grace).await;
@@ -232,7 +233,9 @@ impl Listeners {
         loop {
             let over = Instant::now() >= deadline;
             let ended: Vec<Connection> = lock(&self.connections)
-                .extract_if(|id, it| chosen(id) && (over || it.waiting.load(Ordering::Acquire)))
+                .extract_if(|id, it| {
+                    chosen(id) && (over || it.presence.waiting.load(Ordering::Acquire))
+                })
                 .map(|(_, connection)| connection)
                 .collect();
             for connection in ended {

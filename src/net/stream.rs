@@ -3,7 +3,7 @@
 
 use crate::mail::certificate::Certificate;
 use crate::net::exporter::Binding;
-use crate::net::limit::Pass;
+use crate::net::limit::{Pass, Presence};
 use crate::net::record::{MAX_PLAIN, MAX_SEALED, MAX_WIRE, Records};
 use crate::net::tls::Tls;
 use crate::wire::Input;
@@ -153,6 +153,11 @@ impl Stream {
         if let Some(pass) = &mut self.pass {
             pass.authenticated();
         }
+    }
+
+    /// What others know of this connection.
+    pub fn presence(&self) -> Option<Arc<Presence>> {
+        self.pass.as_ref().map(|pass| pass.presence().clone())
     }
 
     /// A [`Stream::receive`] that was dropped leaves the connection among those that wait for
@@ -494,12 +499,19 @@ impl Drop for Stream {
     /// The server is going down and has dropped the connection's task: a client that was
     /// between commands is told so, as far as that takes no waiting.
     fn drop(&mut self) {
-        let waiting = |pass: &Pass| pass.waiting().load(std::sync::atomic::Ordering::Acquire);
+        let waiting = |pass: &Pass| {
+            pass.presence()
+                .waiting
+                .load(std::sync::atomic::Ordering::Acquire)
+        };
         if self.goodbye.is_empty() || !self.pass.as_ref().is_some_and(waiting) {
             return;
         }
-        let is_dismissed =
-            |pass: &Pass| pass.dismissed().load(std::sync::atomic::Ordering::Acquire);
+        let is_dismissed = |pass: &Pass| {
+            pass.presence()
+                .dismissed
+                .load(std::sync::atomic::Ordering::Acquire)
+        };
         let goodbye = match self.pass.as_ref().is_some_and(is_dismissed) {
             true => self.farewell.as_bytes(),
             false => self.goodbye.as_bytes(),

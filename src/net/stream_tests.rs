@@ -355,8 +355,8 @@ fn a_client_at_work_is_not_ended_with_those_that_wait() {
     use crate::net::limit::{Gate, Limits};
     let gate = Gate::new(Limits::default());
     let pass = gate.admit(IpAddr::V4(Ipv4Addr::LOCALHOST)).unwrap();
-    let waiting = pass.waiting().clone();
-    let waits = || waiting.load(std::sync::atomic::Ordering::Acquire);
+    let presence = pass.presence().clone();
+    let waits = || presence.waiting.load(std::sync::atomic::Ordering::Acquire);
     let (stream, _client) = Stream::pair().unwrap();
     let mut stream = stream.admitted(7, pass, "");
     let mut input = Input::new();

@@ -96,6 +96,7 @@ impl Session {
             // A policy counts among the credentials (RFC 3206, 4).
             Denial::Closed => (Some("AUTH"), Text::LoginClosed),
             Denial::Connections => (Some("SYS/TEMP"), Text::TooManyConnections),
+            Denial::Disabled => (Some("SYS/PERM"), Text::AccountDisabled),
             Denial::Wait => (Some("SYS/TEMP"), Text::LoginLater),
             Denial::Unavailable => (Some("SYS/TEMP"), Text::LoginUnavailable),
             Denial::Malformed => (None, Text::LoginMalformed),

@@ -134,7 +134,8 @@ async fn answer(
 ) {
     match ask {
         Ask::Authenticate(ask) => {
-            let verdict = context.login.answer(stream.peer(), ask).await;
+            let client = Context::client(stream, "pop3");
+            let verdict = context.login.answer(&client, ask).await;
             let verdict = context.let_in(Protocol::Pop3, stream, verdict);
             session.answer(Answer::Verdict(verdict), out);
         }

@@ -88,6 +88,8 @@ texts! {
     LoginUnavailable: "Logins can't be checked now, try later",
         "Сейчас вход проверить нельзя, повторите позже";
     LoginMalformed: "That is not how the mechanism goes", "Обмен не соответствует механизму";
+    AccountDisabled: "This account is disabled: ask the administrator",
+        "Эта учётная запись отключена: обратитесь к администратору";
     CertificateExpired: "The certificate has expired, or is not valid yet",
         "Срок действия сертификата истёк или ещё не начался";
     LoginCancelled: "Login given up", "Вход отменён";

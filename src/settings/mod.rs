@@ -135,6 +135,8 @@ pub struct Settings {
     pub hostname: String,
     /// Accounts here that are told by mail what the owner should know.
     pub administrators: Vec<Address>,
+    /// How long the audit log keeps an event.
+    pub keep_log: Duration,
     /// Where all is served; `::` takes IPv4 too.
     pub addresses: Vec<IpAddr>,
     /// Added to every port.
@@ -278,6 +280,7 @@ impl Default for Settings {
         Settings {
             hostname: "localhost".into(),
             administrators: Vec::new(),
+            keep_log: Duration::from_secs(90 * 24 * 3600),
             addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
             port_base: 0,
             imap: Ports::well_known(Service::Imap, Some(Service::Imaps)),

@@ -54,6 +54,12 @@ pub const SETTINGS: &[Setting] = &[
         "",
     ),
     live(
+        "server.keep-log",
+        Time(|s| &mut s.keep_log, DAY, 3650 * DAY),
+        "how long logins and changes stay in the audit log",
+        "",
+    ),
+    live(
         "server.addresses",
         Addresses(|s| &mut s.addresses),
         "where services listen; :: is every address of IPv6 and IPv4",

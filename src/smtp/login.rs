@@ -114,6 +114,11 @@ fn refusal(denial: Denial) -> Reply {
             "5.7.13",
             "Submission is off for this account; ask the administrator",
         ),
+        Denial::Disabled => Reply::new(
+            525,
+            "5.7.13",
+            "This account is disabled; ask the administrator",
+        ),
         Denial::Connections => Reply::new(
             454,
             "4.7.0",

@@ -287,7 +287,10 @@ async fn answer(
     message: &mut Option<Upload>,
 ) -> Answer {
     match ask {
-        Ask::Authenticate(ask) => Answer::Verdict(context.login.answer(stream.peer(), ask).await),
+        Ask::Authenticate(ask) => {
+            let client = Context::client(stream, "submission");
+            Answer::Verdict(context.login.answer(&client, ask).await)
+        }
         Ask::Recipient(_) if guesses(context, stream, sender) => Answer::Recipient(Err(
             NoRecipient::Trouble(Trouble::Wait("Too many unknown recipients; try later")),
         )),

@@ -2,6 +2,8 @@
 
 use super::Snapshot;
 use super::addressing;
+use super::app_password;
+use super::audit;
 use super::certificate;
 use super::codec::{Reader, put, put_bytes};
 use super::error::{Error, Result};
@@ -9,6 +11,7 @@ use super::mailbox;
 use super::option;
 use super::remember;
 use super::schema::*;
+use super::standing;
 use super::tx::Tx;
 use crate::address::{Address, Domain};
 use crate::mail::*;
@@ -142,6 +145,9 @@ pub(super) fn delete(tx: &mut Tx<'_>, id: AccountId) -> Result<()> {
     addressing::forget_grants(tx, id)?;
     certificate::forget(tx, id)?;
     remember::forget(tx, &remember::name_of_account(id))?;
+    app_password::forget(tx, id)?;
+    audit::forget(tx, id)?;
+    standing::forget(tx, id)?;
     mailbox::doom_all(tx, id)
 }
 

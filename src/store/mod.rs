@@ -24,6 +24,8 @@
 
 mod account;
 mod addressing;
+mod app_password;
+mod audit;
 mod blob;
 mod block;
 mod certificate;
@@ -32,6 +34,7 @@ pub mod codec;
 mod commit;
 mod compact;
 pub mod disk;
+mod ending;
 mod error;
 mod frame;
 mod gather;
@@ -55,6 +58,7 @@ pub mod simdisk;
 mod snapshot;
 mod space;
 mod staging;
+mod standing;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -89,9 +93,12 @@ use writer::Writer;
 
 pub use account::MAX_ALIASES;
 pub use addressing::MAX_MEMBERS;
+pub use app_password::{APP_SERVICES, AppPassword, MAX_APP_PASSWORDS};
+pub use audit::{Event, Kind, LastUse, Wanted};
 pub use blob::Blob;
 pub use certificate::{KnownCertificate, MAX_CERTIFICATES};
 pub use change::{MAX_WAITING, News, Watch};
+pub use ending::Ended;
 pub use error::{Error, Result};
 pub use home::{HOME_SERVER, Home};
 pub use mailbox::{MAX_MAILBOXES, MAX_SUBSCRIPTIONS};
@@ -269,7 +276,9 @@ impl Store {
     }
     /// With all its mail; its space comes back in the background.
     pub async fn delete_account(&self, account: AccountId) -> Result<()> {
-        self.write(move |tx| account::delete(tx, account)).await
+        self.write(move |tx| account::delete(tx, account)).await?;
+        self.end_sessions(account, None);
+        Ok(())
     }
     pub async fn add_alias(&self, alias: Address, account: AccountId) -> Result<()> {
         self.grow(move |tx| account::add_alias(tx, &alias, account))
@@ -287,6 +296,30 @@ impl Store {
     {
         self.grow(move |tx| option::change(tx, account, &mut f))
             .await
+    }
+
+    /// [`Error::Exists`] if the account has one of that name, [`Error::Limit`] over
+    /// [`MAX_APP_PASSWORDS`].
+    pub async fn add_app_password(&self, account: AccountId, new: AppPassword) -> Result<()> {
+        self.grow(move |tx| app_password::add(tx, account, &new))
+            .await
+    }
+    /// Whether there was one. Its sessions end.
+    pub async fn remove_app_password(&self, account: AccountId, name: String) -> Result<bool> {
+        let means = Some(format!("app password {name}"));
+        let removed = self.write(move |tx| app_password::remove(tx, account, &name));
+        let removed = removed.await?;
+        self.end_sessions(account, means);
+        Ok(removed)
+    }
+    /// Gives how it stood before. Where nobody logs in any more, its sessions end.
+    pub async fn set_standing(&self, account: AccountId, standing: Standing) -> Result<Standing> {
+        let before = self.write(move |tx| standing::set(tx, account, standing));
+        let before = before.await?;
+        if standing != Standing::Active {
+            self.end_sessions(account, None);
+        }
+        Ok(before)
     }
 
     // Addresses beyond an account's own; see `recipient`.

@@ -1,8 +1,10 @@
 //! What the callers' side, the readers and the writer thread share.
 
 use super::Options;
+use super::audit::Pending;
 use super::change::Hub;
 use super::disk::{Counters, Disk};
+use super::ending::Endings;
 use super::error::{Error, Result};
 use super::outbox::OutboxNews;
 use super::queue::Queue;
@@ -30,6 +32,10 @@ pub(super) struct Shared {
     pub outbox: OutboxNews,
     /// Told when a record has changed.
     pub records: Event,
+    /// Events for the audit log that are not saved yet.
+    pub audit: Mutex<Pending>,
+    /// Logins that are over.
+    pub endings: Endings,
     /// \Recent claims that the mailboxes' rows don't have yet.
     pub recent: Mutex<HashMap<MailboxId, Uid>>,
     /// UIDs of mailboxes read lately.
@@ -104,6 +110,8 @@ impl Shared {
             counters,
             outbox: OutboxNews::default(),
             records: Event::new(),
+            audit: Mutex::default(),
+            endings: Endings::default(),
             recent: Mutex::default(),
             uids: UidCache::default(),
             slot: Mutex::new(Slot::Open(handle)),

@@ -213,7 +213,10 @@ impl Driver {
                 let verdict = match self.context.login.home(&ask) {
                     Ok(Some(home)) => return Box::pin(self.go_home(ask, home)).await,
                     // What can't be read now, the login service says too.
-                    Ok(None) | Err(_) => self.context.login.answer(self.stream.peer(), ask).await,
+                    Ok(None) | Err(_) => {
+                        let client = Context::client(&self.stream, "imap");
+                        self.context.login.answer(&client, ask).await
+                    }
                 };
                 let verdict = self
                     .context

@@ -175,6 +175,10 @@ impl Session {
                 Code::ContactAdmin,
                 "IMAP is off for this account: ask the administrator.",
             ),
+            Denial::Disabled => Outcome::no(
+                Code::ContactAdmin,
+                "This account is disabled: ask the administrator.",
+            ),
             Denial::Connections => Outcome::no(
                 Code::Limit,
                 "This account has too many connections: close some, or wait a minute.",

@@ -1,5 +1,6 @@
 //! The store as a whole, on a disk whose power can fail.
 
+mod audit;
 mod basics;
 mod changes;
 mod cuts;

@@ -1,0 +1,207 @@
+//! The audit log: saved together, bounded, there after a power cut once it was saved. What
+//! goes with accounts: app passwords, how they stand.
+
+use super::support::*;
+use crate::mail::{AccountId, Standing};
+use crate::secret::ScramKeys;
+use crate::store::simdisk::SimDisk;
+use crate::store::*;
+use smol::block_on;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// Longer than since 1970.
+const ALWAYS: Duration = Duration::from_secs(1 << 40);
+
+fn event(at: i64, what: &str) -> Event {
+    Event {
+        at,
+        ..Event::now(Kind::Login, "ann@b.test", "imap", "192.0.2.1", what)
+    }
+}
+
+fn events(store: &Store) -> Vec<Event> {
+    let wanted = Wanted {
+        most: usize::MAX,
+        ..Wanted::default()
+    };
+    store.look(|it| it.events(&wanted)).unwrap()
+}
+
+#[test]
+fn logins_cost_no_write_and_are_there_after_a_power_cut_once_saved() {
+    block_on(async {
+        let disk = SimDisk::default();
+        let store = open(&disk).unwrap();
+        let ann = account(&store, "ann@b.test").await;
+        let before = store.counters().commits.load(Relaxed);
+        for at in 60..120 {
+            store.note_login(ann, event(at, "password"));
+            store.note_event(event(at, "certificate"));
+        }
+        assert_eq!(store.counters().commits.load(Relaxed), before);
+        assert!(events(&store).is_empty());
+        // Of an account that is gone nothing is kept but its events.
+        store.note_login(AccountId(9), event(130, "password"));
+        store.save_events(ALWAYS).await.unwrap();
+        let disk = disk.after_power_cut(1);
+        drop(store);
+        let store = open(&disk).unwrap();
+        let saved = events(&store).into_iter();
+        let saved: Vec<(i64, String, u32)> = saved.map(|it| (it.at, it.what, it.times)).collect();
+        let expected = [
+            (60, "password", 60),
+            (60, "certificate", 60),
+            (130, "password", 1),
+        ];
+        let expected = expected.map(|(at, what, times)| (at, what.to_owned(), times));
+        assert_eq!(saved, expected);
+        let uses = store.look(|it| it.last_uses(ann)).unwrap();
+        assert_eq!((uses.len(), uses[0].at), (1, 119));
+        assert_eq!(store.look(|it| it.last_uses(AccountId(9))).unwrap(), []);
+        store.delete_account(ann).await.unwrap();
+        assert_eq!(store.look(|it| it.last_uses(ann)).unwrap(), []);
+        store.close().await;
+    });
+}
+
+#[test]
+fn the_oldest_go_by_age_and_what_is_not_saved_waits() {
+    block_on(async {
+        let disk = SimDisk::default();
+        let store = open(&disk).unwrap();
+        let year = Duration::from_secs(365 * 24 * 3600);
+        for n in 0..2000 {
+            store.note_event(event(n * 60, "password"));
+        }
+        store.save_events(ALWAYS).await.unwrap();
+        assert_eq!(events(&store).len(), 2000);
+        store.note_event(Event::now(
+            Kind::Change,
+            "",
+            "control",
+            "root",
+            "alias add a b",
+        ));
+        store.save_events(year).await.unwrap();
+        // The last chunk stays with what is in it.
+        let left = events(&store).len();
+        assert!((1..200).contains(&left), "{left} are left");
+        assert_eq!(events(&store).last().unwrap().what, "alias add a b");
+        // While the disk is gone they wait, and come once.
+        disk.cut_at(disk.syncs());
+        store.note_event(event(60, "certificate"));
+        assert!(store.save_events(ALWAYS).await.is_err());
+        store.note_event(event(61, "certificate"));
+        assert!(store.save_events(ALWAYS).await.is_err());
+        store.close().await;
+    });
+}
+
+#[test]
+fn memory_is_bounded_and_says_what_it_lost() {
+    block_on(async {
+        let store = open(&SimDisk::default()).unwrap();
+        for n in 0..5000 {
+            store.note_event(event(n * 60, &"x".repeat(1000)));
+        }
+        store.save_events(ALWAYS).await.unwrap();
+        let saved = events(&store);
+        assert_eq!(saved.len(), 4097);
+        assert_eq!(saved[4096].what, "904 events were too many to keep");
+        assert_eq!(saved[0].what.len(), 300);
+        let wanted = Wanted {
+            since: Some(4990 * 60),
+            kind: Some(Kind::Login),
+            account: Some("ANN@b.test".into()),
+            most: 4,
+        };
+        let found = store.look(|it| it.events(&wanted)).unwrap();
+        let times: Vec<i64> = found.iter().map(|it| it.at / 60).collect();
+        assert_eq!(times, [4996, 4997, 4998, 4999]);
+        let words = Event::now(Kind::Refused, "a\nb", "", "", &"é".repeat(200));
+        assert_eq!((words.account.as_str(), words.what.len()), ("a b", 300));
+        store.close().await;
+    });
+}
+
+#[test]
+fn app_passwords_are_few_and_their_sessions_end_with_them() {
+    let app = |name: &str, services| AppPassword {
+        name: name.into(),
+        made: 7,
+        services,
+        tag: [1; 32],
+        scram: ScramKeys::nobody(name, &[2; 32]),
+    };
+    block_on(async {
+        let disk = SimDisk::default();
+        let store = open(&disk).unwrap();
+        let ann = account(&store, "ann@b.test").await;
+        for n in 0..MAX_APP_PASSWORDS {
+            let name = format!("device-{n}");
+            store.add_app_password(ann, app(&name, 1)).await.unwrap();
+        }
+        let again = store.add_app_password(ann, app("device-3", 0)).await;
+        assert_eq!(again, Err(Error::Exists));
+        let more = store.add_app_password(ann, app("more", 0)).await;
+        assert_eq!(more, Err(Error::Limit("app passwords")));
+        let nobody = store.add_app_password(AccountId(9), app("x", 0)).await;
+        assert_eq!(nobody, Err(Error::NoAccount));
+        assert_eq!(
+            store.remove_app_password(ann, "none".into()).await,
+            Ok(false)
+        );
+        assert_eq!(
+            store.remove_app_password(ann, "device-0".into()).await,
+            Ok(true)
+        );
+        let means = |ended: &Ended| ended.means.clone().unwrap_or_default();
+        let ended: Vec<String> = store.ended_sessions().await.iter().map(means).collect();
+        assert_eq!(ended, ["app password none", "app password device-0"]);
+        let disk = disk.after_power_cut(2);
+        drop(store);
+        let store = open(&disk).unwrap();
+        let all = store.look(|it| it.app_passwords(ann)).unwrap();
+        assert_eq!(all.len(), MAX_APP_PASSWORDS - 1);
+        assert_eq!(
+            (all[0].name.as_str(), all[0].made, all[0].tag),
+            ("device-1", 7, [1; 32])
+        );
+        assert!(all[0].is_for("imap") && !all[0].is_for("pop3"));
+        assert!(app("x", 0).is_for("pop3") && app("x", 4).is_for("submission"));
+        store.close().await;
+    });
+}
+
+#[test]
+fn an_account_stands_as_it_was_last_set() {
+    block_on(async {
+        let store = open(&SimDisk::default()).unwrap();
+        let ann = account(&store, "ann@b.test").await;
+        let all = [
+            Standing::Disabled { takes_mail: true },
+            Standing::Disabled { takes_mail: false },
+            Standing::Deleted { until: 1 << 40 },
+            Standing::Active,
+        ];
+        let mut before = Standing::Active;
+        for standing in all {
+            assert_eq!(store.set_standing(ann, standing).await, Ok(before));
+            assert_eq!(store.look(|it| it.standing(ann)), Ok(standing));
+            before = standing;
+        }
+        let ended = store.ended_sessions().await;
+        assert_eq!(
+            ended,
+            [Ended {
+                account: ann,
+                means: None
+            }]
+        );
+        assert_eq!(store.look(|it| it.standings()), Ok(Vec::new()));
+        let nobody = store.set_standing(AccountId(9), Standing::Active).await;
+        assert_eq!(nobody, Err(Error::NoAccount));
+        store.close().await;
+    });
+}
