@@ -5,6 +5,7 @@
 //! - [`cli`]: the subcommands, one file a noun.
 //! - [`serve`]: the tour: store, listeners, control socket, signals.
 //! - [`setup`]: the wizard: questions, answers, review; pure.
+//! - [`console`]: the menu after setup, for a person at a terminal.
 //! - [`control`]: the Unix socket over which the CLI talks to a running server.
 //! - [`imap`], [`pop3`], [`smtp`]: a pure state machine each (`session`), and its driver (`serve`).
 //! - [`queue`]: outgoing mail: what is due, when again, and what its sender is told.
@@ -13,6 +14,7 @@
 //! - [`imap_url`]: what IMAP URLs name, and who may read it.
 //! - [`collect`]: mail that is fetched from providers' mailboxes.
 //! - [`login`]: who may log in: verification, its cache and its limits.
+//! - [`recent`]: the last warnings and errors of the log.
 //! - [`net`]: listeners, streams, TLS.
 //! - [`store`]: the mail store; the only module that names redb.
 //! - [`keys`]: the DKIM keys in the store.
@@ -26,6 +28,7 @@ pub mod announce;
 pub mod authentication;
 pub mod cli;
 pub mod collect;
+pub mod console;
 pub mod context;
 pub mod control;
 pub mod imap;
@@ -37,6 +40,7 @@ pub mod message;
 pub mod net;
 pub mod pop3;
 pub mod queue;
+pub mod recent;
 pub mod recipient;
 pub mod sasl;
 pub mod secret;

@@ -25,6 +25,7 @@ use crate::task;
 use async_io::{Async, Timer};
 use async_signal::{Signal, Signals};
 use futures_lite::{StreamExt, future};
+use jiff::Timestamp;
 use smol::Task;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, ErrorKind};
@@ -99,7 +100,14 @@ impl Server {
         match control::bind(dir) {
             Ok(socket) => {
                 let sessions = context.login.sessions.clone();
-                let serving = control::serve(socket, store, transport, live, sessions);
+                let vitals = control::Vitals {
+                    began: Timestamp::now(),
+                    dir: context.dir.clone(),
+                    tls: context.tls.clone(),
+                    users: gates.users.clone(),
+                    servers: gates.servers.clone(),
+                };
+                let serving = control::serve(socket, store, transport, live, sessions, vitals);
                 others.push(task::spawn(serving));
             }
             // Mail goes on without it.

@@ -16,6 +16,7 @@ macro_rules! topics {
 pub const TOPICS: &[Topic] = topics! {
     "start": "from nothing to a mail server that runs";
     "demo": "try it on your own machine first";
+    "console": "status, the menu on a terminal, the administrator's password";
     "accounts": "accounts, passwords and aliases";
     "addresses": "groups, catch-alls, grants, devices, plus-addressing";
     "home": "accounts whose mailbox is on another server";

@@ -1,6 +1,7 @@
 //! Logs to standard error: with systemd's level prefixes under its journal, with a time
 //! elsewhere. Nothing secret is ever given to it.
 
+use crate::recent;
 use jiff::Timestamp;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use std::io::Write;
@@ -43,10 +44,14 @@ impl Log for Logger {
             return;
         }
         let text = one_line(&record.args().to_string());
+        let now = Timestamp::now();
+        if record.level() <= Level::Warn {
+            recent::note(now.as_second(), record.level() == Level::Error, &text);
+        }
         let line = if self.journal {
             format!("<{}>{text}\n", priority(record.level()))
         } else {
-            format!("{:.3} {:5} {text}\n", Timestamp::now(), record.level())
+            format!("{now:.3} {:5} {text}\n", record.level())
         };
         // There is nowhere else to complain.
         let _ = std::io::stderr().lock().write_all(line.as_bytes());

@@ -13,6 +13,7 @@ pub mod alias;
 pub mod catch_all;
 pub mod certificate;
 pub mod collector;
+pub mod console;
 pub mod demo;
 pub mod device;
 pub mod dkim;
@@ -29,6 +30,7 @@ pub mod queue;
 pub mod route;
 pub mod serve;
 pub mod settings;
+pub mod status;
 pub mod test;
 
 use crate::address::Address;
@@ -83,6 +85,8 @@ pub enum Command {
     Home(home::HomeCommand),
     Log(log::LogCommand),
     Settings(settings::SettingsCommand),
+    Status(status::Status),
+    Console(console::ConsoleCommand),
     Test(test::Test),
 }
 
@@ -143,6 +147,8 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
         Some(Command::Home(home)) => home.run(),
         Some(Command::Log(log)) => log.run(),
         Some(Command::Settings(settings)) => settings.run(),
+        Some(Command::Status(status)) => status.run(),
+        Some(Command::Console(console)) => console.run(),
         Some(Command::Test(test)) => test.run(),
         None => help::show(None),
     }

@@ -1,9 +1,12 @@
 //! Requests about the administrator: an identity of its own, no mailbox. Its password opens the
 //! console, and nothing that speaks a mail protocol takes it.
 
-use super::Reply;
+use super::{Reply, settings};
+use crate::announce::{self, Announcement};
 use crate::secret::{PasswordError, Secret, verifier, verifies};
+use crate::settings::Live;
 use crate::store::{Note, Store};
+use crate::task;
 use async_lock::{Mutex, Semaphore};
 use std::time::{Duration, Instant};
 
@@ -28,6 +31,9 @@ const WAIT_ALONE: Duration = Duration::from_secs(2);
 pub enum Administrator {
     /// Sets the password; who may use the control socket may do that.
     Set { password: Secret<String> },
+    /// Sets it because it is forgotten: that is told to the administrators by mail. A row of
+    /// how many were told.
+    Recover { password: Secret<String> },
     /// A row: `right`, `wrong` or `none`, after the wait that earlier wrong ones have earned.
     Check { password: Secret<String> },
     /// A row: `set` or `none`.
@@ -42,6 +48,7 @@ impl Administrator {
         };
         match self {
             Administrator::Set { password } => with("administrator-set", password),
+            Administrator::Recover { password } => with("administrator-recover", password),
             Administrator::Check { password } => with("administrator-check", password),
             Administrator::Show => Secret::new(vec!["administrator-show".into()]),
         }
@@ -52,6 +59,9 @@ impl Administrator {
         let password = |text: &str| Secret::new(text.to_string());
         Some(match words {
             ["administrator-set", text] => Administrator::Set {
+                password: password(text),
+            },
+            ["administrator-recover", text] => Administrator::Recover {
                 password: password(text),
             },
             ["administrator-check", text] => Administrator::Check {
@@ -66,6 +76,7 @@ impl Administrator {
     pub fn describe(&self) -> String {
         match self {
             Administrator::Set { .. } => "administrator password".into(),
+            Administrator::Recover { .. } => "administrator recover".into(),
             Administrator::Check { .. } => "administrator check".into(),
             Administrator::Show => "administrator show".into(),
         }
@@ -129,18 +140,27 @@ impl Wrong {
     }
 }
 
-/// Errors are sentences for the owner. With a server, `guesses` are what it has counted.
-pub async fn perform(store: &Store, guesses: Option<&Guesses>, request: Administrator) -> Reply {
+/// Errors are sentences for the owner. With a server, `guesses` are what it has counted, and
+/// `live` what it runs by.
+pub async fn perform(
+    store: &Store,
+    guesses: Option<&Guesses>,
+    live: Option<&Live>,
+    request: Administrator,
+) -> Reply {
     match request {
         Administrator::Show => Ok(word(match known(store)? {
             Some(_) => "set",
             None => "none",
         })),
         Administrator::Set { password } => {
-            let note = smol::unblock(move || administrator_note(&password)).await;
-            let note = note.map_err(|error| error.to_string())?;
-            let done = store.note(vec![note]).await;
-            done.map(|()| Vec::new()).map_err(|error| error.to_string())
+            set(store, password).await?;
+            Ok(Vec::new())
+        }
+        Administrator::Recover { password } => {
+            set(store, password).await?;
+            log::warn!("a forgotten administrator's password was replaced at the console");
+            Ok(word(&tell(store, live).await?.to_string()))
         }
         Administrator::Check { password } => {
             let Some(verifier) = known(store)? else {
@@ -159,6 +179,32 @@ pub async fn perform(store: &Store, guesses: Option<&Guesses>, request: Administ
             Ok(word(if right { "right" } else { "wrong" }))
         }
     }
+}
+
+async fn set(store: &Store, password: Secret<String>) -> Result<(), String> {
+    let note = task::unblock(move || administrator_note(&password)).await;
+    let note = note.map_err(|error| error.to_string())?;
+    let done = store.note(vec![note]).await;
+    done.map_err(|error| error.to_string())
+}
+
+/// Whoever else runs this server hears that somebody stood at it.
+async fn tell(store: &Store, live: Option<&Live>) -> Result<usize, String> {
+    let settings = settings::now(store, live)?;
+    let host = &settings.hostname;
+    let what = Announcement {
+        subject: format!("{host}: the administrator's password was replaced"),
+        text: format!(
+            "The administrator's password of {host} was replaced by a new one at its console,\n\
+             as a forgotten one. Whoever did that stood at the machine, or was root on it.\n\n\
+             If it was none of you: look who was there, and set another password:\n\n\
+             \u{20}   pillarbox administrator password\n\n\
+             Пароль администратора {host} заменён новым с консоли машины, как забытый.\n\
+             Если это были не вы: выясните, кто это был, и задайте другой пароль.\n"
+        ),
+    };
+    let told = announce::to_owner(store, host, &settings.administrators, what).await;
+    told.map_err(|error| format!("the password is set, but nobody could be told: {error}"))
 }
 
 /// One at a time: who asks twice at once has no two tries for one wait.
@@ -184,7 +230,7 @@ async fn counted(
 }
 
 async fn verify(verifier: String, password: Secret<String>) -> bool {
-    smol::unblock(move || verifies(&verifier, &password)).await
+    task::unblock(move || verifies(&verifier, &password)).await
 }
 
 fn known(store: &Store) -> Result<Option<String>, String> {
@@ -218,6 +264,9 @@ mod tests {
             Administrator::Set {
                 password: password(),
             },
+            Administrator::Recover {
+                password: password(),
+            },
             Administrator::Check {
                 password: password(),
             },
@@ -237,7 +286,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), Options::default()).unwrap();
         let guesses = Guesses::default();
-        let ask = |request| smol::block_on(perform(&store, Some(&guesses), request)).unwrap();
+        let ask = |request| smol::block_on(perform(&store, Some(&guesses), None, request)).unwrap();
         let check = |text: &str| {
             let password = secret(text);
             ask(Administrator::Check { password })[0][0].clone()
@@ -254,7 +303,7 @@ mod tests {
         let short = Administrator::Set {
             password: secret("short"),
         };
-        let refused = smol::block_on(perform(&store, None, short));
+        let refused = smol::block_on(perform(&store, None, None, short));
         assert!(refused.unwrap_err().contains("at least 8"));
     }
 

@@ -14,6 +14,7 @@ mod queue;
 mod request;
 mod routing;
 mod settings;
+mod status;
 
 pub use addressing::Addressing;
 pub use administrator::{Administrator, administrator_note};
@@ -27,6 +28,7 @@ pub use queue::{Queue, What, Which};
 pub use request::{Reply, Request};
 pub use routing::Routing;
 pub use settings::{Choosing, chosen};
+pub use status::Vitals;
 
 use crate::login::sessions::Sessions;
 use crate::net::stream::{Deadlines, Stream};
@@ -80,9 +82,11 @@ pub async fn serve(
     transport: Arc<Transport>,
     live: Arc<Live>,
     sessions: Arc<Sessions>,
+    vitals: Vitals,
 ) {
     let places = Arc::new(async_lock::Semaphore::new(MAX_CONNECTIONS));
     let guesses = Arc::new(Guesses::default());
+    let vitals = Arc::new(vitals);
     loop {
         let place = places.acquire_arc().await;
         match listener.accept().await {
@@ -93,6 +97,7 @@ pub async fn serve(
                     live: live.clone(),
                     guesses: guesses.clone(),
                     sessions: sessions.clone(),
+                    vitals: vitals.clone(),
                     who: peer(&socket),
                 };
                 task::spawn(async move {
@@ -117,6 +122,7 @@ struct World {
     guesses: Arc<Guesses>,
     /// Who is logged in.
     sessions: Arc<Sessions>,
+    vitals: Arc<Vitals>,
     /// Who asks.
     who: String,
 }
@@ -185,7 +191,11 @@ async fn answer(world: &World, request: Result<Request, String>) -> Reply {
             settings::perform(&world.store, Some(&world.live), &world.who, request).await
         }
         Request::Administrator(request) => {
-            administrator::perform(&world.store, Some(&world.guesses), request).await
+            let (guesses, live) = (Some(&*world.guesses), Some(&*world.live));
+            administrator::perform(&world.store, guesses, live, request).await
+        }
+        Request::Status => {
+            status::perform(&world.store, None, Some(&world.vitals), Some(&world.live)).await
         }
         request => {
             // What is shown includes the last minute.
@@ -249,7 +259,10 @@ fn on_the_store(dir: &Path, request: Request) -> Reply {
     let store = Store::open(dir, Options::default()).map_err(|error| error.to_string())?;
     smol::block_on(async {
         let (name, changes) = (request.describe(), request.changes());
-        let reply = perform(&store, request).await;
+        let reply = match request {
+            Request::Status => status::perform(&store, Some(dir), None, None).await,
+            request => perform(&store, request).await,
+        };
         if changes && reply.is_ok() {
             let keep = Settings::default().keep_log;
             auditing::note_change(&store, &perform::own_user(), &name, keep).await;

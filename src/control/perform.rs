@@ -2,7 +2,7 @@
 
 use super::{
     Reply, Request, addressing, administrator, auditing, certificates, collecting, homes, keys,
-    queue, routing, settings,
+    queue, routing, settings, status,
 };
 use crate::address::Address;
 use crate::mail::option::AccountOptions;
@@ -45,7 +45,7 @@ pub async fn perform(store: &Store, request: Request) -> Reply {
             done.map(none).map_err(|error| sentence(&error, &alias))
         }
         Request::Addressing(request) => addressing::perform(store, request).await,
-        Request::Administrator(request) => administrator::perform(store, None, request).await,
+        Request::Administrator(request) => administrator::perform(store, None, None, request).await,
         Request::Queue(request) => queue::perform(store, request).await,
         Request::Routing(request) => routing::perform(store, None, request).await,
         Request::Collecting(request) => collecting::perform(store, request).await,
@@ -53,6 +53,7 @@ pub async fn perform(store: &Store, request: Request) -> Reply {
         Request::Certificates(request) => certificates::perform(store, request).await,
         Request::Homes(request) => homes::perform(store, request).await,
         Request::Auditing(request) => auditing::perform(store, request).await,
+        Request::Status => status::perform(store, None, None, None).await,
         Request::Choosing(request) => settings::perform(store, None, &own_user(), request).await,
         Request::RemoveAlias { alias } => remove_alias(store, alias).await,
         Request::ListAliases => list_aliases(store).await,

@@ -43,6 +43,8 @@ pub enum Request {
         option: String,
         value: String,
     },
+    /// Rows as [`super::Vitals`] and the store have them; see `control/status.rs`.
+    Status,
     Addressing(Addressing),
     Administrator(Administrator),
     Queue(Queue),
@@ -94,6 +96,7 @@ impl Request {
             Request::AddAlias { alias, account } => format!("alias add {alias} {account}"),
             Request::RemoveAlias { alias } => format!("alias remove {alias}"),
             Request::ListAliases => "alias list".to_string(),
+            Request::Status => "status show".to_string(),
         }
     }
 
@@ -184,6 +187,7 @@ impl Request {
             }
             Request::RemoveAlias { alias } => put(&["alias-remove", &alias.to_string()]),
             Request::ListAliases => put(&["alias-list"]),
+            Request::Status => put(&["status"]),
         }
         line.push(b'\n');
         Secret::new(line)
@@ -224,6 +228,7 @@ impl Request {
                 alias: address(alias)?,
             },
             ["alias-list"] => Request::ListAliases,
+            ["status"] => Request::Status,
             words => match Addressing::read(words)
                 .map(|it| it.map(Request::Addressing))
                 .or_else(|| Some(Ok(Request::Administrator(Administrator::read(words)?))))

@@ -107,6 +107,18 @@ pub fn chosen(store: &Store) -> Result<Chosen, String> {
     Ok(chosen)
 }
 
+/// The settings of a running server, or those that one would start by.
+pub(super) fn now(store: &Store, live: Option<&Live>) -> Result<Settings, String> {
+    match live {
+        Some(live) => Ok(Settings::clone(&live.now())),
+        None => {
+            let own = Settings::of_this_machine();
+            let offline = Live::new(own, Chosen::new(), &chosen(store)?)?;
+            Ok(Settings::clone(&offline.now()))
+        }
+    }
+}
+
 /// With a server, `live` is what it runs by; `who` asks. Errors are sentences for the owner.
 pub async fn perform(store: &Store, live: Option<&Live>, who: &str, request: Choosing) -> Reply {
     let _turn = match live {

@@ -105,12 +105,25 @@ fn a_running_server_is_asked() {
     let transport = Transport::new(store.clone(), resolver, &Settings::default());
     let live = Live::new(Settings::default(), Chosen::new(), &Chosen::new()).unwrap();
     let live = Arc::new(live);
+    let gate = || crate::net::limit::Gate::new(Default::default());
+    let local = crate::net::tls::Source::Local {
+        data: dir.path().to_path_buf(),
+        names: vec!["localhost".into()],
+    };
+    let vitals = Vitals {
+        began: jiff::Timestamp::now(),
+        dir: dir.path().to_path_buf(),
+        tls: crate::net::tls::Tls::new(local).unwrap(),
+        users: gate(),
+        servers: gate(),
+    };
     let serving = smol::spawn(serve(
         listener,
         store.clone(),
         Arc::new(transport),
         live.clone(),
         Arc::default(),
+        vitals,
     ));
     script(dir.path());
     // Garbage and a line without end are answered, and the next client is served.

@@ -1,0 +1,117 @@
+//! Who may use the console: the administrator's password, and what is done when it is forgotten.
+
+use super::*;
+
+impl Console {
+    pub(super) fn log_in(&mut self, before: &str) -> Step {
+        if self.only_recovers {
+            return self.end(before);
+        }
+        self.state = State::LogIn;
+        let language = self.language;
+        let text = format!("{before}{}\n{}", LOG_IN.of(language), PASSWORD.of(language));
+        self.read(text, true)
+    }
+
+    pub(super) fn password(&mut self, line: Secret<String>) -> Step {
+        // None of these is long enough to be a password.
+        match line.reveal().trim() {
+            "" => self.open(),
+            "?" => self.recover(),
+            word => match Language::parse(&word.to_lowercase()) {
+                Some(language) => {
+                    self.language = language;
+                    self.open()
+                }
+                None => {
+                    self.state = State::Checking;
+                    let check = Administrator::Check { password: line };
+                    ask(String::new(), Request::Administrator(check))
+                }
+            },
+        }
+    }
+
+    pub(super) fn checked(&mut self, reply: Reply) -> Step {
+        let word = reply.map(|rows| rows.into_iter().flatten().next().unwrap_or_default());
+        match word.as_deref() {
+            Ok("right") => {
+                self.logged_in = true;
+                self.wrong = 0;
+                self.menu("")
+            }
+            Ok("none") => {
+                let text = format!("{}\n", self.text(NO_PASSWORD));
+                match self.place.local {
+                    true => self.log_in(&text),
+                    false => self.end(&text),
+                }
+            }
+            Ok(_) => {
+                self.wrong += 1;
+                let text = format!("{}\n", self.text(WRONG));
+                match self.wrong < MAX_WRONG {
+                    true => self.log_in(&text),
+                    false => {
+                        let text = format!("{text}{}\n", self.text(TOO_MANY));
+                        self.end(&text)
+                    }
+                }
+            }
+            Err(error) => {
+                let text = self.failed(error);
+                self.log_in(&text)
+            }
+        }
+    }
+
+    pub(super) fn down(&mut self, error: &str) -> Step {
+        self.state = State::Down;
+        let next = if self.place.appliance {
+            START
+        } else {
+            TRY_AGAIN
+        };
+        let text = UNREACHABLE.with(self.language, &[&printable(error)]);
+        let text = format!(
+            "\n{}\n{}\n{}",
+            wrap(text.trim_end()),
+            self.text(next),
+            self.text(CHOICE)
+        );
+        self.read(text, false)
+    }
+
+    pub(super) fn recover(&mut self) -> Step {
+        if !self.place.may_recover {
+            let minutes = (RECOVERY.as_secs() / 60).to_string();
+            let text = HOW_TO_RECOVER.with(self.language, &[&minutes]);
+            return self.log_in(&format!("{text}\n"));
+        }
+        self.state = State::Confirming;
+        let text = format!("{}\n{}", self.text(RECOVER), self.text(RECOVER_CONFIRM));
+        self.read(text, false)
+    }
+
+    pub(super) fn recovering_with(
+        &mut self,
+        once: Option<Secret<String>>,
+        line: Secret<String>,
+    ) -> Step {
+        match once {
+            None => {
+                self.state = State::Recovering(Some(line));
+                self.read(self.text(ONCE_MORE).into(), true)
+            }
+            Some(once) if once.reveal() == line.reveal() => {
+                self.state = State::Recovered;
+                let recover = Administrator::Recover { password: line };
+                ask(String::new(), Request::Administrator(recover))
+            }
+            Some(_) => {
+                let text = format!("{}\n", self.text(DIFFER));
+                self.log_in(&text)
+            }
+        }
+    }
+}
