@@ -9,7 +9,8 @@ use crate::control;
 use crate::imap::serve as imap;
 use crate::login::{self, Login};
 use crate::mail::option::Protocol;
-use crate::net::dns::{Resolver, ResolverConfig};
+use crate::net::connect::Own;
+use crate::net::dns::Resolver;
 use crate::net::limit::{Gate, Limits};
 use crate::net::listen::{self, Handler, Listeners};
 use crate::net::stream::{Deadlines, Stream};
@@ -81,21 +82,21 @@ impl Server {
         let tls = Tls::new(certificate_source(dir, &settings))?;
         let listeners = Listeners::new(deadlines(&settings));
         let gates = Gates::new(&settings, room);
-        let resolver = resolver(&settings);
+        let own = Own::new(open.iter().map(|it| it.address));
         let context = Arc::new(Context {
             login: Login::new(store.clone())?,
             sources: Sources::restore(&store),
             store: store.clone(),
-            homes: Homes::new(&open),
+            homes: Homes::new(own),
             live: live.clone(),
             tls: tls.clone(),
-            resolver,
+            resolver: Resolver::of(&settings.name_servers),
             maildrops: Maildrops::default(),
             rates: Default::default(),
             dir: std::path::absolute(dir)?,
         });
         let transport = transport(&context);
-        let queue = queue::start(store.clone(), transport.clone(), &settings);
+        let queue = queue::start(store.clone(), transport.clone(), live.clone());
         let mut others = vec![task::spawn(keep_certificate(tls))];
         match control::bind(dir) {
             Ok(socket) => {
@@ -176,9 +177,13 @@ impl Server {
         }
     }
 
-    /// Limits and ports as the settings have them now; sessions go on.
+    /// What is kept of settings, as they are now; sessions go on.
     async fn follow_settings(&mut self) {
         let settings = self.context.settings();
+        self.context
+            .resolver
+            .ask_from_now_on(&settings.name_servers);
+        self.queue.nudge();
         self.listeners.set_deadlines(deadlines(&settings));
         self.gates.set(&settings);
         self.follow_certificate(&settings);
@@ -203,6 +208,8 @@ impl Server {
         for listen in gone.into_iter().filter(|_| failed) {
             self.listen(listen);
         }
+        let own = self.open.iter().map(|it| it.address);
+        self.context.homes.own.set(own);
     }
 
     /// New connections see another certificate, where the settings say so.
@@ -330,14 +337,8 @@ async fn open_store(dir: &Path) -> Result<Store, Error> {
 
 fn transport(context: &Context) -> Arc<Transport> {
     let (store, resolver) = (context.store.clone(), context.resolver.clone());
-    Arc::new(Transport::new(store, resolver, &context.settings()))
-}
-
-fn resolver(settings: &Settings) -> Resolver {
-    match settings.name_servers.as_slice() {
-        [] => Resolver::system(),
-        servers => Resolver::new(ResolverConfig::servers(servers)),
-    }
+    let (live, own) = (context.live.clone(), context.homes.own.clone());
+    Arc::new(Transport::new(store, resolver, live, own))
 }
 
 /// Where the certificate comes from by these settings.

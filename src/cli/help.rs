@@ -66,7 +66,6 @@ fn all_settings() -> String {
     let mut text = String::new();
     let defaults = Settings::default();
     for setting in SETTINGS {
-        let mark = if setting.at_start { " *" } else { "" };
         let (name, range) = (setting.name, setting.range());
         let default = match (name, setting.show(&defaults)) {
             ("server.hostname", _) => "the machine's name".into(),
@@ -77,7 +76,7 @@ fn all_settings() -> String {
             "" => String::new(),
             source => format!(" [{source}]"),
         };
-        text += &format!("    {name}{mark}\n        {}.{source}\n", setting.meaning);
+        text += &format!("    {name}\n        {}.{source}\n", setting.meaning);
         text += &format!("        {range}; default {default}\n");
     }
     text

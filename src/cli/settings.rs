@@ -229,10 +229,7 @@ fn done<'a>(names: impl Iterator<Item = &'a String>) -> Result<String, Error> {
     let mut lines = Vec::new();
     for name in names {
         let setting = find(name)?;
-        lines.push(match setting.at_start {
-            true => format!("{name} is set; it holds from the next start."),
-            false => format!("{name} is set."),
-        });
+        lines.push(format!("{} is set.", setting.name));
     }
     match lines.is_empty() {
         true => Err("say which: `pillarbox settings list` shows them".into()),

@@ -3,13 +3,12 @@
 
 use super::Context;
 use crate::mail::home::{HomeServer, Protocol, Tls};
-use crate::net::connect::{self, Authorities};
+use crate::net::connect::{self, Authorities, Own};
 use crate::net::dns::Resolver;
 use crate::net::stream::Stream;
 use crate::net::trust::Trust;
 use crate::sasl::Denial;
 use crate::secret::Secret;
-use crate::settings::Listen;
 use crate::store::Home;
 use crate::wire::Input;
 use async_io::Timer;
@@ -22,7 +21,7 @@ use std::collections::HashMap;
 use std::fmt::Display;
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -92,7 +91,7 @@ impl Refused {
 #[derive(Default)]
 pub struct Homes {
     /// Where this server listens.
-    own: Vec<SocketAddr>,
+    pub own: Own,
     configs: Mutex<HashMap<Vec<String>, Arc<ClientConfig>>>,
     counts: Arc<Mutex<Counts>>,
 }
@@ -110,9 +109,9 @@ pub struct Place {
 }
 
 impl Homes {
-    pub fn new(listen: &[Listen]) -> Homes {
+    pub fn new(own: Own) -> Homes {
         Homes {
-            own: listen.iter().map(|it| it.address).collect(),
+            own,
             ..Homes::default()
         }
     }
@@ -149,11 +148,7 @@ impl Homes {
                 found.records
             }
         };
-        if !addresses.is_empty()
-            && addresses
-                .iter()
-                .all(|it| connect::is_own(&self.own, *it, port))
-        {
+        if !addresses.is_empty() && addresses.iter().all(|it| self.own.has(*it, port)) {
             return Err(Refused::Loop);
         }
         let stream = connect::connect(&addresses, port).await;
@@ -298,7 +293,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use crate::net::dns::ResolverConfig;
-    use crate::settings::Settings;
 
     #[test]
     fn places_are_counted_and_given_back() {
@@ -320,16 +314,15 @@ mod tests {
 
     #[test]
     fn this_server_is_not_its_own_home() {
-        let settings = Settings {
-            port_base: 20_000,
-            ..Settings::default()
-        };
-        let homes = Homes::new(&settings.listen().unwrap());
+        let homes = Homes::new(Own::default());
         let resolver = Resolver::new(ResolverConfig::servers([]));
         let mut home = HomeServer::new("localhost", Tls::Implicit).unwrap();
-        home.imap = 20_993;
-        let connected = homes.connect(&resolver, &home, Protocol::Imap);
-        let refused = smol::block_on(connected).err();
-        assert_eq!(refused, Some(Refused::Loop));
+        // Where nobody listens, but for us by then.
+        home.imap = 1;
+        for (own, expected) in [(&[][..], Refused::Down), (&["[::]:1"], Refused::Loop)] {
+            homes.own.set(own.iter().map(|it| it.parse().unwrap()));
+            let connected = homes.connect(&resolver, &home, Protocol::Imap);
+            assert_eq!(smol::block_on(connected).err(), Some(expected));
+        }
     }
 }

@@ -2,16 +2,19 @@
 
 use super::Reply;
 use crate::address::{Address, Domain};
+use crate::net::connect::Own;
 use crate::net::dns::Resolver;
 use crate::queue::route::{self, DEFAULT, KIND, MAX_LOGIN, Route, TlsMode};
 use crate::queue::transport::Transport;
 use crate::sasl::client::Login;
 use crate::secret::Secret;
-use crate::settings::Settings;
+use crate::settings::document::Chosen;
+use crate::settings::{Live, Settings};
 use crate::store::Store;
 use async_io::Timer;
 use futures_lite::FutureExt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a test may take: less than the CLI waits.
@@ -172,7 +175,11 @@ pub async fn perform(store: &Store, transport: Option<&Transport>, request: Rout
             let transport = match transport {
                 Some(transport) => transport,
                 None => {
-                    own = Transport::new(store.clone(), Resolver::system(), &Settings::default());
+                    let live =
+                        Live::new(Settings::default(), Chosen::new(), &super::chosen(store)?)?;
+                    let resolver = Resolver::of(&live.now().name_servers);
+                    let own_ports = Own::new(live.now().listen()?.iter().map(|it| it.address));
+                    own = Transport::new(store.clone(), resolver, Arc::new(live), own_ports);
                     &own
                 }
             };

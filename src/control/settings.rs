@@ -1,6 +1,7 @@
 //! Requests about settings: what the owner chose, a record each, and who chose it when.
 
 use super::Reply;
+use crate::net::connect::read_roots;
 use crate::net::listen;
 use crate::net::tls::{Source, Tls};
 use crate::settings::document::Chosen;
@@ -173,6 +174,13 @@ fn check(before: &Chosen, after: &Chosen, live: Option<&Live>) -> Result<(), Str
             key: key.clone(),
         };
         Tls::new(source).map_err(|error| error.to_string())?;
+    }
+    const AUTHORITIES: &str = "tls.authorities";
+    if before.get(AUTHORITIES) != after.get(AUTHORITIES)
+        && let Some(path) = &settings.tls_authorities
+    {
+        let read = read_roots(Some(path));
+        read.map_err(|error| format!("can't use {} for {AUTHORITIES}: {error}", path.display()))?;
     }
     match live {
         Some(live) => try_ports(&live.now().listen()?, &settings.listen()?),

@@ -1,9 +1,9 @@
 use super::*;
 use crate::address::Address;
+use crate::net::connect::Own;
 use crate::net::dns::{Resolver, ResolverConfig};
 use crate::secret::Secret;
 use crate::settings::Settings;
-use crate::settings::document::Chosen;
 
 fn add(address: &str, password: &str) -> Request {
     Request::AddAccount {
@@ -102,9 +102,8 @@ fn a_running_server_is_asked() {
         .mode();
     assert_eq!(mode & 0o777, 0o600);
     let resolver = Resolver::new(ResolverConfig::servers([]));
-    let transport = Transport::new(store.clone(), resolver, &Settings::default());
-    let live = Live::new(Settings::default(), Chosen::new(), &Chosen::new()).unwrap();
-    let live = Arc::new(live);
+    let live = Live::fixed(Settings::default());
+    let transport = Transport::new(store.clone(), resolver, live.clone(), Own::default());
     let gate = || crate::net::limit::Gate::new(Default::default());
     let local = crate::net::tls::Source::Local {
         data: dir.path().to_path_buf(),

@@ -48,10 +48,21 @@ pub const PATIENCE: Patience = Patience {
 /// resumed without a look at the certificate, so none passes from one kind to another, and
 /// rustls keeps them by the server's name.
 pub struct Authorities {
+    source: Mutex<Arc<Source>>,
+    configs: Mutex<Vec<Kept>>,
+}
+
+struct Source {
     /// The owner's own, PEM, beside the system's.
     own: Option<PathBuf>,
     loaded: async_lock::OnceCell<Arc<RootCertStore>>,
-    configs: Mutex<Vec<Kept>>,
+}
+
+impl Source {
+    fn new(own: Option<PathBuf>) -> Arc<Source> {
+        let loaded = async_lock::OnceCell::new();
+        Arc::new(Source { own, loaded })
+    }
 }
 
 struct Kept {
@@ -63,9 +74,18 @@ struct Kept {
 impl Authorities {
     pub fn new(own: Option<PathBuf>) -> Authorities {
         Authorities {
-            own,
-            loaded: async_lock::OnceCell::new(),
+            source: Mutex::new(Source::new(own)),
             configs: Mutex::default(),
+        }
+    }
+
+    /// From now on these of the owner's count. What was trusted by others before is forgotten.
+    pub fn set(&self, own: &Option<PathBuf>) {
+        let mut source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+        if source.own != *own {
+            *source = Source::new(own.clone());
+            let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
+            configs.clear();
         }
     }
 
@@ -96,15 +116,20 @@ impl Authorities {
 
     /// Read when first needed: many a server never needs them.
     pub async fn roots(&self) -> io::Result<Arc<RootCertStore>> {
+        let source = {
+            let source = self.source.lock().unwrap_or_else(PoisonError::into_inner);
+            source.clone()
+        };
         let read = || async {
-            let own = self.own.clone();
+            let own = source.own.clone();
             task::unblock(move || read_roots(own.as_deref())).await
         };
-        self.loaded.get_or_try_init(read).await.cloned()
+        source.loaded.get_or_try_init(read).await.cloned()
     }
 }
 
-fn read_roots(own: Option<&Path>) -> io::Result<Arc<RootCertStore>> {
+/// The system's and those in that file, PEM.
+pub fn read_roots(own: Option<&Path>) -> io::Result<Arc<RootCertStore>> {
     let mut roots = RootCertStore::empty();
     let system = rustls_native_certs::load_native_certs();
     for error in &system.errors {
@@ -196,13 +221,31 @@ pub async fn start_tls(
     stream.start_client_tls(config, name).await
 }
 
-/// Whether a connection there would come to one of `own`, where this server listens.
-pub fn is_own(own: &[SocketAddr], address: IpAddr, port: u16) -> bool {
-    let address = address.to_canonical();
-    own.iter().filter(|it| it.port() == port).any(|own| {
-        let ip = own.ip().to_canonical();
-        ip == address || (ip.is_unspecified() && is_here(address))
-    })
+/// Where this server listens now; clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Own(Arc<Mutex<Vec<SocketAddr>>>);
+
+impl Own {
+    pub fn new(addresses: impl IntoIterator<Item = SocketAddr>) -> Own {
+        let own = Own::default();
+        own.set(addresses);
+        own
+    }
+
+    pub fn set(&self, addresses: impl IntoIterator<Item = SocketAddr>) {
+        let addresses = addresses.into_iter().collect();
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
+    }
+
+    /// Whether a connection there would come to this server.
+    pub fn has(&self, address: IpAddr, port: u16) -> bool {
+        let address = address.to_canonical();
+        let own = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        own.iter().filter(|it| it.port() == port).any(|own| {
+            let ip = own.ip().to_canonical();
+            ip == address || (ip.is_unspecified() && is_here(address))
+        })
+    }
 }
 
 /// Whether the address is one of this machine's: only such can be bound.

@@ -16,7 +16,7 @@ use cache::Cache;
 use futures_lite::future;
 use message::{Data, Question, Reading, Rtype};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -68,31 +68,67 @@ impl std::error::Error for DnsError {}
 pub struct Resolver(Arc<Shared>);
 
 struct Shared {
-    config: Mutex<Arc<ResolverConfig>>,
-    /// When the system was last asked; `None` for a configuration that was given.
-    looked: Option<Mutex<Instant>>,
+    config: Mutex<Config>,
     cache: Mutex<Cache>,
     /// Which server begins, where they take turns.
     turn: AtomicUsize,
 }
 
+struct Config {
+    current: Arc<ResolverConfig>,
+    /// When the system was last asked; `None` for a configuration that was given.
+    looked: Option<Instant>,
+}
+
+impl Config {
+    fn of(servers: &[SocketAddr]) -> Config {
+        match servers {
+            [] => Config {
+                current: Arc::new(ResolverConfig::system()),
+                looked: Some(Instant::now()),
+            },
+            servers => Config::given(ResolverConfig::servers(servers)),
+        }
+    }
+
+    fn given(config: ResolverConfig) -> Config {
+        Config {
+            current: Arc::new(config),
+            looked: None,
+        }
+    }
+}
+
 impl Resolver {
     pub fn new(config: ResolverConfig) -> Resolver {
-        Resolver::with(config, None)
+        Resolver::with(Config::given(config))
     }
 
-    /// As `/etc/resolv.conf` says, and says anew when the network changes.
-    pub fn system() -> Resolver {
-        Resolver::with(ResolverConfig::system(), Some(Mutex::new(Instant::now())))
+    /// Asks these servers; where there are none, as `/etc/resolv.conf` says, and says anew when
+    /// the network changes.
+    pub fn of(servers: &[SocketAddr]) -> Resolver {
+        Resolver::with(Config::of(servers))
     }
 
-    fn with(config: ResolverConfig, looked: Option<Mutex<Instant>>) -> Resolver {
+    fn with(config: Config) -> Resolver {
         Resolver(Arc::new(Shared {
-            config: Mutex::new(Arc::new(config)),
-            looked,
+            config: Mutex::new(config),
             cache: Mutex::default(),
             turn: AtomicUsize::new(0),
         }))
+    }
+
+    /// As [`Resolver::of`], from now on. What others have answered is forgotten.
+    pub fn ask_from_now_on(&self, servers: &[SocketAddr]) {
+        let mut config = lock(&self.0.config);
+        let same = match servers {
+            [] => config.looked.is_some(),
+            servers => *config.current == ResolverConfig::servers(servers),
+        };
+        if !same {
+            *config = Config::of(servers);
+            *lock(&self.0.cache) = Cache::default();
+        }
     }
 
     /// In no order; a null MX (RFC 7505) has an empty exchange.
@@ -269,14 +305,11 @@ impl Resolver {
     }
 
     fn config(&self) -> Arc<ResolverConfig> {
-        if let Some(looked) = &self.0.looked {
-            let mut looked = lock(looked);
-            if looked.elapsed() > CONFIG_AGE {
-                *looked = Instant::now();
-                *lock(&self.0.config) = Arc::new(ResolverConfig::system());
-            }
+        let mut config = lock(&self.0.config);
+        if config.looked.is_some_and(|it| it.elapsed() > CONFIG_AGE) {
+            *config = Config::of(&[]);
         }
-        lock(&self.0.config).clone()
+        config.current.clone()
     }
 }
 

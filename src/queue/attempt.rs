@@ -1,10 +1,12 @@
 //! One message on one lane: sent, and what came of it recorded.
 
 use super::claims::{Claim, Claims};
+use super::letter::is_called_off;
+use super::pool::Lease;
 use super::ready::{Job, Reach};
 use super::retry::{Attempt, Policy};
 use super::tell::{Settled, Teller};
-use super::{Carrier, Sent};
+use super::{Carrier, Rules, Sent};
 use crate::mail::outgoing::{Consignment, Lane, Outcome, QueueItem, Recipient, Reply, Status};
 use crate::message::notice::spoken;
 use crate::store::{Error, QueueChange, Result, Store};
@@ -25,8 +27,8 @@ const RECORD_PAUSE: Duration = Duration::from_secs(1);
 pub struct Attempter<C> {
     pub store: Store,
     pub carrier: C,
-    pub policy: Policy,
-    pub teller: Teller,
+    /// As they are now: the owner may change them at any time.
+    pub rules: Box<dyn Fn() -> Rules + Send + Sync>,
     /// Who is on his way.
     pub claims: Claims,
     /// The clock, seconds since 1970.
@@ -40,6 +42,15 @@ pub enum Ended {
     Done(Reach),
     /// Something could not be recorded: the message is left alone for a while.
     Stuck,
+}
+
+/// What an attempt has shown.
+struct Shown {
+    /// By the recipients' places.
+    outcomes: Vec<(usize, Outcome)>,
+    reach: Reach,
+    /// To be dropped when the outcomes are recorded.
+    lease: Option<Lease>,
 }
 
 impl<C: Carrier> Attempter<C> {
@@ -72,15 +83,16 @@ impl<C: Carrier> Attempter<C> {
             self.deliver_here(&item, places, now).await?;
             return Ok(Reach::Reached);
         }
-        let (outcomes, reach) = self.outcomes(&item, job, places, now).await;
+        let shown = self.outcomes(&item, job, places, now).await;
         let now = (self.now)();
-        let settled = self.settle(&item, outcomes, now).into_iter();
+        let settled = self.settle(&item, shown.outcomes, now).into_iter();
         let (done, others): (Vec<_>, Vec<_>) =
             settled.partition(|(_, status, _)| matches!(status, Status::Delivered(_)));
         // First of all, lest it be done twice.
         self.record_success(&item, done, now).await?;
         self.record(&item, others, now).await?;
-        Ok(reach)
+        drop(shown.lease);
+        Ok(shown.reach)
     }
 
     /// What the outcomes make of the recipients.
@@ -90,10 +102,11 @@ impl<C: Carrier> Attempter<C> {
         outcomes: Vec<(usize, Outcome)>,
         now: i64,
     ) -> Vec<Settled> {
+        let policy = (self.rules)().policy;
         let settled = outcomes.into_iter().filter_map(|(place, outcome)| {
             let recipient = item.recipients.get(place)?;
             let attempt = attempt_of(item, place, now);
-            let (status, event) = self.policy.settle(&attempt, recipient, outcome);
+            let (status, event) = policy.settle(&attempt, recipient, outcome);
             report(item, recipient, &status);
             Some((place, status, event))
         });
@@ -111,15 +124,19 @@ impl<C: Carrier> Attempter<C> {
         })
     }
 
-    /// By place; and what was seen of the next server.
     async fn outcomes(
         &self,
         item: &QueueItem,
         job: &Job,
         mut places: Vec<usize>,
         now: i64,
-    ) -> (Vec<(usize, Outcome)>, Reach) {
+    ) -> Shown {
         let mut outcomes = Vec::new();
+        let untried = |outcomes| Shown {
+            outcomes,
+            reach: Reach::Untried,
+            lease: None,
+        };
         places.retain(|&place| {
             let Some(recipient) = item.recipients.get(place) else {
                 return false;
@@ -130,23 +147,34 @@ impl<C: Carrier> Attempter<C> {
             !given_up
         });
         if places.is_empty() {
-            return (outcomes, Reach::Untried);
+            return untried(outcomes);
         }
         if let Some(reply) = &job.down {
             let again = |place| (place, Outcome::Deferred(reply.clone()));
             outcomes.extend(places.into_iter().map(again));
-            return (outcomes, Reach::Untried);
+            return untried(outcomes);
         }
-        let Sent::Done(sent) = self.send(item, job, places.clone()).await else {
-            return (outcomes, Reach::Untried);
+        let Sent::Done(mut sent, lease) = self.send(item, job, places.clone()).await else {
+            return untried(outcomes);
         };
+        // An attempt that the owner has stopped is none: they stay as they were.
+        sent.retain(|(place, outcome)| match outcome {
+            Outcome::Deferred(reply) if is_called_off(reply) => {
+                places.retain(|it| it != place);
+                false
+            }
+            _ => true,
+        });
+        if places.is_empty() {
+            return untried(outcomes);
+        }
         let unreached = sent.iter().map(|(_, outcome)| match outcome {
             Outcome::Deferred(reply) if is_unreached(reply) => Some(reply),
             _ => None,
         });
         let unreached = unreached.collect::<Option<Vec<_>>>();
         let down = unreached.and_then(|replies| replies.first().copied().cloned());
-        let rest = DOWN.min(self.policy.first_pause);
+        let rest = DOWN.min((self.rules)().policy.first_pause);
         let reach = match down {
             Some(reply) => Reach::Unreached((self.now)().saturating_add(rest), reply),
             None => Reach::Reached,
@@ -157,7 +185,11 @@ impl<C: Carrier> Attempter<C> {
             let outcome = found.map(|it| it.1.clone());
             (place, outcome.unwrap_or_else(no_outcome))
         }));
-        (outcomes, reach)
+        Shown {
+            outcomes,
+            reach,
+            lease,
+        }
     }
 
     async fn send(&self, item: &QueueItem, job: &Job, places: Vec<usize>) -> Sent {
@@ -169,7 +201,7 @@ impl<C: Carrier> Attempter<C> {
         let sent = AssertUnwindSafe(self.carrier.send(consignment));
         sent.catch_unwind().await.unwrap_or_else(|_| {
             log::error!("queue {}: sending stumbled over a bug", item.id.0);
-            Sent::Done(Vec::new())
+            Sent::Done(Vec::new(), None)
         })
     }
 
@@ -196,6 +228,15 @@ impl<C: Carrier> Attempter<C> {
         }
     }
 
+    pub(super) fn teller(&self) -> Teller {
+        let rules = (self.rules)();
+        Teller {
+            store: self.store.clone(),
+            hostname: rules.hostname,
+            expiry: rules.policy.expiry,
+        }
+    }
+
     /// In one transaction with the notices of it.
     pub(super) async fn record(
         &self,
@@ -206,7 +247,7 @@ impl<C: Carrier> Attempter<C> {
         if settled.is_empty() {
             return Ok(());
         }
-        let notices = self.teller.notices(item, &settled, now).await?;
+        let notices = self.teller().notices(item, &settled, now).await?;
         let change = vec![(item.id, statuses(settled))];
         self.store.update_queue(change, notices).await.map(|_| ())
     }

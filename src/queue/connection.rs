@@ -1,14 +1,15 @@
 //! A connection to the next server: [`Session`] over a stream, from the greeting to QUIT.
 
 use super::destination::{Hop, Safety};
-use super::letter::{Letter, Unsent};
+use super::letter::{Letter, Unsent, called_off};
 use crate::mail::outgoing::{Outcome, Reply};
-use crate::net::connect::{self, Authorities, Patience};
+use crate::net::connect::{self, Authorities, Own, Patience};
 use crate::net::dns::Resolver;
 use crate::net::stream::Stream;
 use crate::net::trust::Trust;
 use crate::sasl::client::Login;
 use crate::secret;
+use crate::settings::Live;
 use crate::smtp::client::capabilities::Capabilities;
 use crate::smtp::client::session::{Config, Session, Step, TlsUse};
 use crate::smtp::client::transaction::{Form, Transaction, refusal};
@@ -19,18 +20,18 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use rustls::ClientConfig;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What every connection is made with.
 pub struct Maker {
-    /// What EHLO says.
-    pub hostname: String,
+    /// Whose name EHLO says.
+    pub live: Arc<Live>,
     pub resolver: Resolver,
     pub authorities: Arc<Authorities>,
     /// Where we listen ourselves: never connected to.
-    pub own: Vec<SocketAddr>,
+    pub own: Own,
     pub patience: Patience,
     pub timeouts: Timeouts,
 }
@@ -67,7 +68,7 @@ pub struct Carried {
 }
 
 enum Broken {
-    /// Nobody answered, or only to refuse.
+    /// Nobody answered, or only to refuse; or nobody greeted.
     Unreached(io::Error),
     /// TLS could not be made.
     Tls(io::Error),
@@ -114,7 +115,7 @@ impl Maker {
         }
         let nonce = secret::random::<18>().map_err(|error| Broken::Io(io::Error::other(error)))?;
         let config = Config {
-            name: self.hostname.clone(),
+            name: self.live.now().hostname.clone(),
             server: hop.name.clone(),
             tls: match &hop.safety {
                 Safety::Plain => TlsUse::Never,
@@ -135,7 +136,11 @@ impl Maker {
             carried: 0,
         };
         loop {
-            match connection.step().await? {
+            match connection
+                .step()
+                .await
+                .map_err(|it| connection.before_greeting(it))?
+            {
                 Step::StartTls => {
                     let config = self.tls(&hop.safety).await.map_err(Broken::Tls)?;
                     let made = connect::start_tls(&mut connection.stream, &hop.name, config).await;
@@ -181,7 +186,7 @@ impl Maker {
         };
         let others: Vec<IpAddr> = found
             .into_iter()
-            .filter(|it| !connect::is_own(&self.own, *it, hop.port))
+            .filter(|it| !self.own.has(*it, hop.port))
             .collect();
         match others.is_empty() {
             true => Err(Refused::Loop),
@@ -206,6 +211,14 @@ impl Connection {
 
     pub fn is_tls(&self) -> bool {
         self.stream.is_tls()
+    }
+
+    /// Who has not even greeted was not reached: it is busy or hangs, for whatever message.
+    fn before_greeting(&self, broken: Broken) -> Broken {
+        match broken {
+            Broken::Io(error) if self.session.heard() == 0 => Broken::Unreached(error),
+            broken => broken,
+        }
     }
 
     /// Where it holds up nobody: a pool's thread.
@@ -281,7 +294,15 @@ impl Connection {
         self.allow(self.timeouts.body + whole);
         letter.rewind(form);
         let mut begun = false;
-        while let Some(chunk) = letter.next().await? {
+        loop {
+            // Not behind the last chunk of BDAT: then the server has it all.
+            let whole = form == Form::Bdat && letter.is_at_end();
+            if !whole && letter.is_called_off() {
+                return Err(Unsent::Ours(called_off()));
+            }
+            let Some(chunk) = letter.next().await? else {
+                break;
+            };
             // Between two chunks: behind the last the server has it all, and may say so.
             if std::mem::replace(&mut begun, true) && Instant::now() > self.deadline {
                 return Err(Unsent::Stream);

@@ -120,7 +120,7 @@ impl<C: Carrier> Attempter<C> {
         if settled.is_empty() {
             return Ok(());
         }
-        let notices = self.teller.notices(item, &settled, now).await?;
+        let notices = self.teller().notices(item, &settled, now).await?;
         let deliveries = handing
             .local
             .into_iter()

@@ -3,7 +3,7 @@
 use crate::authentication::sign::Signing;
 use crate::keys;
 use crate::mail::EmailId;
-use crate::mail::outgoing::{MAX_KEPT_HERE, Reply, kept_here};
+use crate::mail::outgoing::{MAX_KEPT_HERE, QueueId, QueueItem, Reply, kept_here};
 use crate::message::convert::{self, Piece, Target};
 use crate::message::quoted_printable::QuotedPrintable;
 use crate::message::structure::{ByteRange, Structure};
@@ -19,6 +19,7 @@ const CHUNK: u32 = 64 << 10;
 /// The message, open for reading.
 pub struct Letter {
     store: Store,
+    id: QueueId,
     email: EmailId,
     /// `None` only while it is with the reader pool.
     blob: Option<Blob>,
@@ -49,8 +50,9 @@ pub enum Unsent {
 }
 
 impl Letter {
-    /// Opens a message and reads through it once. `ours`: as the queue's item says.
-    pub async fn open(store: &Store, email: EmailId, ours: bool) -> Result<Letter> {
+    /// Opens an item's message and reads through it once.
+    pub async fn open(store: &Store, item: &QueueItem) -> Result<Letter> {
+        let email = item.email;
         let survey = move |snapshot: &crate::store::Snapshot| {
             let mut blob = snapshot.blob(email)?;
             let mut head = Vec::new();
@@ -62,9 +64,10 @@ impl Letter {
         let (blob, kept, survey) = store.read(survey).await?;
         Ok(Letter {
             store: store.clone(),
+            id: item.id,
             email,
             size: blob.size(),
-            ours,
+            ours: item.ours,
             kept,
             sealed: None,
             blob: Some(blob),
@@ -74,6 +77,14 @@ impl Letter {
             encoder: None,
             chunk: Vec::new(),
         })
+    }
+
+    /// Whether the owner has held or dropped it since: nobody is to get it any more whom it has
+    /// not reached yet.
+    pub fn is_called_off(&self) -> bool {
+        let item = self.store.look(|it| it.queue_item(self.id));
+        // Where that can't be read, nobody has said so.
+        item.is_ok_and(|it| it.is_none_or(|it| it.held))
     }
 
     /// Whether it can be made 7-bit without loss; finds out how, once.
@@ -150,6 +161,11 @@ impl Letter {
         }
     }
 
+    /// Whether there is nothing left of it.
+    pub fn is_at_end(&self) -> bool {
+        self.todo.is_empty()
+    }
+
     /// The next bytes; `None` at the end.
     pub async fn next(&mut self) -> std::result::Result<Option<&[u8]>, Unsent> {
         loop {
@@ -210,6 +226,17 @@ impl Letter {
 }
 
 /// What is said of a message that our own disk does not give back.
+/// What is said of a recipient whom an attempt was called off for.
+const CALLED_OFF: &str = "the owner of the server has stopped it";
+
+pub fn called_off() -> Reply {
+    refusal("4.3.0", CALLED_OFF)
+}
+
+pub fn is_called_off(reply: &Reply) -> bool {
+    reply.code == 0 && reply.text == CALLED_OFF
+}
+
 pub fn unreadable() -> Reply {
     refusal("4.3.0", "the message can't be read from the store")
 }

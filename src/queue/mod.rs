@@ -31,16 +31,17 @@ pub mod transport;
 
 use crate::address::{Address, Domain};
 use crate::mail::outgoing::{Consignment, Lane, Outcome};
-use crate::settings::Settings;
+use crate::settings::{Live, Settings};
 use crate::store::Store;
 use attempt::Attempter;
 use claims::Claims;
+use pool::Lease;
 use ready::Limits;
 use retry::Policy;
 use runner::{Runner, Running};
 use std::future::Future;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tell::Teller;
 
 /// Takes mail to the next server.
 pub trait Carrier: Send + Sync + 'static {
@@ -51,41 +52,53 @@ pub trait Carrier: Send + Sync + 'static {
 }
 
 /// What an attempt came to.
-#[derive(Debug)]
 pub enum Sent {
-    /// By the recipients' places. A place without an outcome is tried again.
-    Done(Vec<(usize, Outcome)>),
+    /// By the recipients' places. A place without an outcome is tried again. The connection is
+    /// kept until they are recorded.
+    Done(Vec<(usize, Outcome)>, Option<Lease>),
     /// Nothing was tried: they have another lane, which [`Carrier::lane`] knows now.
     OtherLane,
 }
 
-/// Sends what waits in the store by `carrier`, until stopped.
-pub fn start(store: Store, carrier: impl Carrier, settings: &Settings) -> Running {
-    let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-    let policy = Policy {
-        first_pause: seconds(settings.retry_after),
-        longest_pause: seconds(settings.retry_every),
-        expiry: seconds(settings.give_up_after),
-        delay_notice: seconds(settings.tell_delay_after),
-    };
-    let limits = Limits {
-        all: settings.max_sending,
-        per_destination: settings.max_sending_per_destination,
-    };
-    let teller = Teller {
-        store: store.clone(),
-        hostname: settings.hostname.clone(),
-        expiry: policy.expiry,
-    };
+/// What the owner has chosen for the queue.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    pub policy: Policy,
+    pub limits: Limits,
+    /// Who the server says that it is, in notices.
+    pub hostname: String,
+}
+
+impl Rules {
+    pub fn of(settings: &Settings) -> Rules {
+        let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        Rules {
+            policy: Policy {
+                first_pause: seconds(settings.retry_after),
+                longest_pause: seconds(settings.retry_every),
+                expiry: seconds(settings.give_up_after),
+                delay_notice: seconds(settings.tell_delay_after),
+            },
+            limits: Limits {
+                all: settings.max_sending,
+                per_destination: settings.max_sending_per_destination,
+            },
+            hostname: settings.hostname.clone(),
+        }
+    }
+}
+
+/// Sends what waits in the store by `carrier`, until stopped; each attempt by the settings of its
+/// time.
+pub fn start(store: Store, carrier: impl Carrier, live: Arc<Live>) -> Running {
     let attempter = Attempter {
         store,
         carrier,
-        policy,
-        teller,
+        rules: Box::new(move || Rules::of(&live.now())),
         claims: Claims::default(),
         now: Box::new(unix_now),
     };
-    Runner::start(attempter, limits)
+    Runner::start(attempter)
 }
 
 fn unix_now() -> i64 {

@@ -1,6 +1,7 @@
 //! A consignment on its way from server to server: who still waits for an answer of his own.
 
 use super::connection::Carried;
+use super::pool::Lease;
 use crate::mail::outgoing::{Consignment, Outcome};
 use crate::smtp::client::transaction::refusal;
 
@@ -12,6 +13,8 @@ pub struct Parcel<'a> {
     told: Vec<(usize, Outcome)>,
     /// What the last server came to.
     pub why: Option<Outcome>,
+    /// The connection that carried some of it, if it may carry more.
+    pub lease: Option<Lease>,
 }
 
 impl<'a> Parcel<'a> {
@@ -21,6 +24,7 @@ impl<'a> Parcel<'a> {
             left: consignment.recipients.clone(),
             told: Vec::new(),
             why: None,
+            lease: None,
         }
     }
 
@@ -38,12 +42,12 @@ impl<'a> Parcel<'a> {
         }
     }
 
-    /// An outcome for each.
-    pub fn told(mut self) -> Vec<(usize, Outcome)> {
+    /// An outcome for each, and the connection to be kept until they are recorded.
+    pub fn told(mut self) -> (Vec<(usize, Outcome)>, Option<Lease>) {
         let none = || Outcome::Deferred(refusal("4.4.0", "no server took it"));
         let why = self.why.unwrap_or_else(none);
         let left = self.left.into_iter();
         self.told.extend(left.map(|place| (place, why.clone())));
-        self.told
+        (self.told, self.lease)
     }
 }

@@ -34,6 +34,25 @@ struct Kept {
     watched: bool,
 }
 
+/// A connection that has carried a message: it carries no other, and keeps its place, until this
+/// is dropped, when the outcome is on disk. So a power cut costs one message a connection at most
+/// that its server has and we don't know of.
+pub struct Lease {
+    pool: Pool,
+    key: String,
+    who: String,
+    connection: Option<Connection>,
+    _place: SemaphoreGuardArc,
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            self.pool.give_back(&self.key, &self.who, connection);
+        }
+    }
+}
+
 struct Idle {
     key: String,
     /// As whom it is logged in.
@@ -43,6 +62,12 @@ struct Idle {
 }
 
 impl Pool {
+    /// Who has it: one task of its own, if any connection waits.
+    #[cfg(test)]
+    pub fn held(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
     /// Waits for a place among the connections to that server.
     pub async fn place(&self, key: &str) -> SemaphoreGuardArc {
         let semaphore = {
@@ -62,8 +87,25 @@ impl Pool {
         Some(idle.remove(at).connection)
     }
 
+    /// A connection to be given back once it is recorded what came of what it carried.
+    pub fn lease(
+        &self,
+        key: String,
+        who: &str,
+        connection: Connection,
+        place: SemaphoreGuardArc,
+    ) -> Lease {
+        Lease {
+            pool: self.clone(),
+            key,
+            who: who.to_owned(),
+            connection: Some(connection),
+            _place: place,
+        }
+    }
+
     /// Keeps a connection for a moment, then ends it.
-    pub fn give_back(&self, key: &str, who: &str, connection: Connection) {
+    fn give_back(&self, key: &str, who: &str, connection: Connection) {
         let mut kept = lock(&self.0.kept);
         if connection.carried >= MAX_CARRIED || kept.idle.len() >= MAX_IDLE {
             drop(kept);

@@ -10,7 +10,7 @@ use std::sync::Arc;
 pub const MAX_READY: usize = 20_000;
 
 /// How much is on its way at once.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     pub all: usize,
     pub per_destination: usize,
@@ -184,6 +184,15 @@ impl Ready {
     /// Ends all rests.
     pub fn wake(&mut self) {
         self.destinations.values_mut().for_each(Destination::wake);
+    }
+
+    /// Gives each destination with something to begin a turn, for limits that are others now.
+    pub fn offer_all(&mut self) {
+        for (hop, it) in &mut self.destinations {
+            if !it.waiting.is_empty() && !std::mem::replace(&mut it.in_turn, true) {
+                self.turn.push_back(hop.clone());
+            }
+        }
     }
 
     /// Forgets which servers could not be reached, where that is long ago.

@@ -3,7 +3,7 @@
 
 use super::Carrier;
 use super::attempt::{Attempter, Ended};
-use super::ready::{Job, Limits, Reach, Ready};
+use super::ready::{Job, Reach, Ready};
 use crate::mail::outgoing::{Lane, QueueId};
 use crate::store::{Due, Result, Store};
 use crate::task;
@@ -29,13 +29,12 @@ const STUCK: i64 = 60;
 /// The running queue.
 pub struct Runner<C> {
     attempter: Arc<Attempter<C>>,
-    limits: Limits,
     signals: Arc<Signals>,
 }
 
 #[derive(Default)]
 struct Signals {
-    /// The clock has moved, or the end is near.
+    /// The clock has moved, the owner has set something, or the end is near.
     nudge: Event,
     stopping: AtomicBool,
 }
@@ -58,18 +57,17 @@ impl Running {
         self.task.or(late).await;
     }
 
-    /// Looks at the clock anew.
+    /// Looks at the clock and the settings anew.
     pub fn nudge(&self) {
         self.signals.nudge.notify(usize::MAX);
     }
 }
 
 impl<C: Carrier> Runner<C> {
-    pub fn start(attempter: Attempter<C>, limits: Limits) -> Running {
+    pub fn start(attempter: Attempter<C>) -> Running {
         let signals = Arc::new(Signals::default());
         let runner = Runner {
             attempter: Arc::new(attempter),
-            limits,
             signals: signals.clone(),
         };
         let task = task::spawn(async move {
@@ -91,6 +89,7 @@ impl<C: Carrier> Runner<C> {
             looked: None,
         };
         let mut tasks: HashMap<(QueueId, Lane), Task<()>> = HashMap::new();
+        let mut limits = None;
         loop {
             let changed = self.attempter.store.queue_changed();
             let nudged = self.signals.nudge.listen();
@@ -109,7 +108,12 @@ impl<C: Carrier> Runner<C> {
                     Ok(next) => sleep = next,
                     Err(error) => log::warn!("queue: {error}"),
                 }
-                while let Some(job) = work.ready.begin(&self.limits, now) {
+                let chosen = (self.attempter.rules)().limits;
+                if limits.replace(chosen).is_some_and(|it| it != chosen) {
+                    // Some may begin that could not before.
+                    work.ready.offer_all();
+                }
+                while let Some(job) = work.ready.begin(&chosen, now) {
                     tasks.insert(key(&job), self.begin(job, report.clone()));
                 }
             }

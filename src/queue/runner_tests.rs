@@ -4,10 +4,10 @@ use super::*;
 use crate::address::{Address, Domain};
 use crate::mail::outgoing::*;
 use crate::mail::{AccountId, DateTime, MailboxName, UidSet};
-use crate::queue::Sent;
 use crate::queue::claims::Claims;
+use crate::queue::ready::Limits;
 use crate::queue::retry::Policy;
-use crate::queue::tell::Teller;
+use crate::queue::{Rules, Sent};
 use crate::secret::{Credential, ScramKeys};
 use crate::store::disk::Disk;
 use crate::store::simdisk::{Seeded, SimDisk};
@@ -48,6 +48,8 @@ struct World {
     turn: AtomicUsize,
     /// Whoever is called `gate` is taken once it is open.
     open: AtomicBool,
+    /// What the owner has set instead of LIMITS.
+    limits: Mutex<Option<Limits>>,
 }
 
 struct Double(Arc<World>);
@@ -113,6 +115,9 @@ impl Carrier for Double {
                 "busy" => Outcome::Deferred(said(450, "4.2.0", "busy")),
                 "no" => Outcome::Failed(said(550, "5.1.1", "no such user")),
                 "forgotten" => continue,
+                "stopped" if !world.open.load(SeqCst) => {
+                    Outcome::Deferred(crate::queue::letter::called_off())
+                }
                 "bug" => {
                     world.busy.iter().take(mine).for_each(|it| {
                         it.fetch_sub(1, SeqCst);
@@ -133,7 +138,7 @@ impl Carrier for Double {
         world.busy.iter().take(mine).for_each(|it| {
             it.fetch_sub(1, SeqCst);
         });
-        Sent::Done(outcomes)
+        Sent::Done(outcomes, None)
     }
 }
 
@@ -159,7 +164,7 @@ impl Bench {
         Bench {
             store,
             world,
-            running: Runner::start(attempter, LIMITS),
+            running: Runner::start(attempter),
         }
     }
 
@@ -279,16 +284,15 @@ impl Bench {
 }
 
 fn attempter(store: &Store, world: &Arc<World>) -> Attempter<Double> {
-    let clock = world.clone();
+    let (clock, chosen) = (world.clone(), world.clone());
     Attempter {
         store: store.clone(),
         carrier: Double(world.clone()),
-        policy: POLICY,
-        teller: Teller {
-            store: store.clone(),
+        rules: Box::new(move || Rules {
+            policy: POLICY,
+            limits: chosen.limits.lock().unwrap().unwrap_or(LIMITS),
             hostname: "mail.here.test".into(),
-            expiry: POLICY.expiry,
-        },
+        }),
         claims: Claims::default(),
         now: Box::new(move || clock.clock.load(SeqCst)),
     }
@@ -702,6 +706,85 @@ fn the_owner_holds_releases_retries_and_drops() {
         );
         assert_eq!(bench.items(), []);
         assert_eq!(bench.inbox().len(), 0);
+        bench.end().await;
+    });
+}
+
+#[test]
+fn an_attempt_that_the_owner_stops_is_none() {
+    smol::block_on(async {
+        let (bench, attempter) = Bench::idle().await;
+        let to = ["stopped@x.test", "a@x.test"];
+        let id = bench.queue("ann@here.test", &to, |_| ()).await;
+        let before = bench.item(id).unwrap().recipients[0].clone();
+        let ended = attempter.run(&job(id, "x.test", Some("x.test"))).await;
+        assert!(matches!(ended, Ended::Done(Reach::Reached)), "{ended:?}");
+        let after = bench.item(id).unwrap().recipients;
+        assert_eq!(after[0], before);
+        assert!(matches!(after[1].status, Status::Delivered(_)));
+        // Of a server that nobody has asked nothing is known.
+        let ended = attempter.run(&job(id, "x.test", Some("x.test"))).await;
+        assert!(matches!(ended, Ended::Done(Reach::Untried)), "{ended:?}");
+        bench.end().await;
+    });
+}
+
+#[test]
+fn limits_hold_at_once() {
+    smol::block_on(async {
+        let bench = Bench::new(&SimDisk::new()).await;
+        let limit = |most| {
+            let limits = Limits {
+                all: 8,
+                per_destination: most,
+            };
+            *bench.world.limits.lock().unwrap() = Some(limits);
+            bench.running.nudge();
+        };
+        let busy = |bench: &Bench| bench.world.busy[1].load(SeqCst);
+        limit(1);
+        for _ in 0..5 {
+            bench.queue("ann@here.test", &["gate@x.test"], |_| ()).await;
+        }
+        bench.until("one", |it| busy(it) == 1).await;
+        // While those that were begun before are still on their way.
+        limit(4);
+        bench.until("four", |it| busy(it) == 4).await;
+        assert_eq!(bench.world.most[1].load(SeqCst), 4);
+        bench.world.open.store(true, SeqCst);
+        bench.until("all gone", |it| it.items().is_empty()).await;
+        bench.end().await;
+    });
+}
+
+#[test]
+fn taking_in_thousands_lets_others_have_the_thread() {
+    smol::block_on(async {
+        let (bench, attempter) = Bench::idle().await;
+        for _ in 0..3 * BATCH {
+            bench.queue("ann@here.test", &["a@x.test"], |_| ()).await;
+        }
+        let mut work = Work {
+            attempter: Arc::new(attempter),
+            ready: Ready::default(),
+            stuck: HashMap::new(),
+            after: None,
+            looked: None,
+        };
+        let mut rounds = 0;
+        {
+            let mut taking = Box::pin(work.take_in(0));
+            while future::poll_once(&mut taking).await.is_none() {
+                rounds += 1;
+            }
+        }
+        assert_eq!(rounds, 3);
+        let limits = Limits {
+            all: usize::MAX,
+            per_destination: usize::MAX,
+        };
+        let begun = std::iter::from_fn(|| work.ready.begin(&limits, 0)).count();
+        assert_eq!(begun, 3 * BATCH);
         bench.end().await;
     });
 }

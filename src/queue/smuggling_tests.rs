@@ -95,7 +95,12 @@ fn pass_on(
         };
         let put = store.put_record(route::KIND, route::DEFAULT, route.encode());
         put.await.unwrap();
-        let transport = Transport::new(store.clone(), Resolver::system(), &Settings::default());
+        let transport = Transport::new(
+            store.clone(),
+            Resolver::of(&[]),
+            Live::fixed(Settings::default()),
+            Own::default(),
+        );
         let transport = Arc::new(transport);
         let mut staging = store.stage(None).await.unwrap();
         staging.write(message).await.unwrap();
@@ -131,7 +136,7 @@ fn pass_on(
             lane,
             recipients: vec![0],
         };
-        let Sent::Done(outcomes) = transport.send(consignment).await else {
+        let Sent::Done(outcomes, _) = transport.send(consignment).await else {
             panic!("another lane")
         };
         assert!(

@@ -5,16 +5,16 @@ use super::connection::{Connection, Maker, Refused};
 use super::destination::{self, Destination, Hop, Safety};
 use super::letter::{self, Letter};
 use super::parcel::Parcel;
-use super::pool::Pool;
+use super::pool::{Lease, Pool};
 use super::route::{Route, TlsMode};
 use super::sts::{self, PolicyStore};
 use super::{Carrier, Sent};
 use crate::address::{Address, Domain};
 use crate::mail::outgoing::{Consignment, Lane, Outcome, QueueItem, Reply};
-use crate::net::connect::{Authorities, PATIENCE};
+use crate::net::connect::{Authorities, Own, PATIENCE};
 use crate::net::dns::Resolver;
 use crate::sasl::client::Login;
-use crate::settings::Settings;
+use crate::settings::{Live, Settings};
 use crate::smtp::client::TIMEOUTS;
 use crate::smtp::client::transaction::{MAX_RECIPIENTS, To, Transaction, refusal};
 use crate::store::Store;
@@ -35,10 +35,6 @@ pub struct Transport {
     pool: Pool,
     /// The hop of each domain's own servers, as last seen.
     known: Mutex<HashMap<Domain, (Instant, Arc<str>)>>,
-    /// Whether mail may go to the domains' own servers.
-    direct: bool,
-    /// Nothing ever leaves.
-    demo: bool,
 }
 
 /// Where a message goes, and as whom.
@@ -48,35 +44,37 @@ struct Way {
 }
 
 impl Transport {
-    pub fn new(store: Store, resolver: Resolver, settings: &Settings) -> Transport {
-        let authorities = Arc::new(Authorities::new(settings.tls_authorities.clone()));
+    /// `own`: where we listen ourselves.
+    pub fn new(store: Store, resolver: Resolver, live: Arc<Live>, own: Own) -> Transport {
+        let authorities = Arc::new(Authorities::new(live.now().tls_authorities.clone()));
         Transport {
             policies: PolicyStore::new(store.clone(), authorities.clone()),
             store,
             maker: Maker {
-                hostname: settings.hostname.clone(),
+                live,
                 resolver,
                 authorities,
-                own: settings
-                    .listen()
-                    .unwrap_or_default()
-                    .iter()
-                    .map(|it| it.address)
-                    .collect(),
+                own,
                 patience: PATIENCE,
                 timeouts: TIMEOUTS,
             },
             pool: Pool::default(),
             known: Mutex::default(),
-            direct: settings.direct,
-            demo: settings.demo,
         }
+    }
+
+    /// The settings that hold now, in all that is kept of them too.
+    fn settings(&self) -> Arc<Settings> {
+        let settings = self.maker.live.now();
+        self.maker.authorities.set(&settings.tls_authorities);
+        settings
     }
 
     async fn attempt(&self, consignment: Consignment) -> Sent {
         let all = |outcome: Outcome| {
             let places = consignment.recipients.iter();
-            Sent::Done(places.map(|&place| (place, outcome.clone())).collect())
+            let all = places.map(|&place| (place, outcome.clone())).collect();
+            Sent::Done(all, None)
         };
         let item = &consignment.item;
         let sender = item.envelope.sender.as_ref();
@@ -105,14 +103,15 @@ impl Transport {
             Ok(way) => way,
             Err(outcome) => return all(outcome),
         };
-        let mut letter = match Letter::open(&self.store, item.email, item.ours).await {
+        let mut letter = match Letter::open(&self.store, item).await {
             Ok(letter) => letter,
             Err(error) => {
                 log::error!("queued message {} can't be read: {error}", item.name);
                 return all(Outcome::Deferred(letter::unreadable()));
             }
         };
-        Sent::Done(self.deliver(&way, &consignment, &mut letter).await)
+        let (told, lease) = self.deliver(&way, &consignment, &mut letter).await;
+        Sent::Done(told, lease)
     }
 
     /// Server by server, in their order, until each recipient has an answer of his own.
@@ -121,13 +120,19 @@ impl Transport {
         way: &Way,
         consignment: &Consignment,
         letter: &mut Letter,
-    ) -> Vec<(usize, Outcome)> {
+    ) -> (Vec<(usize, Outcome)>, Option<Lease>) {
         let begun = Instant::now();
         let mut parcel = Parcel::new(consignment);
         for hop in &way.destination.hops {
             if parcel.left.is_empty() || begun.elapsed() > self.maker.timeouts.attempt {
                 break;
             }
+            if letter.is_called_off() {
+                parcel.why = Some(Outcome::Deferred(letter::called_off()));
+                break;
+            }
+            // One place at a time, or two who wait for each other's would wait for ever.
+            parcel.lease = None;
             if let Err(Refused::Loop) = self.by(hop, way, &mut parcel, letter).await {
                 // It is us: who comes behind would only bring it back (RFC 5321, 5.1).
                 let looping = || Outcome::Failed(destination::loops());
@@ -149,20 +154,24 @@ impl Transport {
         let server = format!("{}:{}", hop.name, hop.port);
         // What one domain's records let pass need not pass for another's.
         let key = format!("{server}/{:?}", hop.safety);
-        let _place = self.pool.place(&server).await;
+        let place = self.pool.place(&server).await;
         let who = way.login.as_ref().map_or("", |it| it.user.as_str());
         while let Some(mut kept) = self.pool.take(&key, who) {
             if kept.is_stale() {
                 continue;
             }
-            let sound = self.carry(&key, who, kept, parcel, letter).await;
-            if sound || parcel.left.is_empty() {
+            if let Some(connection) = self.carry(kept, parcel, letter).await {
+                parcel.lease = Some(self.pool.lease(key, who, connection, place));
+                return Ok(());
+            }
+            if parcel.left.is_empty() || letter.is_called_off() {
                 return Ok(());
             }
         }
         match self.maker.open(hop, way.login.as_ref()).await {
             Ok(connection) => {
-                self.carry(&key, who, connection, parcel, letter).await;
+                let kept = self.carry(connection, parcel, letter).await;
+                parcel.lease = kept.map(|it| self.pool.lease(key, who, it, place));
             }
             // What a server said tells more than that another is not there.
             Err(Refused::Later(reply)) if parcel.why.is_none() || reply.enhanced != "4.4.1" => {
@@ -197,10 +206,11 @@ impl Transport {
         if let Some(route) = self.route(sender)? {
             return Ok(by(route));
         }
-        if !self.direct {
+        let settings = self.settings();
+        if !settings.direct {
             return Err(nowhere("no route is set, and mail does not go directly"));
         }
-        let (hostname, resolver) = (&self.maker.hostname, &self.maker.resolver);
+        let (hostname, resolver) = (&settings.hostname, &self.maker.resolver);
         let found = destination::find(domain, hostname, resolver, &self.policies).await;
         let destination = found?;
         self.learn(domain, &destination);
@@ -212,7 +222,7 @@ impl Transport {
 
     /// The route that the owner has set for the sender, if any.
     fn route(&self, sender: Option<&Address>) -> Result<Option<Route>, Outcome> {
-        if self.demo {
+        if self.settings().demo {
             return Err(nowhere("a demo sends nothing to other servers"));
         }
         let route = self.store.look(|snapshot| Route::find(snapshot, sender));
@@ -258,21 +268,24 @@ impl Transport {
         Ok(way)
     }
 
-    /// All recipients, in as many transactions as the server wants. Gives whether the
-    /// connection was sound to the end.
+    /// All recipients, in as many transactions as the server wants. Gives the connection if it
+    /// was sound to the end.
     async fn carry(
         &self,
-        key: &str,
-        who: &str,
         mut connection: Connection,
         parcel: &mut Parcel<'_>,
         letter: &mut Letter,
-    ) -> bool {
+    ) -> Option<Connection> {
         let item = &parcel.consignment.item;
         let most = connection.capabilities().max_recipients;
         let most = most.unwrap_or(MAX_RECIPIENTS).clamp(1, MAX_RECIPIENTS);
         let mut left = std::mem::take(&mut parcel.left);
         while !left.is_empty() {
+            if letter.is_called_off() {
+                parcel.why = Some(Outcome::Deferred(letter::called_off()));
+                parcel.left.append(&mut left);
+                break;
+            }
             let places: Vec<usize> = left.drain(..most.min(left.len())).collect();
             let transaction = self.transaction(item, &places, &connection, letter).await;
             let carried = connection.carry(transaction, letter).await;
@@ -280,11 +293,10 @@ impl Transport {
             if !carried.sound {
                 // Nobody has asked for them yet.
                 parcel.left.append(&mut left);
-                return false;
+                return None;
             }
         }
-        self.pool.give_back(key, who, connection);
-        true
+        Some(connection)
     }
 
     async fn transaction(

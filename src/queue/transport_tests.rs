@@ -2,15 +2,18 @@
 //! test sets: what is to expire takes a moment, all else an hour, so that nothing but the one
 //! limit can end it.
 
+use super::super::letter::is_called_off;
+use super::super::pool::MAX_PER_SERVER;
 use super::*;
 use crate::mail::DateTime;
-use crate::mail::outgoing::{Envelope, Notify, Recipient, Status};
+use crate::mail::outgoing::{Envelope, Notify, QueueId, Recipient, Status};
 use crate::net::connect::Patience;
 use crate::net::dns::ResolverConfig;
 use crate::net::stream::Deadlines;
 use crate::smtp::client::Timeouts;
 use crate::store::simdisk::SimDisk;
-use crate::store::{NewItem, Options};
+use crate::store::{NewItem, Options, QueueChange};
+use async_io::Timer;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Mutex;
@@ -155,7 +158,9 @@ fn talk(
         if verb == "BDAT" {
             let size = line.split(' ').nth(1).and_then(|it| it.parse().ok());
             let size = size.ok_or(std::io::ErrorKind::InvalidData)?;
-            std::io::copy(&mut (&mut lines).take(size), &mut std::io::sink())?;
+            if std::io::copy(&mut (&mut lines).take(size), &mut std::io::sink())? < size {
+                return Ok(());
+            }
         }
         if [".", "BDAT"].contains(&verb.as_str()) && said.starts_with('2') {
             seen.taken.lock().unwrap().push(recipients.join(" "));
@@ -223,7 +228,12 @@ impl Bench {
         };
         let store = Store::open_on(Arc::new(SimDisk::new()), options).unwrap();
         let resolver = Resolver::new(ResolverConfig::servers([]));
-        let mut transport = Transport::new(store, resolver, &Settings::default());
+        let mut transport = Transport::new(
+            store,
+            resolver,
+            Live::fixed(Settings::default()),
+            Own::default(),
+        );
         transport.maker.timeouts = timeouts;
         transport.maker.patience = Patience {
             connect: HOUR,
@@ -242,12 +252,11 @@ impl Bench {
     fn send(&self, to: &[&str], hops: Vec<Hop>) -> Vec<Outcome> {
         let attempt = async {
             let consignment = self.consignment(to).await;
-            let email = consignment.item.email;
-            let mut letter = Letter::open(&self.transport.store, email, true)
+            let mut letter = Letter::open(&self.transport.store, &consignment.item)
                 .await
                 .unwrap();
             let way = way(hops);
-            let mut told = self
+            let (mut told, _) = self
                 .transport
                 .deliver(&way, &consignment, &mut letter)
                 .await;
@@ -300,8 +309,7 @@ impl Bench {
     fn send_past(mut self, to: &[&str], slow: &Peer, other: &Peer) -> Vec<Outcome> {
         let attempt = async {
             let consignment = self.consignment(to).await;
-            let email = consignment.item.email;
-            let mut letter = Letter::open(&self.transport.store, email, true)
+            let mut letter = Letter::open(&self.transport.store, &consignment.item)
                 .await
                 .unwrap();
             let hops = vec![slow.hop("mx0.test"), other.hop("mx1.test")];
@@ -320,7 +328,7 @@ impl Bench {
                 .by(&hops[1], &way, &mut parcel, &mut letter)
                 .await;
             assert!(by.is_ok());
-            parcel.told().into_iter().map(|it| it.1).collect()
+            parcel.told().0.into_iter().map(|it| it.1).collect()
         };
         smol::block_on(futures_lite::future::or(attempt, hung()))
     }
@@ -407,7 +415,9 @@ fn whoever_stalls_is_left_for_the_next_server_when_his_time_is_up() {
         }
         // Alone, it is tried again later.
         let outcome = Bench::new(limit).send_one(&[&Peer::at(verb, Does::Stall)]);
-        assert_eq!(deferred(&outcome), ("4.4.2", "no answer in time"), "{verb}");
+        let enhanced = if verb == "CONNECT" { "4.4.1" } else { "4.4.2" };
+        let expected = (enhanced, "no answer in time");
+        assert_eq!(deferred(&outcome), expected, "{verb}");
     }
 }
 
@@ -555,8 +565,8 @@ fn what_a_server_says_of_itself_sends_the_message_on_what_it_says_of_the_message
 #[test]
 fn our_own_server_among_them_cuts_the_list() {
     let (down, us, behind) = (Peer::good(), Peer::good(), Peer::good());
-    let mut bench = Bench::new(|_| ());
-    bench.transport.maker.own = vec![us.address];
+    let bench = Bench::new(|_| ());
+    bench.transport.maker.own.set([us.address]);
     let outcome = bench.send_one(&[&us, &behind]);
     assert!(
         matches!(&outcome, Outcome::Failed(it) if it.enhanced == "5.4.6"),
@@ -565,7 +575,7 @@ fn our_own_server_among_them_cuts_the_list() {
     // A better one that is down now will be up again.
     let gone = Peer::at("CONNECT", Does::Hangup);
     let outcome = bench.send_one(&[&gone, &us, &behind]);
-    assert_eq!(deferred(&outcome).0, "4.4.2");
+    assert_eq!(deferred(&outcome).0, "4.4.1");
     assert_eq!((us.connections(), behind.connections()), (0, 0));
     assert!(is_delivered(&bench.send_one(&[&down, &us])));
 }
@@ -588,4 +598,146 @@ fn a_kept_connection_that_dies_is_made_anew() {
     assert_eq!(deferred(&bench.send_one(&[&busy])).1, "slowly");
     assert_eq!(deferred(&bench.send_one(&[&busy])).1, "slowly");
     assert_eq!(busy.connections(), 1);
+}
+
+#[test]
+fn a_connection_carries_nothing_more_until_the_outcome_is_recorded() {
+    let peer = Peer::good();
+    let bench = Bench::new(|_| ());
+    smol::block_on(futures_lite::future::or(
+        async {
+            let send = async || {
+                let consignment = bench.consignment(&["bob@x.test"]).await;
+                let letter = Letter::open(&bench.transport.store, &consignment.item).await;
+                let mut letter = letter.unwrap();
+                let way = way(vec![peer.hop("mx.test")]);
+                let sent = bench.transport.deliver(&way, &consignment, &mut letter);
+                let (told, lease) = sent.await;
+                assert!(told.iter().all(|it| is_delivered(&it.1)));
+                lease.unwrap()
+            };
+            let mut leases = Vec::new();
+            for n in 1..=MAX_PER_SERVER {
+                leases.push(send().await);
+                assert_eq!(peer.connections(), n);
+            }
+            // There is no place for a fifth.
+            let mut fifth = Box::pin(send());
+            for _ in 0..20 {
+                assert!(futures_lite::future::poll_once(&mut fifth).await.is_none());
+                Timer::after(DRIP).await;
+            }
+            assert_eq!(peer.taken().len(), MAX_PER_SERVER);
+            leases.pop();
+            drop(fifth.await);
+            assert_eq!(peer.connections(), MAX_PER_SERVER);
+        },
+        hung(),
+    ));
+}
+
+#[test]
+fn one_task_ends_the_connections_that_wait_and_then_itself() {
+    let peers: Vec<Peer> = (0..5).map(|_| Peer::good()).collect();
+    let bench = Bench::new(|_| ());
+    let pool = bench.transport.pool.clone();
+    // The bench's and ours.
+    assert_eq!(pool.held(), 2);
+    for round in 1..=2 {
+        for peer in &peers {
+            assert!(is_delivered(&bench.send_one(&[peer])));
+        }
+        assert_eq!(pool.held(), 3, "one task for all of them");
+        assert!(peers.iter().all(|it| it.connections() == round));
+        while pool.held() > 2 {
+            std::thread::sleep(DRIP);
+        }
+    }
+}
+
+/// The owner holds the message while a server hears this verb, for the first time: who has got
+/// it by then, which server was asked, and the replies.
+fn held_at(wanted: &'static str, hello: &'static str, to: &[&str]) -> (usize, usize, Vec<Outcome>) {
+    let bench = Bench::new(|_| ());
+    let store = bench.transport.store.clone();
+    let hold = move |_, verb: &str, _: &str| {
+        if verb == wanted {
+            smol::block_on(async {
+                let items = store.look(|it| it.queue_items(QueueId(0), 9)).unwrap();
+                let held = items.iter().map(|it| (it.id, QueueChange::Hold(true)));
+                store.update_queue(held.collect(), vec![]).await.unwrap();
+            });
+        }
+        (verb == "EHLO").then_some(Does::Say(hello))
+    };
+    let (first, second) = (Peer::new(hold), Peer::good());
+    let hops = vec![first.hop("mx0.test"), second.hop("mx1.test")];
+    let outcomes = bench.send(to, hops);
+    (first.taken().len(), second.connections(), outcomes)
+}
+
+#[test]
+fn a_message_that_the_owner_holds_is_not_sent_on_its_way_to_the_last_byte() {
+    let called_off = |it: &Outcome| matches!(it, Outcome::Deferred(it) if is_called_off(it));
+    const CHUNKING: &str = "250-mx.test\r\n250 CHUNKING";
+    for (verb, hello) in [
+        ("CONNECT", "250 mx.test"),
+        ("MAIL", "250 mx.test"),
+        ("RCPT", "250 mx.test"),
+        ("DATA", "250 mx.test"),
+        ("MAIL", CHUNKING),
+        ("RCPT", CHUNKING),
+    ] {
+        let (taken, others, outcomes) = held_at(verb, hello, &["bob@x.test", "carol@x.test"]);
+        assert_eq!((taken, others), (0, 0), "{verb}");
+        assert!(outcomes.iter().all(called_off), "{verb}: {outcomes:?}");
+    }
+    // Too late for one, not yet for the other.
+    let one_each = "250-mx.test\r\n250 LIMITS RCPTMAX=1";
+    for (verb, hello) in [
+        (".", one_each),
+        (
+            "BDAT",
+            "250-mx.test\r\n250-CHUNKING\r\n250 LIMITS RCPTMAX=1",
+        ),
+    ] {
+        let (taken, others, outcomes) = held_at(verb, hello, &["bob@x.test", "carol@x.test"]);
+        assert_eq!((taken, others), (1, 0), "{verb}");
+        assert!(is_delivered(&outcomes[0]), "{verb}: {outcomes:?}");
+        assert!(called_off(&outcomes[1]), "{verb}: {outcomes:?}");
+    }
+}
+
+#[test]
+fn settings_hold_for_the_next_message() {
+    let peer = Peer::new(|_, verb, line| {
+        let known = line.ends_with("EHLO new.test");
+        (verb == "EHLO" && !known).then_some(Does::Hangup)
+    });
+    let (bench, consignment) = (Bench::new(|_| ()), |bench: &Bench| {
+        let mut consignment = smol::block_on(bench.consignment(&["bob@[127.0.0.1]"]));
+        consignment.lane = unknown(&Domain::parse("[127.0.0.1]").unwrap());
+        consignment
+    });
+    let outcome = |bench: &Bench| match smol::block_on(bench.transport.attempt(consignment(bench)))
+    {
+        Sent::Done(told, _) => told.into_iter().next().unwrap().1,
+        Sent::OtherLane => panic!("another lane"),
+    };
+    let live = bench.transport.maker.live.clone();
+    let set = |name: &str, value: &str| {
+        live.apply(&[(name.to_owned(), value.to_owned())].into())
+            .unwrap()
+    };
+    set("queue.direct", "off");
+    assert!(
+        deferred(&outcome(&bench))
+            .1
+            .contains("does not go directly")
+    );
+    set("server.hostname", "new.test");
+    assert!(is_delivered(&bench.send_one(&[&peer])));
+    let own = Peer::good();
+    bench.transport.maker.own.set([own.address]);
+    assert!(matches!(bench.send_one(&[&own]), Outcome::Failed(_)));
 }

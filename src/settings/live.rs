@@ -31,6 +31,12 @@ impl Live {
         Ok(live)
     }
 
+    /// Where nothing is chosen.
+    #[cfg(test)]
+    pub fn fixed(settings: Settings) -> Arc<Live> {
+        Arc::new(Live::new(settings, Chosen::new(), &Chosen::new()).unwrap())
+    }
+
     pub fn now(&self) -> Arc<Settings> {
         let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
         current.clone()

@@ -20,8 +20,6 @@ pub struct Setting {
     pub meaning: &'static str,
     /// Which protocol's words it stands for; empty where it is ours alone.
     pub source: &'static str,
-    /// Whether it holds only from the next start.
-    pub at_start: bool,
 }
 
 /// Where a setting stands, with the least and the most that it may be.

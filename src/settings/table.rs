@@ -10,7 +10,7 @@ const MIN: u64 = 60;
 const HOUR: u64 = 60 * MIN;
 const DAY: u64 = 24 * HOUR;
 
-/// One that holds for what begins after it was set.
+/// Each holds at once, for what begins after it was set.
 const fn live(
     name: &'static str,
     field: Field,
@@ -22,26 +22,12 @@ const fn live(
         field,
         meaning,
         source,
-        at_start: false,
-    }
-}
-
-/// One that holds from the next start.
-const fn at_start(
-    name: &'static str,
-    field: Field,
-    meaning: &'static str,
-    source: &'static str,
-) -> Setting {
-    Setting {
-        at_start: true,
-        ..live(name, field, meaning, source)
     }
 }
 
 /// By service, in the order in which they are shown.
 pub const SETTINGS: &[Setting] = &[
-    at_start(
+    live(
         "server.hostname",
         Host(|s| &mut s.hostname),
         "the name that the server greets with and that its certificate holds for",
@@ -552,43 +538,43 @@ pub const SETTINGS: &[Setting] = &[
         "tell users what to connect to: in the welcome message, by autoconfig",
         "RFC 6186",
     ),
-    at_start(
+    live(
         "queue.direct",
         Switch(|s| &mut s.direct),
         "send to other servers directly where no relay is set",
         "RFC 5321, 5.1",
     ),
-    at_start(
+    live(
         "queue.retry-after",
         Time(|s| &mut s.retry_after, 1, DAY),
         "pause before mail is tried again; then each is twice as long",
         "RFC 5321, 4.5.4.1",
     ),
-    at_start(
+    live(
         "queue.retry-every",
         Time(|s| &mut s.retry_every, 1, 7 * DAY),
         "the longest such pause",
         "RFC 5321, 4.5.4.1",
     ),
-    at_start(
+    live(
         "queue.tell-delay-after",
         Time(|s| &mut s.tell_delay_after, 1, 30 * DAY),
         "when the sender is told that mail takes longer",
         "RFC 3464, 2.3.3",
     ),
-    at_start(
+    live(
         "queue.give-up-after",
         Time(|s| &mut s.give_up_after, 1, 90 * DAY),
         "when mail that could not be delivered goes back",
         "RFC 5321, 4.5.4.1",
     ),
-    at_start(
+    live(
         "queue.max-sending",
         Count(|s| &mut s.max_sending, 1, 200),
         "messages on their way at once",
         "",
     ),
-    at_start(
+    live(
         "queue.max-sending-per-destination",
         Count(|s| &mut s.max_sending_per_destination, 1, 200),
         "of these, to one destination",
@@ -618,7 +604,7 @@ pub const SETTINGS: &[Setting] = &[
         "the key of tls.certificate, PEM",
         "",
     ),
-    at_start(
+    live(
         "tls.authorities",
         Path(|s| &mut s.tls_authorities),
         "authorities to trust when sending mail, beside the system's, PEM",
@@ -651,7 +637,7 @@ pub const SETTINGS: &[Setting] = &[
         "how the names are shown to be yours: by port 80, port 443, or your DNS",
         "RFC 8555, 8; RFC 8737",
     ),
-    at_start(
+    live(
         "dns.servers",
         Servers(|s| &mut s.name_servers),
         "name servers to ask; none for those of the system",

@@ -45,7 +45,7 @@ pub struct Commit {
 }
 
 /// How a message came in from another server.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Arrived {
     /// As the client called itself.
     pub client: String,

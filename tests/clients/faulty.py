@@ -123,6 +123,12 @@ class Postfix:
                 found.append(f.read(most))
         return found
 
+    def is_empty(self):
+        """Whether all that it has taken is delivered."""
+        queue = os.path.join(self.directory, "queue")
+        folders = ("maildrop", "incoming", "active", "deferred", "hold")
+        return not any(files for it in folders for _, _, files in os.walk(os.path.join(queue, it)))
+
     def stop(self):
         try:
             self.run("stop")

@@ -6,7 +6,7 @@ mod records;
 use super::dkim::domain;
 use super::{Error, data_dir, print_table};
 use crate::control::{self, Choosing, Keys, Request};
-use crate::net::dns::{Resolver, ResolverConfig};
+use crate::net::dns::Resolver;
 use crate::settings::{Settings, server};
 use argh::FromArgs;
 use records::{Record, all};
@@ -53,10 +53,7 @@ impl Dns {
         };
         let records = all(&name, &hostname, &keys);
         if check {
-            let resolver = match self.name_server.as_slice() {
-                [] => Resolver::system(),
-                servers => Resolver::new(ResolverConfig::servers(servers)),
-            };
+            let resolver = Resolver::of(&self.name_server);
             return smol::block_on(show_check(&resolver, &records));
         }
         for record in &records {

@@ -1,7 +1,7 @@
 //! What the services stand on: clock, disk, certificate, name.
 
 use crate::net::authority::Authority;
-use crate::net::dns::{DnsError, Resolver, ResolverConfig};
+use crate::net::dns::{DnsError, Resolver};
 use crate::net::x509::validity;
 use crate::settings::Settings;
 use jiff::Timestamp;
@@ -87,10 +87,7 @@ pub async fn name(settings: &Settings) -> Found {
             "{name} is no full name: pillarbox settings set server.hostname mail.YOUR.DOMAIN"
         ));
     }
-    let resolver = match settings.name_servers.as_slice() {
-        [] => Resolver::system(),
-        servers => Resolver::new(ResolverConfig::servers(servers)),
-    };
+    let resolver = Resolver::of(&settings.name_servers);
     match resolver.addresses(name).await {
         Ok(found) => {
             let all: Vec<String> = found.records.iter().map(|it| it.to_string()).collect();

@@ -245,6 +245,42 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_arrival_keeps_its_place_until_it_is_written() {
+        use async_lock::Semaphore;
+        smol::block_on(async {
+            let dir = tempfile::tempdir().unwrap();
+            let store = Store::open(dir.path(), Default::default()).unwrap();
+            let places = Arc::new(Semaphore::new(1));
+            let (mut spool, mut hashing) = (Spool::new(dir.path().into()), Hashing::new());
+            // Large enough for a file, so that writing it takes more than one turn.
+            let message = [b"From: a@b.test\r\n\r\n".to_vec(), vec![b'x'; 1 << 20]].concat();
+            hashing.push(&message);
+            spool.write(&message).await.unwrap();
+            let examined = Examined {
+                results: Results::default(),
+                _place: places.try_acquire_arc().unwrap(),
+                arrival: spool,
+                staging: store.stage(None).await.unwrap(),
+                message: hashing.finish(),
+            };
+            let arrived = Arrived::default();
+            let mut storing = Box::pin(examined.store("us.test", &arrived, None));
+            let mut turns = 0;
+            let staged = loop {
+                assert!(places.try_acquire().is_none(), "after {turns} turns");
+                match future::poll_once(&mut storing).await {
+                    Some(staged) => break staged,
+                    None => turns += 1,
+                }
+                future::yield_now().await;
+            };
+            drop(storing);
+            assert!(turns > 0 && staged.is_ok());
+            assert!(places.try_acquire().is_some());
+        });
+    }
+
+    #[test]
     fn the_author_is_one_domain_or_unclear() {
         let domain = |header: &str| author_domain(header.as_bytes());
         assert_eq!(
