@@ -13,6 +13,7 @@
 //! - [`announce`]: messages of the server itself.
 //! - [`imap_url`]: what IMAP URLs name, and who may read it.
 //! - [`collect`]: mail that is fetched from providers' mailboxes.
+//! - [`acme`]: certificates: ordered, renewed, and told of before they end.
 //! - [`login`]: who may log in: verification, its cache and its limits.
 //! - [`recent`]: the last warnings and errors of the log.
 //! - [`net`]: listeners, streams, TLS.
@@ -23,6 +24,7 @@
 //! - [`task`]: what runs beside, and what would block.
 //! - [`mail`], [`address`], [`secret`], [`sasl`], [`wire`]: the nouns, pure.
 
+pub mod acme;
 pub mod address;
 pub mod announce;
 pub mod authentication;

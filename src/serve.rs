@@ -1,5 +1,6 @@
 //! The tour: what the server is made of, in the order in which it comes up and goes down.
 
+use crate::acme;
 use crate::collect;
 use crate::context::homes::Homes;
 use crate::context::maildrops::Maildrops;
@@ -39,9 +40,6 @@ use std::time::Duration;
 
 /// Why the server can't start, in a sentence for the owner.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
-
-/// How often the certificate is looked at: a local one renews itself, the owner's is read anew.
-const CERTIFICATE_CHECK: Duration = Duration::from_secs(24 * 3600);
 
 /// How often what is counted is saved: so much of it a power cut may take.
 const SAVE_COUNTS: Duration = Duration::from_secs(60);
@@ -97,7 +95,14 @@ impl Server {
         });
         let transport = transport(&context);
         let queue = queue::start(store.clone(), transport.clone(), live.clone());
-        let mut others = vec![task::spawn(keep_certificate(tls))];
+        let keeper = acme::Keeper::new(
+            store.clone(),
+            live.clone(),
+            tls,
+            context.resolver.clone(),
+            dir,
+        );
+        let mut others = vec![task::spawn(keeper.clone().run())];
         match control::bind(dir) {
             Ok(socket) => {
                 let sessions = context.login.sessions.clone();
@@ -108,7 +113,8 @@ impl Server {
                     users: gates.users.clone(),
                     servers: gates.servers.clone(),
                 };
-                let serving = control::serve(socket, store, transport, live, sessions, vitals);
+                let serving =
+                    control::serve(socket, store, transport, live, sessions, vitals, keeper);
                 others.push(task::spawn(serving));
             }
             // Mail goes on without it.
@@ -166,7 +172,7 @@ impl Server {
             });
             match woken.await {
                 None => {}
-                Some(Some(Ok(Signal::Hup))) => reload(&self.context.tls),
+                Some(Some(Ok(Signal::Hup))) => acme::reload(&self.context.tls),
                 Some(Some(Err(error))) => return Err(error.into()),
                 Some(Some(Ok(signal))) => {
                     log::info!("{signal:?}: shutting down");
@@ -361,13 +367,6 @@ pub fn certificate_source(dir: &Path, settings: &Settings) -> Source {
     }
 }
 
-async fn keep_certificate(tls: Tls) {
-    loop {
-        Timer::after(CERTIFICATE_CHECK).await;
-        reload(&tls);
-    }
-}
-
 async fn keep_counts(context: Arc<Context>) {
     loop {
         Timer::after(SAVE_COUNTS).await;
@@ -401,13 +400,6 @@ async fn end_logins(context: Arc<Context>, listeners: Arc<Listeners>) {
                 listeners.end(&ids, grace).await;
             }
         }
-    }
-}
-
-fn reload(tls: &Tls) {
-    match tls.reload() {
-        Ok(()) => log::info!("the certificate was read anew"),
-        Err(error) => log::error!("the certificate stays as it was: {error}"),
     }
 }
 

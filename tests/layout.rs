@@ -54,6 +54,14 @@ const RULES: &[(&str, &[&str])] = &[
             "keys",
         ],
     ),
+    (
+        "acme",
+        &[
+            "announce", "net", "secret", "settings", "store", "task", "wire",
+        ],
+    ),
+    ("control", &["acme"]),
+    ("serve", &["acme"]),
     ("net", &["wire", "mail::certificate"]),
     (
         "context",
@@ -202,6 +210,10 @@ const IMPURE: &[&str] = &[
 
 /// Pure files of modules that are not.
 const PURE: &[&str] = &[
+    "acme/alarm.rs",
+    "acme/message.rs",
+    "acme/http.rs",
+    "acme/json.rs",
     "collect/findings.rs",
     "imap_url/url.rs",
     "queue/ready.rs",

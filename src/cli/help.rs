@@ -25,7 +25,7 @@ pub const TOPICS: &[Topic] = topics! {
     "incoming": "mail from other servers: what is checked, limits, LMTP";
     "dns": "records that a domain needs, and the keys that sign";
     "clients": "settings for mail programs and telephones";
-    "tls": "certificates, the server's own and yours";
+    "tls": "certificates: the server's own, by ACME, and yours";
     "queue": "mail on its way to other servers";
     "sending": "routes to other servers, directly or by a provider";
     "storage": "where the mail is, backups, a full disk";

@@ -32,6 +32,7 @@ pub mod serve;
 pub mod settings;
 pub mod status;
 pub mod test;
+pub mod tls;
 
 use crate::address::Address;
 use crate::control::{self, Request};
@@ -88,6 +89,7 @@ pub enum Command {
     Status(status::Status),
     Console(console::ConsoleCommand),
     Test(test::Test),
+    Tls(tls::TlsCommand),
 }
 
 fn say(text: fmt::Arguments<'_>) {
@@ -150,6 +152,7 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
         Some(Command::Status(status)) => status.run(),
         Some(Command::Console(console)) => console.run(),
         Some(Command::Test(test)) => test.run(),
+        Some(Command::Tls(tls)) => tls.run(),
         None => help::show(None),
     }
 }

@@ -15,6 +15,7 @@ mod request;
 mod routing;
 mod settings;
 mod status;
+mod tls;
 
 pub use addressing::Addressing;
 pub use administrator::{Administrator, administrator_note};
@@ -29,7 +30,9 @@ pub use request::{Reply, Request};
 pub use routing::Routing;
 pub use settings::{Choosing, chosen};
 pub use status::Vitals;
+pub use tls::Certificate;
 
+use crate::acme::Keeper;
 use crate::login::sessions::Sessions;
 use crate::net::stream::{Deadlines, Stream};
 use crate::queue::transport::Transport;
@@ -83,6 +86,7 @@ pub async fn serve(
     live: Arc<Live>,
     sessions: Arc<Sessions>,
     vitals: Vitals,
+    keeper: Arc<Keeper>,
 ) {
     let places = Arc::new(async_lock::Semaphore::new(MAX_CONNECTIONS));
     let guesses = Arc::new(Guesses::default());
@@ -95,6 +99,7 @@ pub async fn serve(
                     store: store.clone(),
                     transport: transport.clone(),
                     live: live.clone(),
+                    keeper: keeper.clone(),
                     guesses: guesses.clone(),
                     sessions: sessions.clone(),
                     vitals: vitals.clone(),
@@ -119,6 +124,7 @@ struct World {
     store: Store,
     transport: Arc<Transport>,
     live: Arc<Live>,
+    keeper: Arc<Keeper>,
     guesses: Arc<Guesses>,
     /// Who is logged in.
     sessions: Arc<Sessions>,
@@ -197,6 +203,7 @@ async fn answer(world: &World, request: Result<Request, String>) -> Reply {
         Request::Status => {
             status::perform(&world.store, None, Some(&world.vitals), Some(&world.live)).await
         }
+        Request::Certificate(request) => tls::perform(Some(&world.keeper), request),
         request => {
             // What is shown includes the last minute.
             if !changes && let Err(error) = world.store.save_events(world.keep_log()).await {

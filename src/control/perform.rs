@@ -2,7 +2,7 @@
 
 use super::{
     Reply, Request, addressing, administrator, auditing, certificates, collecting, homes, keys,
-    queue, routing, settings, status,
+    queue, routing, settings, status, tls,
 };
 use crate::address::Address;
 use crate::mail::option::AccountOptions;
@@ -55,6 +55,7 @@ pub async fn perform(store: &Store, request: Request) -> Reply {
         Request::Auditing(request) => auditing::perform(store, request).await,
         Request::Status => status::perform(store, None, None, None).await,
         Request::Choosing(request) => settings::perform(store, None, &own_user(), request).await,
+        Request::Certificate(request) => tls::perform(None, request),
         Request::RemoveAlias { alias } => remove_alias(store, alias).await,
         Request::ListAliases => list_aliases(store).await,
     }

@@ -2,8 +2,8 @@
 //! byte of a word that is no printable ASCII escaped as `%XX`. Pure but for the reader.
 
 use super::{
-    Addressing, Administrator, Auditing, Certificates, Choosing, Collecting, Homes, Keys, Queue,
-    Routing,
+    Addressing, Administrator, Auditing, Certificate, Certificates, Choosing, Collecting, Homes,
+    Keys, Queue, Routing,
 };
 use crate::address::Address;
 use crate::secret::Secret;
@@ -55,6 +55,7 @@ pub enum Request {
     Homes(Homes),
     Choosing(Choosing),
     Auditing(Auditing),
+    Certificate(Certificate),
     AddAlias {
         alias: Address,
         account: Address,
@@ -93,6 +94,7 @@ impl Request {
             Request::Homes(request) => request.describe(),
             Request::Choosing(request) => request.describe(),
             Request::Auditing(request) => request.words().join(" "),
+            Request::Certificate(request) => request.word().replace('-', " "),
             Request::AddAlias { alias, account } => format!("alias add {alias} {account}"),
             Request::RemoveAlias { alias } => format!("alias remove {alias}"),
             Request::ListAliases => "alias list".to_string(),
@@ -174,6 +176,7 @@ impl Request {
                 let words = request.words();
                 put(&words.iter().map(String::as_str).collect::<Vec<_>>());
             }
+            Request::Certificate(request) => put(&[request.word()]),
             Request::Choosing(request) => {
                 let words = request.words();
                 put(&words.iter().map(String::as_str).collect::<Vec<_>>());
@@ -237,6 +240,7 @@ impl Request {
                 .or_else(|| Some(Certificates::read(words)?.map(Request::Certificates)))
                 .or_else(|| Some(Queue::read(words)?.map(Request::Queue)))
                 .or_else(|| Some(Collecting::read(words)?.map(Request::Collecting)))
+                .or_else(|| Some(Ok(Request::Certificate(Certificate::read(words)?))))
                 .or_else(|| Some(Homes::read(words)?.map(Request::Homes)))
                 .or_else(|| Some(Choosing::read(words)?.map(Request::Choosing)))
                 .or_else(|| Some(Auditing::read(words)?.map(Request::Auditing)))

@@ -2,6 +2,7 @@ use super::*;
 use crate::address::Address;
 use crate::net::connect::Own;
 use crate::net::dns::{Resolver, ResolverConfig};
+use crate::net::tls::Tls;
 use crate::secret::Secret;
 use crate::settings::Settings;
 
@@ -103,7 +104,7 @@ fn a_running_server_is_asked() {
     assert_eq!(mode & 0o777, 0o600);
     let resolver = Resolver::new(ResolverConfig::servers([]));
     let live = Live::fixed(Settings::default());
-    let transport = Transport::new(store.clone(), resolver, live.clone(), Own::default());
+    let transport = Transport::new(store.clone(), resolver.clone(), live.clone(), Own::default());
     let gate = || crate::net::limit::Gate::new(Default::default());
     let local = crate::net::tls::Source::Local {
         data: dir.path().to_path_buf(),
@@ -116,6 +117,8 @@ fn a_running_server_is_asked() {
         users: gate(),
         servers: gate(),
     };
+    let tls = Tls::local(dir.path(), "localhost").unwrap();
+    let keeper = Keeper::new(store.clone(), live.clone(), tls, resolver, dir.path());
     let serving = smol::spawn(serve(
         listener,
         store.clone(),
@@ -123,6 +126,7 @@ fn a_running_server_is_asked() {
         live.clone(),
         Arc::default(),
         vitals,
+        keeper,
     ));
     script(dir.path());
     // Garbage and a line without end are answered, and the next client is served.

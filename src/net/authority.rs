@@ -29,7 +29,7 @@ const RENEW_BEFORE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// A client's clock may be behind by this.
 const BACKDATE_DAYS: i32 = 2;
 /// A board without a clock starts in 1970; no certificate begins before this.
-const EARLIEST: Timestamp = Timestamp::constant(1_767_225_600, 0);
+pub const EARLIEST: Timestamp = Timestamp::constant(1_767_225_600, 0);
 /// Largest PEM file that is read, bytes.
 pub const MAX_PEM: u64 = 1 << 20;
 

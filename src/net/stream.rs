@@ -9,8 +9,8 @@ use crate::net::tls::Tls;
 use crate::wire::Input;
 use async_io::{Async, Timer};
 use futures_lite::future;
-use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ServerConfig};
 use std::cell::RefCell;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, TcpStream};
@@ -317,7 +317,12 @@ impl Stream {
 
     /// The TLS handshake, as server, within the login timeout.
     pub async fn start_tls(&mut self, tls: &Tls) -> io::Result<()> {
-        self.shake_hands(Records::server(tls.config())?).await
+        self.start_server_tls(tls.config()).await
+    }
+
+    /// The same, by a configuration of its own.
+    pub async fn start_server_tls(&mut self, config: Arc<ServerConfig>) -> io::Result<()> {
+        self.shake_hands(Records::server(config)?).await
     }
 
     /// The TLS handshake, as client, with the server of that name.

@@ -200,12 +200,7 @@ pub fn look(source: &Source) -> Result<Served, Error> {
 fn load(source: Source, tickets: &Tickets) -> Result<Current, Error> {
     let pair = find(&source)?;
     let make = |verifier: Arc<dyn ClientCertVerifier>, tickets: &Arc<dyn ProducesTickets>| {
-        let mut config = ServerConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| Error(error.to_string()))?
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(pair.chain.clone(), pair.private.clone_key())
-            .map_err(|error| Error(unusable(&pair.certificate, &pair.key, &error)))?;
+        let mut config = pair.config(verifier)?;
         config.ticketer = tickets.clone();
         config.session_storage = rustls::server::ServerSessionMemoryCache::new(SESSION_CACHE);
         config.max_early_data_size = 0;
@@ -247,7 +242,7 @@ fn local(authority: &Authority, names: &[String], now: Timestamp) -> Result<Pair
     let path = authority.key_path();
     if let Err(error) = authority.ensure(names, now) {
         // One that is due is served until it can be made, on a full disk for instance.
-        if read_chain(&path).is_err() {
+        if Pair::read("local", &path, &path).is_err() {
             return Err(error);
         }
         log::error!("the certificate stays as it was: {error}");
@@ -255,9 +250,26 @@ fn local(authority: &Authority, names: &[String], now: Timestamp) -> Result<Pair
     Pair::read("local", &path, &path)
 }
 
+/// What a certificate with its chain and its key, all in one PEM text, would serve.
+pub fn examine(pem: &str) -> Result<Served, Error> {
+    let path = Path::new("what came");
+    let pair = Pair::of("acme", (path, pem.as_bytes()), (path, pem.as_bytes()))?;
+    pair.config(Arc::new(NoClientAuth))?;
+    Ok(pair.served)
+}
+
 impl Pair {
     fn read(from: &'static str, certificate: &Path, key: &Path) -> Result<Pair, Error> {
-        let chain = read_chain(certificate)?;
+        let (chain, private) = (read_limited(certificate)?, read_limited(key)?);
+        Pair::of(from, (certificate, &chain), (key, &private))
+    }
+
+    fn of(
+        from: &'static str,
+        (certificate, chain): (&Path, &[u8]),
+        (key, private): (&Path, &[u8]),
+    ) -> Result<Pair, Error> {
+        let chain = read_chain(certificate, chain)?;
         let leaf = chain.first().map_or(&[][..], |it| it.as_ref());
         let (begins, ends) = validity(leaf).ok_or_else(|| {
             let path = certificate.display();
@@ -269,7 +281,7 @@ impl Pair {
             begins,
             ends,
         };
-        let private = PrivateKeyDer::from_pem_slice(&read_limited(key)?)
+        let private = PrivateKeyDer::from_pem_slice(private)
             .map_err(|_| Error(format!("{} holds no private key in PEM", key.display())))?;
         Ok(Pair {
             certificate: certificate.to_path_buf(),
@@ -279,11 +291,20 @@ impl Pair {
             private,
         })
     }
+
+    /// Only if they belong together.
+    fn config(&self, verifier: Arc<dyn ClientCertVerifier>) -> Result<ServerConfig, Error> {
+        ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Error(error.to_string()))?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(self.chain.clone(), self.private.clone_key())
+            .map_err(|error| Error(unusable(&self.certificate, &self.key, &error)))
+    }
 }
 
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let pem = read_limited(path)?;
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+fn read_chain(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     match chain {
         Ok(chain) if !chain.is_empty() => Ok(chain),
         Ok(_) => Err(Error(format!(

@@ -4,6 +4,7 @@
 //! input as a Rust literal, to be put among the seeds, and the seed: with
 //! `PILLARBOX_FUZZ_SEED` set to it the same inputs come in the same order.
 
+mod acme;
 mod authentication;
 mod client;
 mod dns;

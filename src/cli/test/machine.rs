@@ -55,12 +55,17 @@ pub fn disk(dir: &Path) -> Found {
 }
 
 pub fn certificate(dir: &Path, settings: &Settings, now: Timestamp) -> Found {
+    let authority = Authority::new(dir);
     let own = settings.tls_certificate.clone();
-    let mends = match own {
-        Some(_) => "renew it, then: systemctl reload pillarbox",
-        None => "restart the server, it makes a new one",
+    let by_acme = Some(authority.acme_path()).filter(|it| it.exists());
+    let (path, mends) = match (settings.tls_source, own, by_acme) {
+        ("auto" | "files", Some(own), _) => (own, "renew it, then: systemctl reload pillarbox"),
+        ("acme", _, Some(path)) => (path, "pillarbox tls status says why"),
+        _ => (
+            authority.certificate_path(),
+            "restart the server, it makes a new one",
+        ),
     };
-    let path = own.unwrap_or_else(|| Authority::new(dir).certificate_path());
     let shown = path.display();
     let leaf = match CertificateDer::from_pem_file(&path) {
         Ok(leaf) => leaf,

@@ -1,0 +1,466 @@
+//! Sees to it that the server has a certificate: reads the files anew, orders by ACME when it
+//! is due, and tells people in time.
+
+use super::Failure;
+use super::alarm::{self, Level};
+use super::client::{Client, Net};
+use super::order::{self, Wanted};
+use super::state::{self, Pending, Tries};
+use crate::announce::{self, Announcement};
+use crate::net::authority::{Authority, EARLIEST};
+use crate::net::connect::Authorities;
+use crate::net::dns::Resolver;
+use crate::net::tls::{self, Served, Tls};
+use crate::secret::{Secret, random};
+use crate::settings::{Live, Settings};
+use crate::store::Store;
+use async_io::Timer;
+use event_listener::Event;
+use futures_lite::FutureExt;
+use jiff::{SignedDuration, Timestamp};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How often the files are read anew, and the local certificate is looked at.
+const RELOAD: Duration = Duration::from_secs(24 * 3600);
+/// The longest between two looks at what is due: the clock may be set meanwhile.
+const LOOK: Duration = Duration::from_secs(3600);
+/// So many orders must fail in a row before people are told.
+const TELL_FAILURES: u32 = 3;
+
+/// The one that `serve` starts; the control socket asks it.
+pub struct Keeper {
+    store: Store,
+    live: Arc<Live>,
+    tls: Tls,
+    resolver: Resolver,
+    data: PathBuf,
+    progress: Mutex<Progress>,
+    /// What was ordered last since the start, and whether the terms were agreed to.
+    tried: Mutex<Option<(Wanted, bool)>>,
+    /// An order was asked for by hand.
+    by_hand: AtomicBool,
+    wake: Event,
+}
+
+/// Of the order that runs, and of those before it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    pub busy: bool,
+    /// Orders that ended, well or not, since the start.
+    pub ended: u64,
+    /// Records of the DNS that the order waits for: name and value.
+    pub records: Vec<(String, String)>,
+}
+
+/// All that there is to know.
+pub struct Status {
+    pub served: Served,
+    pub tries: Tries,
+    pub progress: Progress,
+    /// When the server gets the next of itself; none for the owner's files.
+    pub renewal: Option<Timestamp>,
+}
+
+impl Keeper {
+    pub fn new(
+        store: Store,
+        live: Arc<Live>,
+        tls: Tls,
+        resolver: Resolver,
+        data: &Path,
+    ) -> Arc<Keeper> {
+        Arc::new(Keeper {
+            store,
+            live,
+            tls,
+            resolver,
+            data: data.to_path_buf(),
+            progress: Mutex::default(),
+            tried: Mutex::default(),
+            by_hand: AtomicBool::new(false),
+            wake: Event::new(),
+        })
+    }
+
+    /// Runs until it is dropped.
+    pub async fn run(self: Arc<Keeper>) {
+        let mut read = Instant::now();
+        loop {
+            let (woken, changed) = (self.wake.listen(), self.live.changed());
+            if read.elapsed() >= RELOAD {
+                read = Instant::now();
+                reload(&self.tls);
+            }
+            let pause = self.turn(Timestamp::now()).await;
+            let woken = woken.or(changed);
+            let late = async {
+                Timer::after(pause).await;
+            };
+            woken.or(late).await;
+        }
+    }
+
+    /// Does what is due; gives how long to wait before the next look.
+    pub async fn turn(&self, now: Timestamp) -> Duration {
+        // A board whose clock is not set yet knows of no date.
+        if now < EARLIEST {
+            return Duration::from_secs(60);
+        }
+        let mut next = match self.order_if_due(now).await {
+            Ok(next) => next,
+            Err(error) => {
+                log::error!("acme: {error}");
+                None
+            }
+        };
+        if let Err(error) = self.alarm(Timestamp::now().max(now)).await {
+            log::error!("the alarm about the certificate: {error}");
+        }
+        next = next.filter(|it| *it > now);
+        let until = next.and_then(|it| Duration::try_from(it.duration_since(now)).ok());
+        until.unwrap_or(LOOK).clamp(Duration::from_secs(1), LOOK)
+    }
+
+    /// Has a certificate ordered now. Gives what [`Progress::ended`] is when it has ended. The
+    /// error is a sentence.
+    pub fn order_now(&self) -> Result<u64, String> {
+        let settings = self.live.now();
+        wanted(&settings)?;
+        let progress = self.progress();
+        if !progress.busy {
+            let now = Timestamp::now();
+            let room = state::tries(&self.store)?.room(now);
+            if room > now {
+                return Err(format!(
+                    "there were {} orders within an hour, and authorities block who asks too \
+                     often: try again after {room}",
+                    state::MAX_TRIES
+                ));
+            }
+            self.by_hand.store(true, Ordering::Release);
+            self.wake.notify(usize::MAX);
+        }
+        Ok(progress.ended + 1)
+    }
+
+    pub fn status(&self) -> Result<Status, String> {
+        let (served, tries) = (self.tls.served(), state::tries(&self.store)?);
+        let renewal = match served.from {
+            "files" => None,
+            "local" if self.live.now().tls_source != "acme" => served
+                .ends
+                .checked_sub(SignedDuration::from_hours(30 * 24))
+                .ok(),
+            "local" => Some(tries.next),
+            _ => Some(state::renewal(served.begins, served.ends).max(tries.next)),
+        };
+        Ok(Status {
+            served,
+            tries,
+            progress: self.progress().clone(),
+            renewal,
+        })
+    }
+
+    /// The certificate of the server's own authority, PEM. The error is a sentence.
+    pub fn authority(&self) -> Result<String, String> {
+        let pem = crate::net::authority::read_limited(&Authority::new(&self.data).ca_path());
+        let pem = pem.map_err(|error| error.to_string())?;
+        String::from_utf8(pem).map_err(|_| "ca.pem is no PEM file".into())
+    }
+
+    /// Gives when the next order is due, if any will be.
+    async fn order_if_due(&self, now: Timestamp) -> Result<Option<Timestamp>, String> {
+        let by_hand = self.by_hand.swap(false, Ordering::AcqRel);
+        let settings = self.live.now();
+        if settings.tls_source != "acme" {
+            return Ok(None);
+        }
+        let mut tries = state::tries(&self.store)?;
+        let wanted = match wanted(&settings) {
+            Ok(wanted) => wanted,
+            Err(why) => {
+                if tries.error != why {
+                    tries.error = why;
+                    state::keep_tries(&self.store, &tries).await?;
+                }
+                return Ok(None);
+            }
+        };
+        if self.is_other(&wanted, settings.acme_agreed) {
+            tries.next = now;
+        }
+        let next = match by_hand {
+            true => tries.room(now),
+            false => due(&self.tls.served(), &wanted.names, &tries, now),
+        };
+        if next > now {
+            return Ok(Some(next));
+        }
+        tries.begin(now);
+        state::keep_tries(&self.store, &tries).await?;
+        self.progress().busy = true;
+        let done = self.order(&wanted).or(self.until_other(&wanted)).await;
+        let told = self.settle(tries, done).await;
+        let mut progress = self.progress();
+        *progress = Progress {
+            ended: progress.ended + 1,
+            ..Progress::default()
+        };
+        drop(progress);
+        let tries = told?;
+        let now = Timestamp::now().max(now);
+        Ok(Some(due(&self.tls.served(), &wanted.names, &tries, now)))
+    }
+
+    /// Whether the settings differ from those of the last order since the start: then the pause
+    /// after a failure is over.
+    fn is_other(&self, wanted: &Wanted, agreed: bool) -> bool {
+        let these = Some((wanted.clone(), agreed));
+        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_other = tried.is_some() && *tried != these;
+        *tried = these;
+        is_other
+    }
+
+    /// Ends when the settings ask for something else.
+    async fn until_other(&self, wanted: &Wanted) -> Result<(), Failure> {
+        loop {
+            let changed = self.live.changed();
+            let settings = self.live.now();
+            let same = settings.tls_source == "acme";
+            if !same || self::wanted(&settings).as_ref() != Ok(wanted) {
+                return Err(Failure::new("the settings were changed meanwhile"));
+            }
+            changed.await;
+        }
+    }
+
+    async fn order(&self, wanted: &Wanted) -> Result<(), Failure> {
+        let settings = self.live.now();
+        let net = Net {
+            resolver: self.resolver.clone(),
+            authorities: Authorities::new(settings.tls_authorities.clone()),
+        };
+        let key = state::account(&self.store, &wanted.directory).await?;
+        let mut client = Client::open(net, &wanted.directory, key).await?;
+        if !settings.acme_agreed {
+            let terms = client
+                .directory()
+                .terms
+                .as_deref()
+                .unwrap_or("its web site");
+            return Err(Failure::new(format!(
+                "the ACME authority's terms of service are at {terms}; when you agree to them: \
+                 pillarbox settings set acme.agree-to-terms on"
+            )));
+        }
+        client.register(&wanted.contact).await?;
+        let pending = state::pending(&self.store)?;
+        let fits = |it: &Pending| it.directory == wanted.directory && it.names == wanted.names;
+        if let Some(pending) = pending.filter(fits) {
+            match self.finish(&mut client, wanted, &pending).await {
+                Ok(()) => return Ok(()),
+                Err(error) => log::warn!("acme: the order of before: {}", error.why),
+            }
+        }
+        let pending = order::begin(&mut client, wanted).await?;
+        state::keep_pending(&self.store, Some(&pending)).await?;
+        self.finish(&mut client, wanted, &pending).await
+    }
+
+    async fn finish(
+        &self,
+        client: &mut Client,
+        wanted: &Wanted,
+        pending: &Pending,
+    ) -> Result<(), Failure> {
+        let tell = |records: Vec<(String, String)>| {
+            for (name, value) in &records {
+                log::info!("acme: waits for the TXT record {name} with the value {value}");
+            }
+            self.progress().records = records;
+        };
+        let asked = async {
+            let done = order::finish(client, wanted, pending, &self.resolver, &tell).await;
+            // Whatever became of it, nothing more does.
+            state::keep_pending(&self.store, None).await?;
+            self.take(&done?, &wanted.names)
+        };
+        asked.or(self.ask_for_records()).await
+    }
+
+    /// Writes to people once records are waited for, that they have to enter; never ends.
+    async fn ask_for_records(&self) -> Result<(), Failure> {
+        let records = loop {
+            let records = self.progress().records.clone();
+            if !records.is_empty() {
+                break records;
+            }
+            Timer::after(Duration::from_secs(1)).await;
+        };
+        let lines: Vec<String> = records
+            .iter()
+            .map(|(name, value)| format!("{name}. IN TXT \"{value}\"\n"))
+            .collect();
+        let text = format!(
+            "To order its certificate the server waits for these records in the DNS:\n\n{}\n\
+             It goes on by itself when they are there. Take older ones of the same name away.\n",
+            lines.concat()
+        );
+        let told = self.tell("the certificate waits for a record in the DNS", text);
+        if let Err(error) = told.await {
+            log::error!("acme: {error}");
+        }
+        std::future::pending().await
+    }
+
+    /// Serves what came, if it is what was asked for.
+    fn take(&self, pem: &Secret<String>, names: &[String]) -> Result<(), Failure> {
+        let sentence = |error: tls::Error| Failure::new(error.to_string());
+        let served = tls::examine(pem.reveal()).map_err(sentence)?;
+        if let Some(name) = names.iter().find(|it| !served.names.contains(it)) {
+            let why = format!("the ACME authority's certificate does not hold for {name}");
+            return Err(Failure::new(why));
+        }
+        let authority = Authority::new(&self.data);
+        authority.keep_acme(pem.reveal()).map_err(sentence)?;
+        self.tls.reload().map_err(sentence)
+    }
+
+    /// Notes how it went.
+    async fn settle(&self, mut tries: Tries, done: Result<(), Failure>) -> Result<Tries, String> {
+        match done {
+            Ok(()) => {
+                let served = self.tls.served();
+                log::info!("acme: a certificate until {}", served.ends);
+                tries.succeed();
+            }
+            Err(failure) => {
+                log::error!("acme: no certificate: {}", failure.why);
+                let luck = random::<1>().map_or(0, |[luck]| luck);
+                let asked = failure.wait.and_then(|it| it.try_into().ok());
+                let asked = asked.unwrap_or(SignedDuration::ZERO);
+                tries.fail(Timestamp::now(), &failure.why, asked, luck);
+            }
+        }
+        if tries.failures >= TELL_FAILURES && !tries.told_of_failures {
+            let text = format!(
+                "{} orders of a certificate failed, the last because:\n\n    {}\n\n\
+                 The server tries again at {}. What it serves now ends at {}.\n\
+                 To see more, and to try at once:\n\n    pillarbox tls status\n    \
+                 pillarbox tls renew\n",
+                tries.failures,
+                tries.error,
+                tries.next,
+                self.tls.served().ends
+            );
+            self.tell("no certificate could be had", text).await?;
+            tries.told_of_failures = true;
+        }
+        state::keep_tries(&self.store, &tries).await?;
+        Ok(tries)
+    }
+
+    /// Tells people that the certificate ends, each time once.
+    async fn alarm(&self, now: Timestamp) -> Result<(), String> {
+        let (served, mut tries) = (self.tls.served(), state::tries(&self.store)?);
+        let Some(level) = alarm::due((served.begins, served.ends), now, tries.told) else {
+            return Ok(());
+        };
+        let mends = match served.from {
+            "files" => {
+                "Renew it, put it in the place of the old one, then:\n\n    systemctl reload pillarbox\n"
+            }
+            "acme" => {
+                "The server renews it of itself, and could not. To see why, and to try at once:\n\n    pillarbox tls status\n    pillarbox tls renew\n"
+            }
+            _ => "The server renews it of itself, and could not: its log says why.\n",
+        };
+        let (ends, names) = (served.ends, served.names.join(", "));
+        let hours = ends.duration_since(now).as_hours();
+        let when = match level {
+            Level::Over => "is over".to_string(),
+            _ if hours < 48 => format!("ends in {hours} hours"),
+            _ => format!("ends in {} days", hours / 24),
+        };
+        let text = format!(
+            "The certificate for {names} ends at {ends}. After that mail programs refuse to \
+             connect.\n\n{mends}"
+        );
+        self.tell(&format!("the certificate {when}"), text).await?;
+        tries.told = Some((ends, level));
+        state::keep_tries(&self.store, &tries).await
+    }
+
+    async fn tell(&self, what: &str, text: String) -> Result<(), String> {
+        let settings = self.live.now();
+        let what = Announcement {
+            subject: format!("{}: {what}", settings.hostname),
+            text,
+        };
+        let people = &settings.administrators;
+        let told = announce::to_owner(&self.store, &settings.hostname, people, what).await;
+        told.map(drop).map_err(|error| error.to_string())
+    }
+
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads the certificate's files anew.
+pub fn reload(tls: &Tls) {
+    match tls.reload() {
+        Ok(()) => log::info!("the certificate was read anew"),
+        Err(error) => log::error!("the certificate stays as it was: {error}"),
+    }
+}
+
+/// When an order of itself may begin.
+fn due(served: &Served, names: &[String], tries: &Tries, now: Timestamp) -> Timestamp {
+    let covers = served.from == "acme" && names.iter().all(|it| served.names.contains(it));
+    let due = match covers {
+        true => state::renewal(served.begins, served.ends),
+        false => now,
+    };
+    due.max(tries.next).max(tries.room(now))
+}
+
+/// What the settings ask for. The error is a sentence.
+fn wanted(settings: &Settings) -> Result<Wanted, String> {
+    if settings.tls_source != "acme" {
+        return Err(
+            "the certificate is not got by ACME: pillarbox settings set tls.source acme".into(),
+        );
+    }
+    let mut names = Vec::new();
+    for name in std::iter::once(&settings.hostname).chain(&settings.tls_names) {
+        let ascii = idna::domain_to_ascii(name);
+        let ascii = ascii.ok().filter(|it| it.contains('.'));
+        let ascii = ascii.ok_or_else(|| {
+            format!(
+                "an ACME authority gives certificates to names in the public DNS, and {name} is \
+                 none: see server.hostname and tls.names"
+            )
+        })?;
+        if !names.contains(&ascii) {
+            names.push(ascii);
+        }
+    }
+    Ok(Wanted {
+        directory: settings.acme_directory.clone(),
+        names,
+        challenge: settings.acme_challenge,
+        contact: settings.acme_contact.clone(),
+        addresses: settings.addresses.clone(),
+        port_base: settings.port_base,
+    })
+}
+
+#[cfg(test)]
+#[path = "keeper_tests.rs"]
+mod tests;

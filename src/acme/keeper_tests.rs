@@ -1,0 +1,191 @@
+use super::*;
+use crate::address::Address;
+use crate::mail::MailboxName;
+use crate::net::dns::ResolverConfig;
+use crate::net::tls::Source;
+use crate::secret::Credential;
+use crate::settings::document::Chosen;
+use crate::store::Options;
+use rcgen::{CertificateParams, KeyPair};
+use std::fs;
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+struct World {
+    _dir: tempfile::TempDir,
+    store: Store,
+    keeper: Arc<Keeper>,
+}
+
+/// A server with one certificate of the owner's, for all of 2098 to 2099.
+fn world() -> World {
+    let dir = tempfile::tempdir().unwrap();
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec!["mail.example.org".to_string()]).unwrap();
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2098, 12, 31);
+    let certificate = params.self_signed(&key).unwrap();
+    let path = dir.path().join("both.pem");
+    fs::write(&path, key.serialize_pem() + &certificate.pem()).unwrap();
+    let store = Store::open(dir.path(), Options::default()).unwrap();
+    let settings = Settings {
+        administrators: vec![Address::parse("ann@example.org").unwrap()],
+        ..Settings::default()
+    };
+    let live = Live::new(settings, Chosen::new(), &Chosen::new()).unwrap();
+    let tls = Tls::new(Source::Files {
+        certificate: path.clone(),
+        key: path,
+    });
+    let resolver = Resolver::new(ResolverConfig::servers([]));
+    let keeper = Keeper::new(
+        store.clone(),
+        Arc::new(live),
+        tls.unwrap(),
+        resolver,
+        dir.path(),
+    );
+    World {
+        _dir: dir,
+        store,
+        keeper,
+    }
+}
+
+impl World {
+    async fn account(&self) {
+        let credential = Credential::create(&Secret::new("correct horse 7".into())).unwrap();
+        let address = Address::parse("ann@example.org").unwrap();
+        self.store
+            .create_account(address, credential)
+            .await
+            .unwrap();
+    }
+
+    fn messages(&self) -> u32 {
+        let found = self.store.look(|snapshot| {
+            let accounts = snapshot.accounts()?;
+            let inbox = snapshot.mailboxes(accounts[0].id)?;
+            let inbox = inbox.iter().find(|it| it.name == MailboxName::inbox());
+            Ok(inbox.map_or(0, |it| it.messages))
+        });
+        found.unwrap()
+    }
+}
+
+#[test]
+fn people_are_told_14_and_3_days_before_the_end_and_after_it_once_each() {
+    let world = world();
+    smol::block_on(async {
+        world.account().await;
+        let mut told = Vec::new();
+        for day in [
+            "2098-12-01",
+            "2098-12-16",
+            "2098-12-17",
+            "2098-12-18",
+            "2098-12-27",
+        ] {
+            world.keeper.turn(at(&format!("{day}T06:00:00Z"))).await;
+            told.push(world.messages());
+        }
+        for day in ["2098-12-28", "2098-12-29", "2098-12-31", "2099-02-01"] {
+            world.keeper.turn(at(&format!("{day}T06:00:00Z"))).await;
+            told.push(world.messages());
+        }
+        assert_eq!(told, [0, 0, 1, 1, 1, 2, 2, 3, 3]);
+    });
+}
+
+#[test]
+fn a_clock_that_is_not_set_orders_nothing_and_tells_nothing() {
+    let world = world();
+    smol::block_on(async {
+        world.account().await;
+        let pause = world.keeper.turn(at("1970-01-01T00:01:00Z")).await;
+        assert!(pause <= Duration::from_secs(60));
+        assert_eq!(world.messages(), 0);
+    });
+}
+
+#[test]
+fn failures_are_told_once_and_a_success_ends_the_count() {
+    let world = world();
+    smol::block_on(async {
+        world.account().await;
+        let mut tries = Tries::default();
+        let mut told = Vec::new();
+        for _ in 0..5 {
+            let failed = Err(Failure::new("no such name"));
+            tries = world.keeper.settle(tries, failed).await.unwrap();
+            told.push(world.messages());
+        }
+        assert_eq!(told, [0, 0, 1, 1, 1]);
+        assert_eq!(state::tries(&world.store), Ok(tries.clone()));
+        tries = world.keeper.settle(tries, Ok(())).await.unwrap();
+        assert_eq!((tries.failures, tries.told_of_failures), (0, false));
+    });
+}
+
+#[test]
+fn an_order_is_due_for_new_names_and_at_a_third_but_not_before_the_pause() {
+    let now = at("2026-11-23T12:00:00Z");
+    let served = Served {
+        from: "acme",
+        names: vec!["a.test".into()],
+        begins: at("2026-11-01T00:00:00Z"),
+        ends: at("2027-01-30T00:00:00Z"),
+    };
+    let due = |names: &[&str], tries: &Tries| {
+        let names: Vec<String> = names.iter().map(|it| it.to_string()).collect();
+        super::due(&served, &names, tries, now)
+    };
+    let mut tries = Tries::default();
+    assert_eq!(due(&["a.test"], &tries), at("2026-12-31T00:00:00Z"));
+    assert_eq!(due(&["a.test", "b.test"], &tries), now);
+    tries.fail(now, "no", SignedDuration::ZERO, 0);
+    assert_eq!(due(&["b.test"], &tries), at("2026-11-23T12:15:00Z"));
+}
+
+#[test]
+fn only_names_of_the_public_dns_are_ordered() {
+    let mut settings = Settings {
+        tls_source: "acme",
+        hostname: "MAIL.bücher.example".into(),
+        tls_names: vec!["mta-sts.a.test".into(), "mta-sts.a.test".into()],
+        ..Settings::default()
+    };
+    let names = wanted(&settings).unwrap().names;
+    assert_eq!(names, ["mail.xn--bcher-kva.example", "mta-sts.a.test"]);
+    settings.hostname = "localhost".into();
+    assert!(wanted(&settings).unwrap_err().contains("localhost"));
+    settings.tls_source = "auto";
+    assert!(wanted(&settings).unwrap_err().contains("tls.source"));
+}
+
+#[test]
+fn what_was_not_asked_for_is_not_served() {
+    let world = world();
+    let made = |name: &str| {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![name.to_string()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        (key.serialize_pem(), certificate.pem())
+    };
+    let names = ["a.test".to_string()];
+    let (key, certificate) = made("a.test");
+    let take = |text: String| world.keeper.take(&Secret::new(text), &names);
+    let other = take([made("b.test").0, made("b.test").1].concat());
+    assert!(other.unwrap_err().why.contains("is not the key of"));
+    let (theirs, other) = made("b.test");
+    let error = take(theirs + &other).unwrap_err();
+    assert!(
+        error.why.ends_with("does not hold for a.test"),
+        "{}",
+        error.why
+    );
+    assert!(take(key.clone()).is_err() && take(String::new()).is_err());
+    take(key + &certificate).unwrap();
+}
