@@ -147,9 +147,14 @@ class Office(Server):
             found.setdefault(name, []).append(value.strip())
         return found
 
+    def settings(self, *words):
+        command = [harness.binary(), "settings", "--dir", self.directory, *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+
     def use(self, pebble, *more):
-        self.cli(
-            "settings", "set", "tls.source", "acme", "acme.directory", pebble.url,
+        self.settings(
+            "set", "tls.source", "acme", "acme.directory", pebble.url,
             "acme.agree-to-terms", "on", "acme.contact", ANN, *more,
         )
 
@@ -251,7 +256,7 @@ class Acme(unittest.TestCase):
         mode = os.stat(os.path.join(server.directory, "tls", "acme.pem")).st_mode & 0o777
         self.assertEqual(mode, 0o600)
         # Back to its own, at once.
-        server.cli("settings", "reset", "tls.source")
+        server.settings("reset", "tls.source")
         wait_for(lambda: server.leaf() != leaf, 20)
         self.seen(own, HOST, "imaps")
 
@@ -306,7 +311,7 @@ class Acme(unittest.TestCase):
         first = server.leaf()
         wait_for(lambda: server.leaf() != first, 60, every=0.5, message="it was not renewed")
         second = server.leaf()
-        server.cli("settings", "set", "acme.directory", self.pebble.url)
+        server.settings("set", "acme.directory", self.pebble.url)
         code, said = server.renew()
         self.assertEqual(code, 0, said)
         self.assertNotEqual(server.leaf(), second)
@@ -348,7 +353,7 @@ class Acme(unittest.TestCase):
         code, said = server.renew()
         self.assertEqual(code, 1)
         self.assertIn("settings set tls.source acme", said)
-        server.cli("settings", "set", "tls.source", "acme", "acme.directory", self.pebble.url)
+        server.settings("set", "tls.source", "acme", "acme.directory", self.pebble.url)
         wait_for(lambda: "error" in server.status(), 30)
         error = server.status()["error"][0]
         self.assertRegex(error, "terms of service are at .*; .*acme.agree-to-terms on")
@@ -357,12 +362,12 @@ class Acme(unittest.TestCase):
             s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             s.bind(("127.0.0.1", server.base + 80))
             s.listen()
-            server.cli("settings", "set", "acme.agree-to-terms", "on")
+            server.settings("set", "acme.agree-to-terms", "on")
             wait_for(lambda: "can't listen" in server.status()["error"][0], 30)
         # What is no authority, and what is none that we trust.
-        server.cli("settings", "set", "acme.directory", f"https://ca.test:{self.pebble.port}/x")
+        server.settings("set", "acme.directory", f"https://ca.test:{self.pebble.port}/x")
         wait_for(lambda: "is no directory" in server.status()["error"][0], 30)
-        server.cli("settings", "set", "acme.directory", f"https://127.0.0.1:{self.pebble.port}/dir")
+        server.settings("set", "acme.directory", f"https://127.0.0.1:{self.pebble.port}/dir")
         wait_for(lambda: "can't reach" in server.status()["error"][0], 30)
 
     def test_the_end_of_a_certificate_is_told_by_mail_once(self):
@@ -422,7 +427,7 @@ class Acme(unittest.TestCase):
         pem = subprocess.run(["openssl", "x509", "-in", kept], capture_output=True, check=True, timeout=60).stdout
         self.assertEqual(again, pem)
         # More names are in the local certificate at once.
-        server.cli("settings", "set", "tls.names", MORE)
+        server.settings("set", "tls.names", MORE)
         wait_for(lambda: MORE in server.status()["name"], 20)
         self.seen(kept, MORE, "imaps")
 
