@@ -15,7 +15,16 @@ const MAX_ROW: u64 = 64 << 10;
 const MAX_ROWS: usize = 100_000;
 
 /// Verbs of requests that change nothing.
-const READING: [&str; 7] = ["list", "show", "get", "changes", "check", "test", "status"];
+const READING: [&str; 8] = [
+    "list",
+    "show",
+    "get",
+    "changes",
+    "check",
+    "test",
+    "status",
+    "authority",
+];
 
 /// What the owner asks for.
 #[derive(Debug)]
