@@ -56,6 +56,7 @@ impl Context {
     pub async fn save(&self) {
         self.rates.save(&self.store).await;
         self.sources.save(&self.store).await;
+        self.login.save().await;
         let keep = self.settings().keep_log;
         if let Err(error) = self.store.save_events(keep).await {
             log::warn!("the audit log can't be saved: {error}");

@@ -93,6 +93,8 @@ impl Server {
             rates: Default::default(),
             dir: std::path::absolute(dir)?,
         });
+        let known = context.clone();
+        gates.users.spare(move |peer| known.login.knows(peer));
         let transport = transport(&context);
         let queue = queue::start(store.clone(), transport.clone(), live.clone());
         let keeper = acme::Keeper::new(

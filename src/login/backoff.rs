@@ -25,8 +25,6 @@ const MAX_NAME: Duration = Duration::from_secs(3);
 const HALF_LIFE: Duration = Duration::from_secs(300);
 /// Entries kept in each table; past that the stalest goes.
 const MAX_ENTRIES: usize = 4096;
-/// A source that logged in successfully is known for this long.
-const KNOWN_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// A decaying count.
 #[derive(Clone, Copy)]
@@ -50,17 +48,35 @@ pub struct Backoff {
     pairs: HashMap<(Source, u64), Count>,
     sources: HashMap<Source, Count>,
     names: HashMap<u64, Count>,
-    known: HashMap<(Source, u64), Instant>,
+}
+
+/// How an attempt looks: the better it does, the less it waits for others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// From where that name has logged in before, and made no row of mistakes since.
+    Known,
+    /// From where nothing has failed of late.
+    Fresh,
+    /// From where something has.
+    Suspect,
 }
 
 impl Backoff {
-    /// How long this attempt has to wait.
-    pub fn wait(&self, now: Instant, source: Source, name: u64) -> Duration {
+    /// How this attempt looks; `known`: that name has logged in from there before.
+    pub fn lane(&self, now: Instant, source: Source, name: u64, known: bool) -> Lane {
         let of = |count: Option<&Count>| count.map_or(0, |count| count.now(now));
-        let known = self
-            .known
-            .get(&(source, name))
-            .is_some_and(|since| now.duration_since(*since) < KNOWN_FOR);
+        if known && of(self.pairs.get(&(source, name))) < FREE_PAIR {
+            Lane::Known
+        } else if of(self.sources.get(&source)) == 0 {
+            Lane::Fresh
+        } else {
+            Lane::Suspect
+        }
+    }
+
+    /// How long this attempt has to wait; `known` as for [`Backoff::lane`].
+    pub fn wait(&self, now: Instant, source: Source, name: u64, known: bool) -> Duration {
+        let of = |count: Option<&Count>| count.map_or(0, |count| count.now(now));
         let pair = growing(of(self.pairs.get(&(source, name))), FREE_PAIR, MAX_PAIR);
         if known {
             return pair;
@@ -79,11 +95,8 @@ impl Backoff {
         count(&mut self.names, name, now);
     }
 
-    pub fn succeeded(&mut self, now: Instant, source: Source, name: u64) {
+    pub fn succeeded(&mut self, source: Source, name: u64) {
         self.pairs.remove(&(source, name));
-        let key = (source, name);
-        make_room(&mut self.known, &key, |since| *since);
-        self.known.insert(key, now);
     }
 }
 
@@ -140,18 +153,18 @@ mod tests {
         let (mut backoff, now) = (Backoff::default(), Instant::now());
         let mut waits = Vec::new();
         for _ in 0..12 {
-            waits.push(backoff.wait(now, source(1), 1).as_millis());
+            waits.push(backoff.wait(now, source(1), 1, false).as_millis());
             backoff.failed(now, source(1), 1);
         }
         assert_eq!(waits, [0, 0, 0, 0, 0, 0, 500, 1000, 2000, 4000, 5000, 5000]);
         assert_eq!(
-            backoff.wait(now, source(2), 1),
+            backoff.wait(now, source(2), 1, false),
             Duration::ZERO,
             "another source does not wait"
         );
-        backoff.succeeded(now, source(1), 1);
+        backoff.succeeded(source(1), 1);
         assert_eq!(
-            backoff.wait(now, source(1), 1),
+            backoff.wait(now, source(1), 1, false),
             Duration::ZERO,
             "a success clears it"
         );
@@ -160,16 +173,29 @@ mod tests {
     #[test]
     fn a_distributed_guesser_does_not_hold_up_a_known_source() {
         let (mut backoff, now) = (Backoff::default(), Instant::now());
-        backoff.succeeded(now, source(9), 1);
         for n in 0..200 {
             backoff.failed(now, source(n % 100 + 10), 1);
         }
-        assert_eq!(backoff.wait(now, source(9), 1), Duration::ZERO);
+        assert_eq!(backoff.wait(now, source(9), 1, true), Duration::ZERO);
         assert_eq!(
-            backoff.wait(now, source(8), 1),
+            backoff.wait(now, source(8), 1, false),
             MAX_NAME,
             "a new source waits, and gets in"
         );
+    }
+
+    #[test]
+    fn who_has_failed_makes_others_wait_the_least() {
+        let (mut backoff, now) = (Backoff::default(), Instant::now());
+        assert_eq!(backoff.lane(now, source(1), 1, true), Lane::Known);
+        assert_eq!(backoff.lane(now, source(1), 1, false), Lane::Fresh);
+        backoff.failed(now, source(1), 1);
+        assert_eq!(backoff.lane(now, source(1), 1, true), Lane::Known);
+        assert_eq!(backoff.lane(now, source(1), 1, false), Lane::Suspect);
+        assert_eq!(backoff.lane(now, source(1), 2, false), Lane::Suspect);
+        assert_eq!(backoff.lane(now, source(2), 1, false), Lane::Fresh);
+        (0..FREE_PAIR).for_each(|_| backoff.failed(now, source(1), 1));
+        assert_eq!(backoff.lane(now, source(1), 1, true), Lane::Suspect);
     }
 
     #[test]
@@ -177,7 +203,7 @@ mod tests {
         let (mut backoff, now) = (Backoff::default(), Instant::now());
         (0..20).for_each(|_| backoff.failed(now, source(1), 1));
         assert_eq!(
-            backoff.wait(now + HALF_LIFE * 2, source(1), 1),
+            backoff.wait(now + HALF_LIFE * 2, source(1), 1, false),
             Duration::ZERO
         );
     }
@@ -196,7 +222,7 @@ mod tests {
         (0..MAX_ENTRIES as u64).for_each(|name| backoff.failed(now, source(1), name));
         let later = now + Duration::from_secs(1);
         (0..20).for_each(|_| backoff.failed(later, source(1), 7));
-        assert_eq!(backoff.wait(later, source(1), 7), MAX_SOURCE);
+        assert_eq!(backoff.wait(later, source(1), 7, false), MAX_SOURCE);
         assert_eq!(backoff.pairs.len(), MAX_ENTRIES);
         assert_eq!(backoff.pairs[&(source(1), 7)].failures, 21);
     }

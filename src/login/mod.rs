@@ -3,22 +3,24 @@
 
 mod backoff;
 mod cache;
+mod known;
 pub mod sessions;
 
 use crate::address::Address;
 use crate::mail::certificate::Certificate;
 use crate::mail::{Account, AccountId, Standing, is_reserved};
 use crate::net::limit::Presence;
-use crate::net::source::Source;
+use crate::net::source::{Network, Source};
 use crate::sasl::{Ask, Denial, Verdict};
 use crate::secret::{AppSecret, Credential, PasswordError, ScramKeys, Secret, random};
 use crate::store::{self, AppPassword, Ended, Event, Home, Kind, Store};
 use crate::task;
-use async_lock::Semaphore;
-use backoff::Backoff;
+use async_lock::{Semaphore, SemaphoreGuard};
+use backoff::{Backoff, Lane};
 use cache::Cache;
+use known::{Known, PARTS};
+use ring::hmac;
 use sessions::Sessions;
-use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,36 +28,83 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// Passwords verified at once: each takes [`crate::secret::ARGON2_MEMORY`].
 const VERIFICATIONS: usize = 2;
-/// Logins that may wait for a verification; past that they are told to come back.
-const MAX_WAITING: usize = 64;
-/// Logins that back-off may hold at once.
+/// Of these, of people who come from where they are not known …
+const STRANGERS: usize = 1;
+/// … and of these, from where a login has failed of late.
+const SUSPECTS: usize = 1;
+/// Logins of one [`Lane`] that may wait for a verification; past that they are told to come
+/// back.
+const MAX_WAITING: usize = 256;
+/// Logins of one [`Lane`] that back-off may hold at once.
 const MAX_HELD: usize = 256;
+/// Seconds.
+const DAY: i64 = 24 * 3600;
+/// Before the number of a part of the places that are known, in the store.
+const PLACES: &str = "login places ";
 
 /// The login service, one a process.
 pub struct Login {
     store: Store,
     pub sessions: Arc<Sessions>,
     verifications: Semaphore,
-    waiting: AtomicUsize,
-    held: AtomicUsize,
+    strangers: Semaphore,
+    suspects: Semaphore,
+    /// By lane.
+    waiting: [AtomicUsize; 3],
+    held: [AtomicUsize; 3],
     cache: Mutex<Cache>,
     backoff: Mutex<Backoff>,
-    /// Hashes names for the back-off tables; its keys are this process's own.
-    names: RandomState,
+    known: Mutex<Known>,
+    /// Hashes names for these tables: no name stands in them.
+    names: hmac::Key,
 }
 
 impl Login {
     pub fn new(store: Store) -> Result<Login, PasswordError> {
+        let restored = store.look(|snapshot| {
+            let mut known = Known::default();
+            for part in 0..PARTS {
+                let saved = snapshot.remembered(&format!("{PLACES}{part}"))?;
+                saved.into_iter().for_each(|it| known.read(&it));
+            }
+            Ok((snapshot.site_key()?, known))
+        });
+        let (key, known) = restored.or_else(|error| {
+            log::warn!("where people logged in before can't be read: {error}");
+            Ok((Secret::new(random()?), Known::default()))
+        })?;
         Ok(Login {
             store,
             sessions: Arc::default(),
             verifications: Semaphore::new(VERIFICATIONS),
-            waiting: AtomicUsize::new(0),
-            held: AtomicUsize::new(0),
+            strangers: Semaphore::new(STRANGERS),
+            suspects: Semaphore::new(SUSPECTS),
+            waiting: Default::default(),
+            held: Default::default(),
             cache: Mutex::new(Cache::new(&random()?)),
             backoff: Mutex::default(),
-            names: RandomState::new(),
+            known: Mutex::new(known),
+            names: hmac::Key::new(hmac::HMAC_SHA256, key.reveal()),
         })
+    }
+
+    /// Saves where people logged in: once a minute, and at the end.
+    pub async fn save(&self) {
+        let parts = lock(&self.known).unsaved(today());
+        if parts.is_empty() {
+            return;
+        }
+        let named = parts.into_iter();
+        let values = named.map(|(part, value)| (format!("{PLACES}{part}"), Some(value)));
+        if let Err(error) = self.store.remember(values.collect()).await {
+            log::warn!("where people logged in can't be saved: {error}");
+            lock(&self.known).not_saved();
+        }
+    }
+
+    /// Whether anybody has logged in from near there of late.
+    pub fn knows(&self, peer: IpAddr) -> bool {
+        lock(&self.known).knows_network(Network::new(peer), today())
     }
 
     /// Answers what a SASL exchange asks, in equal time for an unknown name and a wrong password.
@@ -156,22 +205,21 @@ impl Login {
         login: &str,
         password: Secret<String>,
     ) -> Result<Granted, Denial> {
-        let source = Source::new(client.peer);
-        self.hold(source, login).await?;
+        let lane = self.hold(client.peer, login).await?;
         let found = self.find(login)?;
         if let Some(granted) = self.by_app_password(client, &found, &password)? {
-            return Ok(self.granted(source, login, granted));
+            return Ok(self.granted(client.peer, login, granted));
         }
         // A device's name with another password is no login.
         let found = found.filter(|it| it.device.is_none());
         if let Some(account) = self.cached(&found, &password) {
-            return Ok(self.granted(source, login, account));
+            return Ok(self.granted(client.peer, login, account));
         }
-        let _waiting = Counted::enter(&self.waiting, MAX_WAITING)?;
-        let _permit = self.verifications.acquire().await;
+        let _waiting = Counted::enter(of_lane(&self.waiting, lane), MAX_WAITING)?;
+        let _turn = self.turn(lane).await;
         // A mail program opens several connections at once: the first has paid for the others.
         if let Some(account) = self.cached(&found, &password) {
-            return Ok(self.granted(source, login, account));
+            return Ok(self.granted(client.peer, login, account));
         }
         let checked = found.as_ref().map(|it| it.credential.clone());
         let (password, right) = task::unblock(move || {
@@ -189,10 +237,24 @@ impl Login {
             Some(found) if right => {
                 let (id, credential) = (found.account.id, &found.credential);
                 lock(&self.cache).remember(Instant::now(), id, credential, &password);
-                Ok(self.granted(source, login, found.by_password()))
+                Ok(self.granted(client.peer, login, found.by_password()))
             }
-            _ => Err(self.denied(source, login)),
+            _ => Err(self.denied(client.peer, login)),
         }
+    }
+
+    /// A place to verify a password in: one that guessers can't take is kept for those who are
+    /// known, and who has not failed goes before those who have.
+    async fn turn(&self, lane: Lane) -> [Option<SemaphoreGuard<'_>>; 3] {
+        let suspect = match lane {
+            Lane::Suspect => Some(self.suspects.acquire().await),
+            Lane::Known | Lane::Fresh => None,
+        };
+        let stranger = match lane {
+            Lane::Suspect | Lane::Fresh => Some(self.strangers.acquire().await),
+            Lane::Known => None,
+        };
+        [suspect, stranger, Some(self.verifications.acquire().await)]
     }
 
     fn cached(&self, found: &Option<Found>, password: &Secret<String>) -> Option<Granted> {
@@ -233,7 +295,7 @@ impl Login {
     /// SCRAM has one secret a name: the account's password, or with the device's name behind
     /// the login name its app password (RFC 5802, 5.1).
     async fn keys(&self, client: &Client, login: &str) -> Result<ScramKeys, Denial> {
-        self.hold(Source::new(client.peer), login).await?;
+        self.hold(client.peer, login).await?;
         let found = self.find(login)?;
         let site = self
             .store
@@ -252,16 +314,15 @@ impl Login {
     }
 
     async fn proof(&self, client: &Client, login: &str, won: bool) -> Result<Granted, Denial> {
-        let source = Source::new(client.peer);
         match self.find(login)? {
             Some(found) if won => {
                 let granted = match &found.device {
                     Some(name) => found.by_app(name),
                     None => found.by_password(),
                 };
-                Ok(self.granted(source, login, granted))
+                Ok(self.granted(client.peer, login, granted))
             }
-            _ => Err(self.denied(source, login)),
+            _ => Err(self.denied(client.peer, login)),
         }
     }
 
@@ -322,16 +383,14 @@ impl Login {
 
     /// Waits as long as back-off says, before a home server is asked.
     pub async fn hold_elsewhere(&self, source: IpAddr, login: &str) -> Result<(), Denial> {
-        self.hold(Source::new(source), login).await
+        self.hold(source, login).await.map(|_| ())
     }
 
     /// Counts what a home server has said of a login.
     pub fn counted_elsewhere(&self, source: IpAddr, login: &str, right: bool) {
-        let (now, source, name) = (Instant::now(), Source::new(source), self.name(login));
-        let mut backoff = lock(&self.backoff);
         match right {
-            true => backoff.succeeded(now, source, name),
-            false => backoff.failed(now, source, name),
+            true => self.succeeded(source, login),
+            false => drop(self.denied(source, login)),
         }
     }
 
@@ -358,29 +417,43 @@ impl Login {
         found.map_err(unavailable)
     }
 
-    /// Waits as long as back-off says.
-    async fn hold(&self, source: Source, login: &str) -> Result<(), Denial> {
-        let wait = lock(&self.backoff).wait(Instant::now(), source, self.name(login));
+    /// Waits as long as back-off says; gives how the attempt looks.
+    async fn hold(&self, peer: IpAddr, login: &str) -> Result<Lane, Denial> {
+        let (now, source, name) = (Instant::now(), Source::new(peer), self.name(login));
+        let known = lock(&self.known).knows(Network::new(peer), name, today());
+        let (lane, wait) = {
+            let backoff = lock(&self.backoff);
+            let lane = backoff.lane(now, source, name, known);
+            (lane, backoff.wait(now, source, name, known))
+        };
         if wait > Duration::ZERO {
-            let _held = Counted::enter(&self.held, MAX_HELD)?;
+            let _held = Counted::enter(of_lane(&self.held, lane), MAX_HELD)?;
             async_io::Timer::after(wait).await;
         }
-        Ok(())
+        Ok(lane)
     }
 
-    fn granted(&self, source: Source, login: &str, granted: Granted) -> Granted {
-        lock(&self.backoff).succeeded(Instant::now(), source, self.name(login));
+    fn granted(&self, peer: IpAddr, login: &str, granted: Granted) -> Granted {
+        self.succeeded(peer, login);
         granted
     }
 
-    fn denied(&self, source: Source, login: &str) -> Denial {
-        lock(&self.backoff).failed(Instant::now(), source, self.name(login));
+    fn succeeded(&self, peer: IpAddr, login: &str) {
+        let name = self.name(login);
+        lock(&self.backoff).succeeded(Source::new(peer), name);
+        lock(&self.known).met(Network::new(peer), name, today());
+    }
+
+    fn denied(&self, peer: IpAddr, login: &str) -> Denial {
+        lock(&self.backoff).failed(Instant::now(), Source::new(peer), self.name(login));
         Denial::Credentials
     }
 
     fn name(&self, login: &str) -> u64 {
         // Devices' names make no further names to guess for.
-        self.names.hash_one(fold(split(login).0))
+        let tag = hmac::sign(&self.names, fold(split(login).0).as_bytes());
+        let bytes = tag.as_ref().iter().take(8);
+        bytes.fold(0, |all, byte| all << 8 | u64::from(*byte))
     }
 }
 
@@ -458,6 +531,20 @@ fn unavailable(error: store::Error) -> Denial {
 fn unix_now() -> i64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |it| it.as_secs() as i64)
+}
+
+/// Days since 1970.
+fn today() -> u32 {
+    u32::try_from(unix_now().div_euclid(DAY)).unwrap_or(0)
+}
+
+fn of_lane(counts: &[AtomicUsize; 3], lane: Lane) -> &AtomicUsize {
+    let [known, fresh, suspect] = counts;
+    match lane {
+        Lane::Known => known,
+        Lane::Fresh => fresh,
+        Lane::Suspect => suspect,
+    }
 }
 
 fn fold(login: &str) -> String {

@@ -4,7 +4,7 @@ use crate::net::source::Source;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// The limits of one gate on connections that are open at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +46,8 @@ struct Counts {
 /// Counts the connections of the listeners that share it.
 pub struct Gate {
     counts: Mutex<Counts>,
+    /// Who is let in where too many have not logged in, while there is room for anybody.
+    known: OnceLock<Box<dyn Fn(IpAddr) -> bool + Send + Sync>>,
 }
 
 impl Gate {
@@ -57,7 +59,14 @@ impl Gate {
                 unauthenticated: 0,
                 sources: HashMap::new(),
             }),
+            known: OnceLock::new(),
         })
+    }
+
+    /// A crowd of those that have not logged in keeps nobody out for whom `known` holds. Once;
+    /// later calls change nothing.
+    pub fn spare(&self, known: impl Fn(IpAddr) -> bool + Send + Sync + 'static) {
+        let _ = self.known.set(Box::new(known));
     }
 
     /// For connections that come from now on.
@@ -73,7 +82,8 @@ impl Gate {
         if counts.total >= limits.total {
             return Err(Refusal::Total);
         }
-        if counts.unauthenticated >= limits.unauthenticated {
+        let is_known = || self.known.get().is_some_and(|known| known(peer));
+        if counts.unauthenticated >= limits.unauthenticated && !is_known() {
             return Err(Refusal::Unauthenticated);
         }
         let here = counts.sources.entry(source).or_default();
@@ -167,6 +177,23 @@ mod tests {
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_crowd_of_strangers_keeps_nobody_out_who_is_known() {
+        let gate = Gate::new(Limits {
+            total: 4,
+            unauthenticated: 2,
+            per_source: 2,
+        });
+        gate.spare(|peer| peer == ip("192.0.2.9"));
+        let crowd = [1, 2].map(|n| gate.admit(IpAddr::from([192, 0, 2, n])));
+        assert!(crowd.iter().all(Result::is_ok));
+        let stranger = gate.admit(ip("192.0.2.3")).err();
+        assert_eq!(stranger, Some(Refusal::Unauthenticated));
+        let known = [9, 9].map(|n| gate.admit(IpAddr::from([192, 0, 2, n])));
+        assert!(known.iter().all(Result::is_ok));
+        assert_eq!(gate.admit(ip("192.0.2.9")).err(), Some(Refusal::Total));
     }
 
     #[test]

@@ -5,6 +5,7 @@ import base64
 import os
 import smtplib
 import socket
+import threading
 import time
 
 import harness
@@ -403,6 +404,56 @@ class Told(Limited):
             ["external", "imap", "mail.example.test", port("imaps"), "tls"],
             ["external", "submission", "out.example.test", "2465", "tls"],
         ])
+
+
+class Storm(Limited):
+    """Two hundred sources guess at two people's passwords, as fast as they are let."""
+
+    # Seconds that a person may have to wait; alone it takes a tenth of one.
+    PATIENCE = 15
+
+    def guess(self, source, n):
+        while not self.over.is_set():
+            try:
+                talk = Talk(self.server, "imap", source)
+                for user in ("alice", "bob"):
+                    self.said.append(talk.login(user, f"guess {n} {len(self.said)}")[:20])
+                talk.close()
+            except OSError:
+                pass
+
+    def seconds(self, user, source):
+        """How long a right login takes, from connecting to its reply."""
+        began = time.monotonic()
+        self.logged_in("imap", user, source).close()
+        return time.monotonic() - began
+
+    def test_the_owner_gets_in(self):
+        self.logged_in("imap", "alice", "127.0.7.1").close()
+        # What is known of places outlives the server; what is known of passwords does not.
+        self.server.stop()
+        self.server.start()
+        self.over, self.said = threading.Event(), []
+        sources = [f"127.1.{n}.1" for n in range(200)]
+        threads = [threading.Thread(target=self.guess, args=it, daemon=True) for it in zip(sources, range(200))]
+        for thread in threads:
+            thread.start()
+        try:
+            wait_for(lambda: len(self.said) >= 400, 120, message="no storm")
+            # Alice comes from where she was before, if not from the same address.
+            self.assertLess(self.seconds("alice", "127.0.7.2"), self.PATIENCE)
+            # Bob was nowhere before.
+            self.assertLess(self.seconds("bob", "127.2.0.1"), self.PATIENCE)
+            for _ in range(5):
+                self.assertLess(self.seconds("alice", "127.0.7.2"), self.PATIENCE)
+                self.assertLess(self.seconds("bob", "127.2.0.1"), self.PATIENCE)
+            # Others do not notice.
+            self.assertLess(self.seconds("carol", "127.2.0.2"), self.PATIENCE)
+        finally:
+            self.over.set()
+            for thread in threads:
+                thread.join(60)
+        self.assertEqual([it for it in self.said if it.startswith("t OK")], [])
 
 
 class LiveSessions(Limited):
