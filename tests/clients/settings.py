@@ -175,7 +175,7 @@ class Settings(ServerCase):
         self.assertEqual(self.settings("export"), text)
 
     def test_an_editor_changes_them(self):
-        editor = self.file("editor", '#!/bin/sh\nsed -i "s/^#tarpit = .*/tarpit = \\"3s\\"/" "$1"\n')
+        editor = self.file("editor", '#!/bin/sh\nsed -i "/^.smtp]/,\\$ s/^#tarpit = .*/tarpit = \\"3s\\"/" "$1"\n')
         os.chmod(editor, stat.S_IRWXU)
         said = self.settings("edit", env={**os.environ, "VISUAL": editor})
         self.assertIn("1 of", said)
