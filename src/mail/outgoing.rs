@@ -32,6 +32,22 @@ pub struct Envelope {
     pub deliver_by: Option<DeliverBy>,
     /// HOLDFOR or HOLDUNTIL: not before this, seconds since 1970 (RFC 4865).
     pub hold_until: Option<i64>,
+    /// The seconds of HOLDFOR, where it was said so: a notice repeats what was asked for.
+    pub hold_for: Option<i64>,
+}
+
+impl Envelope {
+    /// That of a notice about a message with this one: from the null path, so that it is never
+    /// answered, and as safe and as urgent as the message (RFC 8689, 5; RFC 6710, 4.6).
+    pub fn of_notice(&self) -> Envelope {
+        Envelope {
+            smtputf8: self.smtputf8,
+            body: self.body.max(Body::EightBitMime),
+            require_tls: self.require_tls,
+            priority: self.priority,
+            ..Envelope::default()
+        }
+    }
 }
 
 /// BODY of MAIL. The order is that of what a server must be able to do.
@@ -72,6 +88,24 @@ pub struct Notify {
 }
 
 impl Notify {
+    /// NOTIFY=NEVER.
+    pub fn is_never(self) -> bool {
+        self.given && !(self.success || self.failure || self.delay)
+    }
+
+    /// As a server is asked that does not know DELIVERBY, where the sender only wants to be
+    /// told of a delay: that one is to tell it too (RFC 2852, 4.1.4.2).
+    pub fn with_delay(self) -> Notify {
+        match self.is_never() {
+            true => self,
+            false => Notify {
+                delay: true,
+                given: true,
+                ..self
+            },
+        }
+    }
+
     /// As it is passed on to the members of a group: who is told that the message was sent on
     /// to them is not told of each one's success (RFC 3461, 5.2.7.3).
     pub fn of_members(self) -> Notify {
@@ -136,6 +170,18 @@ pub fn original_of(address: &Address) -> String {
         false => "rfc822",
     };
     format!("{kind};{address}")
+}
+
+/// Text beyond ASCII as utf-8-addr-xtext (RFC 6533, 3), which holds it in ASCII.
+pub fn utf8_xtext(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            c if c.is_ascii_graphic() && !"\\+=".contains(c) => out.push(c),
+            c => out.push_str(&format!("\\x{{{:X}}}", u32::from(c))),
+        }
+    }
+    out
 }
 
 /// How far a recipient has got.
@@ -217,9 +263,15 @@ pub struct Consignment {
 /// What an attempt came to for one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The next server has taken it. `notifies`: it knows DSN, so what NOTIFY asks for is its
-    /// duty now; else a notice "relayed" is ours to send (RFC 3461, 5.2).
-    Delivered { reply: Reply, notifies: bool },
+    /// The next server has taken it.
+    Delivered {
+        reply: Reply,
+        /// It knows DSN, so what NOTIFY asks for is its duty now; else a notice "relayed" is
+        /// ours to send (RFC 3461, 5.2).
+        notifies: bool,
+        /// It knows DELIVERBY, so the time that the sender gave is its care now (RFC 2852).
+        keeps_time: bool,
+    },
     /// Another attempt makes sense.
     Deferred(Reply),
     /// It doesn't.

@@ -2,7 +2,7 @@
 //! of a message (RFC 3461, 6; RFC 3464; RFC 6533 where the message was SMTPUTF8).
 
 use crate::mail::DateTime;
-use crate::mail::outgoing::Reply;
+use crate::mail::outgoing::{Envelope, Reply, utf8_xtext};
 use mail_builder::MessageBuilder;
 use mail_builder::headers::content_type::ContentType;
 use mail_builder::headers::date::Date;
@@ -11,6 +11,9 @@ use mail_builder::mime::{BodyPart, MimePart};
 use memchr::memmem;
 use std::fmt::Write;
 use std::io;
+
+/// Longest header that goes back, bytes.
+pub const MAX_RETURNED_HEADER: usize = 64 << 10;
 
 /// What became of the message for the recipients of one notice (RFC 3464, 2.3.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,16 +35,12 @@ pub struct Report<'a> {
     pub hostname: &'a str,
     /// Who sent the message and is told.
     pub sender: &'a str,
-    /// ENVID of MAIL, decoded.
-    pub envelope_id: Option<&'a str>,
+    /// What MAIL asked for. A message with SMTPUTF8 is told of by a notice with it.
+    pub envelope: &'a Envelope,
     /// When the message came, seconds since 1970.
     pub arrival: i64,
     /// The name under which it was taken.
     pub id: &'a str,
-    /// Until when the sender had it held back, seconds since 1970 (RFC 4865).
-    pub held_until: Option<i64>,
-    /// Whether it came with SMTPUTF8: the notice then goes back with it.
-    pub utf8: bool,
     pub recipients: Vec<Recipient>,
     pub returned: Returned,
 }
@@ -65,6 +64,8 @@ pub struct Recipient {
     pub reply: Option<Reply>,
     /// Until when it is tried, seconds since 1970.
     pub until: Option<i64>,
+    /// Whether it is told since DELIVERBY's time is over: then the status says that.
+    pub late: bool,
 }
 
 /// A notice: its bytes, in two where a message stands between them.
@@ -79,12 +80,13 @@ pub struct Notice {
 pub struct Delivered {
     /// Who sent the message and is told.
     pub sender: String,
-    /// ENVID of MAIL, decoded.
-    pub envelope_id: Option<String>,
+    pub envelope: Envelope,
     /// Those whose mailbox the message has reached.
     pub recipients: Vec<Recipient>,
     /// Groups to whose members it was sent on (RFC 3461, 5.2.7.3).
     pub expanded: Vec<Recipient>,
+    /// Its header, which goes back (RFC 3461, 6.2).
+    pub header: Vec<u8>,
     /// The name under which the message was delivered.
     pub id: String,
 }
@@ -100,13 +102,14 @@ impl Delivered {
             action,
             hostname,
             sender: &self.sender,
-            envelope_id: self.envelope_id.as_deref(),
+            envelope: &self.envelope,
             arrival,
             id: &self.id,
-            held_until: None,
-            utf8: false,
             recipients: recipients.clone(),
-            returned: Returned::Nothing,
+            returned: match self.header.is_empty() {
+                true => Returned::Nothing,
+                false => Returned::Headers(self.header.clone()),
+            },
         };
         let all = [
             report(Action::Delivered, &self.recipients),
@@ -124,7 +127,8 @@ impl Report<'_> {
     /// `date` is the notice's own, `name` makes its Message-ID and is unlike any text.
     pub fn write(&self, date: DateTime, name: &str) -> io::Result<Notice> {
         let place = format!("{PLACE}-{name}");
-        let (status, headers, message) = match self.utf8 {
+        let utf8 = self.envelope.smtputf8;
+        let (status, headers, message) = match utf8 {
             false => ("delivery-status", "text/rfc822-headers", "message/rfc822"),
             true => (
                 "global-delivery-status",
@@ -132,15 +136,22 @@ impl Report<'_> {
                 "message/global",
             ),
         };
-        let raw = |kind: String, body: Vec<u8>| MimePart::new(kind, body).transfer_encoding("8bit");
+        let part = |kind: String, body: Vec<u8>, encoding: &'static str| {
+            MimePart::new(kind, body).transfer_encoding(encoding)
+        };
+        let fields = self.fields();
+        // RFC 3464, 2.1: seven bits, which `fields` sees to.
+        let encoding = if utf8 { "8bit" } else { "7bit" };
         let mut parts = vec![
             MimePart::new("text/plain", self.text()),
-            raw(format!("message/{status}"), self.fields().into_bytes()),
+            part(format!("message/{status}"), fields.into_bytes(), encoding),
         ];
         match &self.returned {
             Returned::Nothing => {}
-            Returned::Headers(bytes) => parts.push(raw(headers.into(), bytes.clone())),
-            Returned::Message => parts.push(raw(message.into(), place.clone().into_bytes())),
+            Returned::Headers(bytes) => parts.push(part(headers.into(), bytes.clone(), "8bit")),
+            Returned::Message => {
+                parts.push(part(message.into(), place.clone().into_bytes(), "8bit"));
+            }
         }
         let kind = ContentType::new("multipart/report").attribute("report-type", "delivery-status");
         let mut head = MessageBuilder::new()
@@ -205,26 +216,43 @@ impl Report<'_> {
         text + &format!("\r\nThe server knows it as {}.\r\n", self.id)
     }
 
-    /// For programs: RFC 3464, 2.
+    /// For programs: RFC 3464, 2, in the order of its grammar.
     fn fields(&self) -> String {
-        let mut fields = format!("Reporting-MTA: dns;{}\r\n", self.hostname);
-        if let Some(id) = self.envelope_id {
+        let mut fields = String::new();
+        if let Some(id) = &self.envelope.envelope_id {
             line(&mut fields, "Original-Envelope-Id", id);
         }
-        let arrival = Date::new(self.arrival).to_rfc822();
-        line(&mut fields, "Arrival-Date", &arrival);
-        if let Some(until) = self.held_until.and_then(moment) {
-            line(
-                &mut fields,
-                "Future-Release-Request",
-                &format!("until;{until}"),
-            );
+        line(
+            &mut fields,
+            "Reporting-MTA",
+            &format!("dns;{}", self.hostname),
+        );
+        let date = |unix| Date::new(unix).to_rfc822();
+        line(&mut fields, "Arrival-Date", &date(self.arrival));
+        if let Some(by) = self.envelope.deliver_by {
+            line(&mut fields, "Deliver-By-Date", &date(by.until));
+        }
+        if let Some(asked) = self.hold() {
+            line(&mut fields, "Future-Release-Request", &asked);
         }
         for recipient in &self.recipients {
             fields += "\r\n";
             self.group(recipient, &mut fields);
         }
-        fields
+        // What a server said may be beyond ASCII.
+        match self.envelope.smtputf8 {
+            true => fields,
+            false => fields.replace(|c: char| !c.is_ascii(), "?"),
+        }
+    }
+
+    /// What was asked for in MAIL (RFC 4865, 5.1.2); a moment is in UTC.
+    fn hold(&self) -> Option<String> {
+        let until = self.envelope.hold_until?;
+        match self.envelope.hold_for {
+            Some(seconds) => Some(format!("for;{seconds}")),
+            None => moment(until).map(|until| format!("until;{until}")),
+        }
     }
 
     fn group(&self, recipient: &Recipient, fields: &mut String) {
@@ -250,7 +278,12 @@ impl Report<'_> {
         let said = reply.map(|it| it.enhanced.as_str()).unwrap_or_default();
         let detail = said.split_once('.').map(|(_, detail)| detail);
         let first = class.split('.').next().unwrap_or_default();
-        let status = detail.map_or(class.into(), |detail| format!("{first}.{detail}"));
+        let status = match detail {
+            // RFC 2852, 4.1.3.
+            _ if recipient.late => format!("{first}.4.7"),
+            Some(detail) => format!("{first}.{detail}"),
+            None => class.into(),
+        };
         line(fields, "Status", &status);
         let Some(reply) = reply else { return };
         if let Some(server) = &reply.server {
@@ -272,18 +305,10 @@ impl Report<'_> {
     /// `type;address`; beyond ASCII, where the notice is not UTF-8 itself, as
     /// utf-8-addr-xtext (RFC 6533, 3).
     fn typed(&self, text: &str) -> String {
-        if self.utf8 || text.is_ascii() {
-            return text.into();
+        match self.envelope.smtputf8 || text.is_ascii() {
+            true => text.into(),
+            false => utf8_xtext(text),
         }
-        let mut out = String::new();
-        for c in text.chars() {
-            match c {
-                c if c.is_ascii_graphic() && !"\\+=".contains(c) => out.push(c),
-                // Writing to a String does not fail.
-                c => drop(write!(out, "\\x{{{:X}}}", u32::from(c))),
-            }
-        }
-        out
     }
 }
 
@@ -303,9 +328,15 @@ fn moment(unix: i64) -> Option<String> {
 }
 
 fn said_of(reply: &Reply) -> String {
+    // Of another class than the code it is our own, not what the server said.
+    let class = reply.code.to_string();
+    let own = reply.enhanced.split('.').next() != class.get(..1);
     let words = [
-        reply.code.to_string(),
-        reply.enhanced.clone(),
+        class,
+        match own {
+            true => String::new(),
+            false => reply.enhanced.clone(),
+        },
         reply.text.clone(),
     ];
     let words: Vec<String> = words.into_iter().filter(|it| !it.is_empty()).collect();
@@ -320,6 +351,7 @@ fn line(fields: &mut String, name: &str, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::outgoing::DeliverBy;
     use crate::message::scanner::Scanner;
 
     const DATE: DateTime = DateTime { unix: 0, offset: 0 };
@@ -350,7 +382,11 @@ mod tests {
     fn a_notice_is_a_report_with_a_group_for_each_recipient() -> io::Result<()> {
         let what = Delivered {
             sender: "ann@b.de".into(),
-            envelope_id: Some("QQ+314".into()),
+            envelope: Envelope {
+                envelope_id: Some("QQ+314".into()),
+                ..Envelope::default()
+            },
+            header: b"Subject: caf\xc3\xa9\r\n".to_vec(),
             recipients: vec![
                 recipient("bob@b.de", Some("rfc822;robert@b.de")),
                 recipient("почта@b.de", None),
@@ -370,7 +406,9 @@ mod tests {
                 "Date: Thu, 1 Jan 1970 00:00:00 +0000\r\n",
                 "Message-ID: <n1@mail.b.de>\r\n",
                 "Auto-Submitted: auto-replied\r\n",
-                "Reporting-MTA: dns;mail.b.de\r\nOriginal-Envelope-Id: QQ+314\r\n",
+                "\r\n\r\nOriginal-Envelope-Id: QQ+314\r\nReporting-MTA: dns;mail.b.de\r\n\
+                 Arrival-Date: Thu, 1 Jan 1970 00:00:00 +0000\r\n\r\n",
+                "\r\n\r\nSubject: caf\u{e9}\r\n",
                 "\r\n\r\nOriginal-Recipient: rfc822;robert@b.de\r\nFinal-Recipient: rfc822;bob@b.de\r\n\
                  Action: delivered\r\nStatus: 2.0.0\r\n\r\nFinal-Recipient: \
                  utf-8;\\x{43F}\\x{43E}\\x{447}\\x{442}\\x{430}@b.de\r\n",
@@ -389,20 +427,29 @@ mod tests {
             shown.contains("\"report\" (\"report-type\" \"delivery-status\""),
             "{shown}"
         );
-        assert!(shown.contains("\"message\" \"delivery-status\""), "{shown}");
+        // RFC 3464, 2.1: seven bits.
+        let status = "\"message\" \"delivery-status\" nil nil nil \"7bit\"";
+        assert!(shown.contains(status), "{shown}");
+        assert!(shown.contains("\"text\" \"rfc822-headers\""), "{shown}");
         Ok(())
     }
 
-    fn failure(returned: Returned, utf8: bool) -> Report<'static> {
+    fn held(utf8: bool) -> Envelope {
+        Envelope {
+            hold_until: Some(86_400),
+            smtputf8: utf8,
+            ..Envelope::default()
+        }
+    }
+
+    fn failure(envelope: &Envelope, returned: Returned) -> Report<'_> {
         Report {
             action: Action::Failed,
             hostname: "mail.b.de",
             sender: "ann@b.de",
-            envelope_id: None,
+            envelope,
             arrival: 0,
             id: "7f",
-            held_until: Some(86_400),
-            utf8,
             recipients: vec![Recipient {
                 address: "bob@x.example".into(),
                 reply: Some(Reply {
@@ -420,7 +467,8 @@ mod tests {
     #[test]
     fn a_failure_says_who_said_what_and_gives_the_message_back() -> io::Result<()> {
         let message = b"Subject: hi\r\n\r\nbody\r\n";
-        let notice = failure(Returned::Message, false).write(DATE, "n2")?;
+        let envelope = held(false);
+        let notice = failure(&envelope, Returned::Message).write(DATE, "n2")?;
         let bytes = [&notice.head[..], message, &notice.tail].concat();
         expect(
             &bytes,
@@ -435,7 +483,8 @@ mod tests {
         assert!(!String::from_utf8_lossy(&bytes).contains(PLACE));
         let shown = shape(&bytes);
         assert!(shown.contains("\"message\" \"rfc822\""), "{shown}");
-        let notice = failure(Returned::Headers(b"Subject: hi\r\n".to_vec()), false);
+        let headers = Returned::Headers(b"Subject: hi\r\n".to_vec());
+        let notice = failure(&envelope, headers);
         let notice = notice.write(DATE, "n3")?;
         let shown = shape(&notice.head);
         assert!(shown.contains("\"text\" \"rfc822-headers\""), "{shown}");
@@ -445,7 +494,8 @@ mod tests {
 
     #[test]
     fn a_message_with_smtputf8_gets_a_global_notice() -> io::Result<()> {
-        let mut report = failure(Returned::Message, true);
+        let envelope = held(true);
+        let mut report = failure(&envelope, Returned::Message);
         report.recipients[0].address = "бob@x.example".into();
         let notice = report.write(DATE, "n2")?;
         let bytes = [&notice.head[..], b"Subject: hi\r\n\r\n", &notice.tail].concat();
@@ -462,7 +512,8 @@ mod tests {
 
     #[test]
     fn a_delay_says_until_when_it_is_tried() -> io::Result<()> {
-        let mut report = failure(Returned::Nothing, false);
+        let envelope = held(false);
+        let mut report = failure(&envelope, Returned::Nothing);
         report.action = Action::Delayed;
         report.recipients[0].until = Some(86_400);
         let notice = report.write(DATE, "n4")?;
@@ -474,6 +525,54 @@ mod tests {
                 "Action: delayed\r\nStatus: 4.2.2\r\n",
                 "Will-Retry-Until: Fri, 2 Jan 1970 00:00:00 +0000\r\n",
                 "until Fri, 2 Jan 1970 00:00:00 +0000. You need not",
+            ],
+        );
+        Ok(())
+    }
+
+    /// RFC 4865, 5.1.2, and RFC 2852, 4.1 and 5.
+    #[test]
+    fn what_was_asked_for_in_time_is_repeated() -> io::Result<()> {
+        let envelope = Envelope {
+            hold_until: Some(86_400),
+            hold_for: Some(3600),
+            deliver_by: Some(DeliverBy {
+                until: 90_000,
+                returns: false,
+                trace: false,
+            }),
+            ..Envelope::default()
+        };
+        let mut report = failure(&envelope, Returned::Nothing);
+        report.action = Action::Delayed;
+        report.recipients[0].late = true;
+        expect(
+            &report.write(DATE, "n5")?.head,
+            &[
+                "\r\nArrival-Date: Thu, 1 Jan 1970 00:00:00 +0000\r\n\
+                 Deliver-By-Date: Fri, 2 Jan 1970 01:00:00 +0000\r\n\
+                 Future-Release-Request: for;3600\r\n",
+                "Action: delayed\r\nStatus: 4.4.7\r\nRemote-MTA: dns;mx.x.example\r\n\
+                 Diagnostic-Code: smtp;450 4.2.2 mailbox full\r\n",
+            ],
+        );
+        Ok(())
+    }
+
+    #[test]
+    fn what_a_server_said_last_is_told_as_it_said_it() -> io::Result<()> {
+        let envelope = Envelope::default();
+        let mut report = failure(&envelope, Returned::Nothing);
+        let reply = report.recipients[0].reply.as_mut();
+        if let Some(reply) = reply {
+            reply.enhanced = "5.4.7".into();
+            reply.text = "4.2.2 voll, nächste Woche (too late)".into();
+        }
+        expect(
+            &report.write(DATE, "n6")?.head,
+            &[
+                "Action: failed\r\nStatus: 5.4.7\r\nRemote-MTA: dns;mx.x.example\r\n\
+                 Diagnostic-Code: smtp;450 4.2.2 voll, n?chste Woche (too late)\r\n",
             ],
         );
         Ok(())

@@ -2,7 +2,8 @@
 
 use super::destination::{Hop, Safety};
 use super::letter::{Letter, Unsent, called_off};
-use crate::mail::outgoing::{Outcome, Reply};
+use crate::address::Domain;
+use crate::mail::outgoing::{Outcome, Recipient, Reply};
 use crate::net::connect::{self, Authorities, Own, Patience};
 use crate::net::dns::Resolver;
 use crate::net::stream::Stream;
@@ -12,13 +13,14 @@ use crate::secret;
 use crate::settings::Live;
 use crate::smtp::client::capabilities::Capabilities;
 use crate::smtp::client::session::{Config, Session, Step, TlsUse};
-use crate::smtp::client::transaction::{Form, Transaction, refusal};
+use crate::smtp::client::transaction::{Form, MAX_RECIPIENTS, Transaction, refusal};
 use crate::smtp::client::{Timeouts, Wait};
 use crate::task;
 use crate::wire::Input;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD as BASE64;
 use rustls::ClientConfig;
+use std::collections::HashSet;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -47,6 +49,8 @@ pub struct Connection {
     deadline: Instant,
     /// Messages that it has carried.
     pub carried: usize,
+    /// Those of their recipients.
+    domains: HashSet<Domain>,
 }
 
 /// Why there is no connection: what the recipients are told.
@@ -134,6 +138,7 @@ impl Maker {
             timeouts: self.timeouts,
             deadline: begun + self.timeouts.opening,
             carried: 0,
+            domains: HashSet::new(),
         };
         loop {
             match connection
@@ -219,6 +224,40 @@ impl Connection {
             Broken::Io(error) if self.session.heard() == 0 => Broken::Unreached(error),
             broken => broken,
         }
+    }
+
+    /// Whether the server takes no more messages over it (RFC 9422, 4.1).
+    pub fn is_spent(&self) -> bool {
+        let most = self.capabilities().max_mails;
+        most.is_some_and(|most| self.carried >= most)
+    }
+
+    /// Takes out of `left` the places of those who may have the next transaction, as the server
+    /// limits it (RFC 9422, 4).
+    pub fn next_places(&mut self, recipients: &[Recipient], left: &mut Vec<usize>) -> Vec<usize> {
+        if self.is_spent() {
+            return Vec::new();
+        }
+        let server = self.session.capabilities();
+        let most = server.max_recipients.unwrap_or(MAX_RECIPIENTS);
+        let (most, most_domains) = (most.min(MAX_RECIPIENTS), server.max_domains);
+        let domains = &mut self.domains;
+        let mut taken = 0;
+        let fits = |place: &mut usize| {
+            let domain = recipients.get(*place).map(|it| it.address.domain());
+            let known = domain.is_none_or(|it| domains.contains(it));
+            let room = known || most_domains.is_none_or(|most| domains.len() < most);
+            if taken >= most || !room {
+                return false;
+            }
+            taken += 1;
+            // Only where they are counted.
+            if let (false, Some(domain), Some(_)) = (known, domain, most_domains) {
+                domains.insert(domain.clone());
+            }
+            true
+        };
+        left.extract_if(.., fits).collect()
     }
 
     /// Where it holds up nobody: a pool's thread.

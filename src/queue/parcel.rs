@@ -32,7 +32,7 @@ impl<'a> Parcel<'a> {
     pub fn take(&mut self, places: &[usize], carried: &Carried) {
         for (n, (&place, outcome)) in places.iter().zip(&carried.outcomes).enumerate() {
             let onward = carried.onward.contains(&n);
-            if (onward || !carried.sound) && matches!(outcome, Outcome::Deferred(_)) {
+            if onward || (!carried.sound && matches!(outcome, Outcome::Deferred(_))) {
                 self.why = Some(outcome.clone());
             }
             match onward {

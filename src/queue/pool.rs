@@ -107,7 +107,8 @@ impl Pool {
     /// Keeps a connection for a moment, then ends it.
     fn give_back(&self, key: &str, who: &str, connection: Connection) {
         let mut kept = lock(&self.0.kept);
-        if connection.carried >= MAX_CARRIED || kept.idle.len() >= MAX_IDLE {
+        let spent = connection.carried >= MAX_CARRIED || connection.is_spent();
+        if spent || kept.idle.len() >= MAX_IDLE {
             drop(kept);
             return task::spawn(connection.quit()).detach();
         }

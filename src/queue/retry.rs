@@ -62,10 +62,18 @@ impl Policy {
         outcome: Outcome,
     ) -> (Status, Option<Event>) {
         match outcome {
-            Outcome::Delivered { reply, notifies } => {
-                // RFC 2852, 4: with a trace each relaying is told, whoever else tells of it.
-                let trace = attempt.envelope.deliver_by.is_some_and(|by| by.trace);
-                let tell = trace || (recipient.notify.success && !notifies);
+            Outcome::Delivered {
+                reply,
+                notifies,
+                keeps_time,
+            } => {
+                // RFC 2852, 4.1.4: with a trace each relaying is told, whoever else tells of
+                // it; and that nobody keeps the time any more, where it is not over yet.
+                let by = attempt.envelope.deliver_by;
+                let ends = |by: DeliverBy| !by.returns && !keeps_time && attempt.now < by.until;
+                let traced = by.is_some_and(|by| by.trace || ends(by));
+                let tell = (traced && !recipient.notify.is_never())
+                    || (recipient.notify.success && !notifies);
                 (Status::Delivered(reply), tell.then_some(Event::Relayed))
             }
             Outcome::Failed(reply) => failed(recipient, reply),
@@ -132,12 +140,12 @@ impl Policy {
         begins(attempt.envelope, attempt.submitted).saturating_add(self.expiry)
     }
 
+    /// Who says by when it should be there is told then, and once (RFC 2852, 4.1.3).
     fn tells_delay(&self, attempt: &Attempt<'_>) -> i64 {
         let begins = begins(attempt.envelope, attempt.submitted);
-        let usual = begins.saturating_add(self.delay_notice);
         match attempt.envelope.deliver_by {
-            Some(DeliverBy { until, returns, .. }) if !returns => usual.min(until),
-            _ => usual,
+            Some(by) if !by.returns && by.until < self.ends(attempt) => by.until,
+            _ => begins.saturating_add(self.delay_notice),
         }
     }
 }
@@ -155,17 +163,27 @@ fn failed(recipient: &Recipient, reply: Reply) -> (Status, Option<Event>) {
 
 /// 4.4.7: "delivery time expired" (RFC 3463, 3.5), for good here.
 fn expiry_reply(text: &str, last: Option<&Reply>) -> Reply {
-    let mut reply = Reply {
+    let enhanced = String::from("5.4.7");
+    let ours = Reply {
         code: 0,
-        enhanced: "5.4.7".into(),
+        enhanced: enhanced.clone(),
         text: text.into(),
         server: None,
     };
-    if let Some(last) = last {
-        reply.text += &format!("; at last: {}", last.text);
-        reply.server.clone_from(&last.server);
+    match last {
+        None => ours,
+        Some(last) if last.code == 0 => Reply {
+            text: format!("{text}; at last: {}", last.text),
+            server: last.server.clone(),
+            ..ours
+        },
+        // What the server said stays what it said: a notice repeats it (RFC 3461, 6.3).
+        Some(last) => Reply {
+            enhanced,
+            text: format!("{} {} ({text})", last.enhanced, last.text),
+            ..last.clone()
+        },
     }
-    reply
 }
 
 #[cfg(test)]
@@ -298,6 +316,7 @@ mod tests {
         let delivered = |notifies| Outcome::Delivered {
             reply: busy(),
             notifies,
+            keeps_time: true,
         };
         for (who, outcome, expected) in [
             (&quiet, Outcome::Failed(busy()), None),
@@ -318,8 +337,46 @@ mod tests {
             ..Envelope::default()
         };
         let attempt = self::attempt(&traced, 432_000);
-        let told = POLICY.settle(&attempt, &quiet, delivered(true)).1;
-        assert_eq!(told, Some(Event::Relayed));
+        let told = |who| POLICY.settle(&attempt, who, delivered(true)).1;
+        let plain = recipient(Status::waiting(0));
+        assert_eq!(told(&plain), Some(Event::Relayed));
+        assert_eq!(told(&quiet), None, "NOTIFY=NEVER");
+    }
+
+    /// RFC 2852, 4.1.4.2: from a server that does not know DELIVERBY on, nobody keeps the time.
+    #[test]
+    fn that_nobody_keeps_the_time_any_more_is_told() {
+        let envelope = Envelope {
+            deliver_by: Some(DeliverBy {
+                until: 1000,
+                returns: false,
+                trace: false,
+            }),
+            ..Envelope::default()
+        };
+        let plain = recipient(Status::waiting(0));
+        let mut never = plain.clone();
+        never.notify = Notify {
+            success: false,
+            failure: false,
+            delay: false,
+            given: true,
+        };
+        let relayed = Some(Event::Relayed);
+        for (now, who, keeps_time, expected) in [
+            (999, &plain, false, relayed),
+            (999, &plain, true, None),
+            (999, &never, false, None),
+            (1000, &plain, false, None),
+        ] {
+            let outcome = Outcome::Delivered {
+                reply: busy(),
+                notifies: true,
+                keeps_time,
+            };
+            let told = POLICY.settle(&attempt(&envelope, now), who, outcome).1;
+            assert_eq!(told, expected, "{now} {keeps_time}");
+        }
     }
 
     #[test]
@@ -337,6 +394,8 @@ mod tests {
             (reply.enhanced.as_str(), reply.server),
             ("5.4.7", Some("mx".into()))
         );
-        assert!(reply.text.ends_with("at last: busy"), "{}", reply.text);
+        assert_eq!(reply.code, 450);
+        let text = "4.2.0 busy (it could not be delivered for too long)";
+        assert_eq!(reply.text, text);
     }
 }

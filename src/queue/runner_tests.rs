@@ -130,6 +130,7 @@ impl Carrier for Double {
                     Outcome::Delivered {
                         reply: said(250, "2.0.0", "ok"),
                         notifies: false,
+                        keeps_time: false,
                     }
                 }
             };
@@ -583,7 +584,7 @@ fn what_is_put_off_is_tried_again_told_and_given_back_in_the_end() {
         for expected in [
             "Action: failed",
             "Status: 5.4.7",
-            "at last: busy",
+            "smtp;450 4.2.0 busy (it could not be delivered for too long)",
             "forgotten@x.test",
         ] {
             assert!(told.contains(expected), "{expected}: {told}");

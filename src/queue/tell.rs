@@ -3,11 +3,9 @@
 
 use super::retry::{Event, begins};
 use crate::address::Address;
-use crate::mail::outgoing::{
-    Body, Envelope, MAX_KEPT_HERE, Notify, QueueItem, Recipient, Ret, Status, kept_here,
-};
+use crate::mail::outgoing::{MAX_KEPT_HERE, Notify, QueueItem, Recipient, Ret, Status, kept_here};
 use crate::mail::{DateTime, FlagNames};
-use crate::message::notice::{self, Action, Report, Returned};
+use crate::message::notice::{self, Action, MAX_RETURNED_HEADER, Report, Returned};
 use crate::recipient::{self, Resolved, Targets};
 use crate::secret::random;
 use crate::store::{self, Delivery, NewItem, Posting, Staging, Store};
@@ -16,8 +14,6 @@ use std::ops::Range;
 
 /// Largest message that goes back whole, bytes; of a larger one its header does.
 pub const MAX_RETURNED: u32 = 1 << 20;
-/// Longest header that goes back, bytes.
-pub const MAX_RETURNED_HEADER: u32 = 64 << 10;
 /// Read at once of a message that goes back, bytes.
 const PIECE: u32 = 64 << 10;
 
@@ -45,7 +41,7 @@ impl Teller {
         for event in Event::ALL {
             let concerned = settled.iter().filter(|it| it.2 == Some(event));
             let told: Vec<_> = concerned
-                .filter_map(|it| self.recipient(item, it))
+                .filter_map(|it| self.recipient(item, it, now))
                 .collect();
             if told.is_empty() {
                 continue;
@@ -60,7 +56,14 @@ impl Teller {
         Ok(postings)
     }
 
-    fn recipient(&self, item: &QueueItem, settled: &Settled) -> Option<notice::Recipient> {
+    fn recipient(
+        &self,
+        item: &QueueItem,
+        settled: &Settled,
+        now: i64,
+    ) -> Option<notice::Recipient> {
+        let by = item.envelope.deliver_by;
+        let late = by.is_some_and(|by| !by.returns && now >= by.until);
         let recipient = item.recipients.get(settled.0)?;
         let reply = match &settled.1 {
             Status::Waiting { last, .. } => last.clone(),
@@ -71,6 +74,7 @@ impl Teller {
             original: recipient.original.clone(),
             reply,
             until: Some(begins(&item.envelope, item.submitted).saturating_add(self.expiry)),
+            late: late && settled.2 == Some(Event::Delayed),
         })
     }
 
@@ -109,9 +113,11 @@ impl Teller {
             unix: now,
             offset: 0,
         };
-        // RFC 3461, 4.3: RET speaks of failures alone.
+        // RFC 3461, 4.3: RET speaks of failures alone. RFC 8689, 5: what had to be safe all
+        // the way does not go back whole.
         let whole = event == Event::Failed
             && item.envelope.ret == Some(Ret::Full)
+            && !item.envelope.require_tls
             && item.size <= MAX_RETURNED;
         let report = Report {
             action: match event {
@@ -123,11 +129,9 @@ impl Teller {
             },
             hostname: &self.hostname,
             sender: &sender.unwrap_or_default(),
-            envelope_id: item.envelope.envelope_id.as_deref(),
+            envelope: &item.envelope,
             arrival: item.submitted,
             id: &item.name,
-            held_until: item.envelope.hold_until,
-            utf8: item.envelope.smtputf8,
             recipients,
             returned: match whole {
                 true => Returned::Message,
@@ -160,7 +164,7 @@ impl Teller {
 
     /// The header as the next server would have got it.
     async fn header(&self, item: &QueueItem) -> store::Result<Vec<u8>> {
-        let most = MAX_RETURNED_HEADER.min(item.size);
+        let most = (MAX_RETURNED_HEADER as u32).min(item.size);
         let mut bytes = self.read(item, 0..most).await?;
         if let Some(end) = memmem::find(&bytes, b"\r\n\r\n") {
             bytes.truncate(end + 2);
@@ -197,19 +201,14 @@ fn name() -> store::Result<String> {
     Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-/// A notice on its way to another server: from the null path, so that it is never answered.
+/// A notice on its way to another server.
 fn answer(item: &QueueItem, to: Vec<Address>, name: String, now: i64) -> NewItem {
     NewItem {
         account: None,
         ours: true,
         name,
         submitted: now,
-        envelope: Envelope {
-            smtputf8: item.envelope.smtputf8,
-            body: item.envelope.body.max(Body::EightBitMime),
-            require_tls: item.envelope.require_tls,
-            ..Envelope::default()
-        },
+        envelope: item.envelope.of_notice(),
         recipients: to
             .into_iter()
             .map(|address| Recipient {

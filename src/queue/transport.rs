@@ -16,8 +16,9 @@ use crate::net::dns::Resolver;
 use crate::sasl::client::Login;
 use crate::settings::{Live, Settings};
 use crate::smtp::client::TIMEOUTS;
-use crate::smtp::client::transaction::{MAX_RECIPIENTS, To, Transaction, refusal};
+use crate::smtp::client::transaction::{To, Transaction, refusal};
 use crate::store::Store;
+use crate::task;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -41,6 +42,15 @@ pub struct Transport {
 struct Way {
     destination: Destination,
     login: Option<Login>,
+}
+
+/// What became of a connection.
+enum End {
+    /// It may carry more.
+    Done(Connection),
+    /// The server takes no more over this one.
+    Spent,
+    Broken,
 }
 
 impl Transport {
@@ -160,27 +170,36 @@ impl Transport {
             if kept.is_stale() {
                 continue;
             }
-            if let Some(connection) = self.carry(kept, parcel, letter).await {
-                parcel.lease = Some(self.pool.lease(key, who, connection, place));
-                return Ok(());
+            match self.carry(kept, parcel, letter).await {
+                End::Done(connection) => {
+                    parcel.lease = Some(self.pool.lease(key, who, connection, place));
+                    return Ok(());
+                }
+                End::Spent | End::Broken => {}
             }
             if parcel.left.is_empty() || letter.is_called_off() {
                 return Ok(());
             }
         }
-        match self.maker.open(hop, way.login.as_ref()).await {
-            Ok(connection) => {
-                let kept = self.carry(connection, parcel, letter).await;
-                parcel.lease = kept.map(|it| self.pool.lease(key, who, it, place));
+        loop {
+            match self.maker.open(hop, way.login.as_ref()).await {
+                Ok(connection) => match self.carry(connection, parcel, letter).await {
+                    End::Done(connection) => {
+                        parcel.lease = Some(self.pool.lease(key, who, connection, place));
+                    }
+                    // Each has carried one at least: there is an end to it.
+                    End::Spent => continue,
+                    End::Broken => {}
+                },
+                // What a server said tells more than that another is not there.
+                Err(Refused::Later(reply)) if parcel.why.is_none() || reply.enhanced != "4.4.1" => {
+                    parcel.why = Some(Outcome::Deferred(reply));
+                }
+                Err(Refused::Later(_)) => {}
+                Err(refused) => return Err(refused),
             }
-            // What a server said tells more than that another is not there.
-            Err(Refused::Later(reply)) if parcel.why.is_none() || reply.enhanced != "4.4.1" => {
-                parcel.why = Some(Outcome::Deferred(reply));
-            }
-            Err(Refused::Later(_)) => {}
-            Err(refused) => return Err(refused),
+            return Ok(());
         }
-        Ok(())
     }
 
     /// The way as far as it is known without asking: a smarthost is one for all domains.
@@ -250,7 +269,8 @@ impl Transport {
 
     /// REQUIRETLS asks for a server that is surely the right one (RFC 8689, 4.2.1).
     fn checked(&self, mut way: Way, item: &QueueItem) -> Result<Way, Outcome> {
-        if !item.envelope.require_tls {
+        // Notices go without it where they must (RFC 8689, 4.2.1 and 5).
+        if !item.envelope.require_tls || item.envelope.sender.is_none() {
             return Ok(way);
         }
         if !way.destination.certain {
@@ -268,17 +288,14 @@ impl Transport {
         Ok(way)
     }
 
-    /// All recipients, in as many transactions as the server wants. Gives the connection if it
-    /// was sound to the end.
+    /// All recipients, in as many transactions as the server wants.
     async fn carry(
         &self,
         mut connection: Connection,
         parcel: &mut Parcel<'_>,
         letter: &mut Letter,
-    ) -> Option<Connection> {
+    ) -> End {
         let item = &parcel.consignment.item;
-        let most = connection.capabilities().max_recipients;
-        let most = most.unwrap_or(MAX_RECIPIENTS).clamp(1, MAX_RECIPIENTS);
         let mut left = std::mem::take(&mut parcel.left);
         while !left.is_empty() {
             if letter.is_called_off() {
@@ -286,17 +303,22 @@ impl Transport {
                 parcel.left.append(&mut left);
                 break;
             }
-            let places: Vec<usize> = left.drain(..most.min(left.len())).collect();
+            let places = connection.next_places(&item.recipients, &mut left);
+            if places.is_empty() {
+                parcel.left.append(&mut left);
+                task::spawn(connection.quit()).detach();
+                return End::Spent;
+            }
             let transaction = self.transaction(item, &places, &connection, letter).await;
             let carried = connection.carry(transaction, letter).await;
             parcel.take(&places, &carried);
             if !carried.sound {
                 // Nobody has asked for them yet.
                 parcel.left.append(&mut left);
-                return None;
+                return End::Broken;
             }
         }
-        Some(connection)
+        End::Done(connection)
     }
 
     async fn transaction(

@@ -215,6 +215,7 @@ fn patient() -> Timeouts {
 struct Bench {
     transport: Transport,
     message: Vec<u8>,
+    require_tls: bool,
 }
 
 impl Bench {
@@ -245,6 +246,7 @@ impl Bench {
         Bench {
             transport,
             message: b"From: ann@us.test\r\n\r\nhi\r\n".to_vec(),
+            require_tls: false,
         }
     }
 
@@ -286,6 +288,7 @@ impl Bench {
             submitted: 0,
             envelope: Envelope {
                 sender: Address::parse("ann@us.test").ok(),
+                require_tls: self.require_tls,
                 ..Envelope::default()
             },
             recipients: to.iter().map(recipient).collect(),
@@ -740,4 +743,46 @@ fn settings_hold_for_the_next_message() {
     let own = Peer::good();
     bench.transport.maker.own.set([own.address]);
     assert!(matches!(bench.send_one(&[&own]), Outcome::Failed(_)));
+}
+
+/// RFC 9422, 4.
+#[test]
+fn what_a_server_limits_is_kept_to_and_nobody_is_left_out() {
+    let all = ["a@x.test", "b@y.test", "c@x.test", "d@y.test"];
+    for (limits, connections, messages) in [
+        ("250 LIMITS RCPTMAX=1", 1, 4),
+        ("250 LIMITS RCPTMAX=2 MAILMAX=1", 2, 2),
+        ("250 LIMITS RCPTDOMAINMAX=1", 2, 2),
+        ("250 LIMITS RCPTDOMAINMAX=1 RCPTMAX=1 MAILMAX=1", 4, 4),
+        ("250 LIMITS RCPTDOMAINMAX=2 MAILMAX=9", 1, 1),
+    ] {
+        let hello: &'static str = format!("250-mx.test\r\n{limits}").leak();
+        let peer = Peer::at("EHLO", Does::Say(hello));
+        let outcomes = Bench::new(|_| ()).send(&all, vec![peer.hop("mx.test")]);
+        assert!(outcomes.iter().all(is_delivered), "{limits}: {outcomes:?}");
+        let seen = (peer.connections(), peer.taken().len());
+        assert_eq!(seen, (connections, messages), "{limits}");
+        let taken = peer.taken().join(" ");
+        assert!(all.iter().all(|it| taken.contains(it)), "{limits}: {taken}");
+    }
+}
+
+/// RFC 8689, 4.2.1.
+#[test]
+fn what_requires_tls_goes_on_until_a_server_promises_it() {
+    let bench = || Bench {
+        require_tls: true,
+        ..Bench::new(|_| ())
+    };
+    let (none, one) = (
+        Peer::good(),
+        Peer::at("EHLO", Does::Say("250-mx.test\r\n250 REQUIRETLS")),
+    );
+    let outcome = bench().send_one(&[&none, &one]);
+    assert!(is_delivered(&outcome), "{outcome:?}");
+    assert_eq!((none.taken().len(), one.taken().len()), (0, 1));
+    match bench().send_one(&[&none, &Peer::good()]) {
+        Outcome::Failed(reply) => assert_eq!(reply.enhanced, "5.7.30"),
+        other => panic!("{other:?}"),
+    }
 }

@@ -12,6 +12,10 @@ use crate::sasl;
 pub enum Ask {
     Authenticate(sasl::Ask),
     Recipient(Address),
+    /// Whether a message of that announced size may be held back.
+    Hold {
+        size: Option<u64>,
+    },
     /// Begin a message; `size` is what the client announced.
     Begin {
         size: Option<u64>,
@@ -58,6 +62,7 @@ pub struct Arrived {
 pub enum Answer {
     Verdict(sasl::Verdict),
     Recipient(Result<Found, NoRecipient>),
+    Held(Result<(), Trouble>),
     Begun(Result<Stamp, Trouble>),
     /// How many bytes it has.
     Opened(Result<u64, Reply>),
@@ -91,6 +96,8 @@ pub enum NoRecipient {
 pub enum Trouble {
     Full,
     TooLarge,
+    /// Who sends it has as much held back as may be.
+    TooMuchHeld,
     /// It has binary parts that can't be made others without loss.
     Unconvertible,
     /// Busy, or broken and to be mended.

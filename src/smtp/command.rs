@@ -9,8 +9,8 @@ use super::reply::Reply;
 use crate::address::Address;
 use crate::mail::outgoing::{DeliverBy, Envelope, Notify};
 use parameter::{
-    MAX_ENVID, Parameters, body, decoded, deliver_by, hold_for, hold_until, is_original_recipient,
-    is_xtext, notify, number, priority, ret,
+    MAX_ENVID, Parameters, body, decoded, deliver_by, hold_for, hold_until, is_xtext, notify,
+    number, original_recipient, priority, ret,
 };
 
 /// Longest name of a client in EHLO, bytes.
@@ -213,8 +213,8 @@ fn mail(argument: &str) -> Result<Mail, Reply> {
             ("SMTPUTF8", None) => mail.envelope.smtputf8 = true,
             ("AUTH", Some(value)) if is_xtext(value) => {}
             ("RET", Some(value)) => mail.envelope.ret = Some(ret(value)?),
-            ("ENVID", Some(value)) if is_xtext(value) && value.len() <= MAX_ENVID => {
-                mail.envelope.envelope_id = Some(decoded(value));
+            ("ENVID", Some(value)) if value.len() <= MAX_ENVID => {
+                mail.envelope.envelope_id = Some(decoded(value)?);
             }
             ("REQUIRETLS", None) => mail.envelope.require_tls = true,
             ("MT-PRIORITY", Some(value)) => mail.envelope.priority = priority(value)?,
@@ -255,9 +255,7 @@ fn recipient(argument: &str) -> Result<(Recipient, Wishes), Reply> {
     for (keyword, value) in Parameters::new(parameters)? {
         match (keyword.as_str(), value) {
             ("NOTIFY", Some(value)) => wishes.notify = notify(value)?,
-            ("ORCPT", Some(value)) if is_original_recipient(value) => {
-                wishes.original = Some(decoded(value));
-            }
+            ("ORCPT", Some(value)) => wishes.original = Some(original_recipient(value)?),
             ("NOTIFY" | "ORCPT", _) => return Err(SYNTAX),
             _ => return Err(unknown_parameter(&keyword)),
         }

@@ -227,6 +227,7 @@ impl Session {
             tls: self.config.tls,
             login: matches!(self.author, Some(Author::Account { .. })),
             smtputf8: transaction.mail.envelope.smtputf8,
+            priority: transaction.mail.envelope.priority,
         };
         transaction.id = stamp.id.clone();
         transaction.begun = stamp.date.unix;
@@ -339,6 +340,7 @@ impl Session {
                 Next::LendInput
             }
             Ok(Output::Header(header)) => {
+                self.begins_with(&header);
                 self.header = header;
                 self.input.consume(n);
                 Next::LendHeader
@@ -361,6 +363,12 @@ impl Session {
         }
     }
 
+    fn begins_with(&mut self, text: &[u8]) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.begins_with(text);
+        }
+    }
+
     fn end(&mut self, out: &mut Vec<u8>) -> Next {
         let finished = self.incoming().map_or(Ok(Vec::new()), Incoming::finish);
         match finished {
@@ -369,6 +377,7 @@ impl Session {
                 match rest.is_empty() {
                     true => Next::Again,
                     false => {
+                        self.begins_with(&rest);
                         self.header = rest;
                         Next::LendHeader
                     }

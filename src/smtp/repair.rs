@@ -35,6 +35,8 @@ pub struct Trace {
     /// Whether the client logged in.
     pub login: bool,
     pub smtputf8: bool,
+    /// MT-PRIORITY.
+    pub priority: i8,
 }
 
 /// A header on its way to be repaired.
@@ -131,9 +133,14 @@ impl Repair {
             false => format!("from {client} "),
         };
         let with = self.trace.with();
+        // RFC 6710, 4.1 and 7.
+        let priority = match self.trace.priority {
+            0 => String::new(),
+            priority => format!(" PRIORITY {priority}"),
+        };
         let mut added = format!(
             "Return-Path: <{sender}>\r\n\
-             Received: {from}by {hostname} with {with} id {id};\r\n\t{date}\r\n"
+             Received: {from}by {hostname} with {with} id {id}{priority};\r\n\t{date}\r\n"
         );
         if header::find(header, "Message-ID").is_none() {
             added += &format!("Message-ID: <{id}@{hostname}>\r\n");

@@ -19,6 +19,7 @@ fn repair() -> Repair {
         tls: true,
         login: true,
         smtputf8: false,
+        priority: 0,
     };
     let stamp = Stamp {
         date: DateTime {
@@ -147,9 +148,11 @@ fn received_says_how_and_not_from_where() {
         sender: String::new(),
         tls: false,
         smtputf8: true,
+        priority: -3,
         ..repair.trace
     };
     let message = fed(repair, "From: ann@b.de\r\n\r\n", 100).unwrap();
-    let head = "Return-Path: <>\r\nReceived: by mail.b.de with UTF8SMTPA id x1;\r\n";
+    // RFC 6710, 7.
+    let head = "Return-Path: <>\r\nReceived: by mail.b.de with UTF8SMTPA id x1 PRIORITY -3;\r\n";
     assert!(message.starts_with(head), "{message}");
 }

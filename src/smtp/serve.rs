@@ -3,6 +3,7 @@
 mod arrival;
 mod burl;
 mod forward;
+mod hold;
 mod home;
 mod incoming;
 mod limit;
@@ -308,6 +309,10 @@ async fn answer(
                     }),
                 },
             )
+        }
+        Ask::Hold { size } => {
+            let may = hold::may_hold(&context.store, sender.account, size, now().unix);
+            Answer::Held(may)
         }
         Ask::Begin { size } => {
             let allowed = match sender.allowance {

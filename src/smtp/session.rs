@@ -7,7 +7,7 @@ pub use super::ask::{Answer, Arrived, Ask, Commit, Found, NoRecipient, Trouble};
 
 use super::author::{Author, Trusted};
 use super::burl::Url;
-use super::command::Command;
+use super::command::{Command, Mail};
 use super::incoming::{Chunk, Incoming};
 use super::patience::Stage;
 use super::reply::Reply;
@@ -124,6 +124,7 @@ pub(super) enum Phase {
 /// What is being found out.
 pub(super) enum Asked {
     Login(Dialogue),
+    Mail(Box<Mail>),
     Recipient,
     Data,
     Chunk(Chunk),
@@ -298,6 +299,9 @@ impl Session {
             (Phase::Asked(Asked::Login(mut dialogue)), Answer::Verdict(verdict)) => {
                 let turn = dialogue.verdict(verdict);
                 self.phase = Phase::Turn(dialogue, turn);
+            }
+            (Phase::Asked(Asked::Mail(mail)), Answer::Held(held)) => {
+                self.may_be_held(*mail, held, out);
             }
             (Phase::Asked(Asked::Recipient), Answer::Recipient(found)) => {
                 self.recipient_found(found, out);

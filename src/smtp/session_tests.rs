@@ -13,6 +13,7 @@ const ENVELOPE: &str = "MAIL FROM:<ann@b.de>\r\nRCPT TO:<bob@b.de>\r\n";
 #[derive(Default)]
 struct World {
     recipient: Option<NoRecipient>,
+    held: Option<Trouble>,
     begin: Option<Trouble>,
     write: Option<Trouble>,
     commit: Option<Trouble>,
@@ -98,6 +99,7 @@ impl World {
             }
             Ask::Open(_) => Answer::Opened(Err(Reply::new(554, "5.6.6", "none"))),
             Ask::Piece => panic!("nothing is open"),
+            Ask::Hold { .. } => Answer::Held(self.held.map_or(Ok(()), Err)),
             Ask::Begin { .. } => Answer::Begun(self.begin.map_or_else(|| Ok(stamp()), Err)),
             Ask::Commit(_) => Answer::Committed(match self.commit {
                 Some(trouble) => Err(trouble),
@@ -233,4 +235,25 @@ fn a_driver_that_steps_on_without_an_answer_is_closed() {
     session.receive(LOGIN.as_bytes());
     assert!(matches!(session.step(&mut out), Step::Ask(_)));
     assert!(matches!(session.step(&mut out), Step::Close));
+}
+
+/// RFC 4865, 6.
+#[test]
+fn no_more_is_held_back_than_may_be() {
+    let mail = "MAIL FROM:<ann@b.de> HOLDFOR=60\r\n";
+    let mut world = World {
+        held: Some(Trouble::TooMuchHeld),
+        ..World::default()
+    };
+    let told = world.play(&format!("{LOGIN}{mail}RCPT TO:<bob@b.de>\r\n{ENVELOPE}"));
+    let expected = [
+        "235 2.7.0",
+        "552 5.7.16",
+        "503 5.5.1",
+        "250 2.1.0",
+        "250 2.1.5",
+    ];
+    assert_eq!(told, expected);
+    let told = World::default().play(&format!("{LOGIN}{mail}RCPT TO:<bob@b.de>\r\n"));
+    assert_eq!(told, ["235 2.7.0", "250 2.1.0", "250 2.1.5"]);
 }

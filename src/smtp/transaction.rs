@@ -11,9 +11,11 @@ use super::session::{
 };
 use super::tally::Tally;
 use crate::address::{Address, Domain};
-use crate::mail::outgoing::{self, Body, DeliverBy, Notify, Status, original_of};
+use crate::mail::outgoing::{self, Body, DeliverBy, Envelope, Notify, Status};
+use crate::mail::outgoing::{kept_here, original_of};
 use crate::mail::{AccountId, MailboxName};
-use crate::message::notice::{self, Delivered};
+use crate::message::notice::{self, Delivered, MAX_RETURNED_HEADER};
+use memchr::memmem;
 use std::collections::BTreeSet;
 
 /// Copies and recipients elsewhere of one message, groups expanded.
@@ -57,28 +59,43 @@ impl Session {
                 let text = "One connection brings no more messages than that; connect again";
                 return self.close(Reply::new(421, "4.7.0", text), out);
             }
-            Ok(()) => {
-                self.mails += 1;
-                self.transaction = Some(Transaction {
-                    mail,
-                    recipients: BTreeSet::new(),
-                    remote: Vec::new(),
-                    accepted: 0,
-                    asked: None,
-                    forwarder: None,
-                    told: Delivered::default(),
-                    incoming: None,
-                    urls: 0,
-                    failed: false,
-                    id: String::new(),
-                    begun: 0,
-                    arrived: None,
-                });
-                Reply::new(250, "2.1.0", "Ok")
+            Ok(()) if mail.hold.is_some() => {
+                let size = mail.size;
+                self.phase = Phase::Asked(Asked::Mail(Box::new(mail)));
+                return Next::Ask(Ask::Hold { size });
             }
+            Ok(()) => self.begin_transaction(mail),
             Err(reply) => reply,
         };
         self.say(reply, out)
+    }
+
+    pub(super) fn may_be_held(&mut self, mail: Mail, held: Result<(), Trouble>, out: &mut Vec<u8>) {
+        let reply = match held {
+            Ok(()) => self.begin_transaction(mail),
+            Err(trouble) => trouble.reply(self.config.max_message_size),
+        };
+        self.say(reply, out);
+    }
+
+    fn begin_transaction(&mut self, mail: Mail) -> Reply {
+        self.mails += 1;
+        self.transaction = Some(Transaction {
+            mail,
+            recipients: BTreeSet::new(),
+            remote: Vec::new(),
+            accepted: 0,
+            asked: None,
+            forwarder: None,
+            told: Delivered::default(),
+            incoming: None,
+            urls: 0,
+            failed: false,
+            id: String::new(),
+            begun: 0,
+            arrived: None,
+        });
+        Reply::new(250, "2.1.0", "Ok")
     }
 
     fn may_mail(&self, mail: &Mail) -> Result<(), Reply> {
@@ -130,7 +147,7 @@ impl Session {
         }
     }
 
-    /// Within what EHLO says, and not beyond what DELIVERBY asks (RFC 4865, 4; RFC 2852, 4).
+    /// Within what EHLO says, and not beyond what DELIVERBY asks (RFC 4865, 4.2 and 5.2).
     fn may_hold(&self, mail: &Mail) -> Result<(), Reply> {
         let refusal = |text| Err(Reply::new(501, "5.5.4", text));
         let seconds = match mail.hold {
@@ -145,7 +162,7 @@ impl Session {
             return refusal("A message is not held for as long as that; EHLO says how long");
         }
         match mail.deliver_by {
-            Some(by) if by.returns && by.until <= seconds => {
+            Some(by) if by.until <= seconds => {
                 refusal("The message would have to be delivered before it is released")
             }
             _ => Ok(()),
@@ -370,8 +387,17 @@ impl Transaction {
         }
     }
 
+    /// Notes the header, which notices of success give back. `text`: what of the message goes
+    /// to the store first.
+    pub(super) fn begins_with(&mut self, text: &[u8]) {
+        if !self.told.is_empty() {
+            let end = memmem::find(text, b"\r\n\r\n").map_or(text.len(), |at| at + 2);
+            let header = text.get(kept_here(text)..end.min(MAX_RETURNED_HEADER));
+            self.told.header = header.unwrap_or_default().to_vec();
+        }
+    }
+
     fn commit(&mut self) -> Commit {
-        let delivered = self.delivered();
         let mut envelope = std::mem::take(&mut self.mail.envelope);
         // A client that does not say so may still have sent eight bits.
         if self.incoming.as_ref().is_some_and(Incoming::is_eight_bit) {
@@ -385,6 +411,11 @@ impl Transaction {
             Hold::For(seconds) => self.begun.saturating_add(seconds),
             Hold::Until(moment) => moment,
         });
+        envelope.hold_for = match self.mail.hold {
+            Some(Hold::For(seconds)) => Some(seconds),
+            _ => None,
+        };
+        let delivered = self.delivered(&envelope);
         let next = envelope
             .hold_until
             .map_or(self.begun, |it| it.max(self.begun));
@@ -406,12 +437,12 @@ impl Transaction {
     }
 
     /// The notice to be sent; the null path is never told anything (RFC 3461, 5.2.1).
-    fn delivered(&mut self) -> Option<Delivered> {
-        let sender = self.mail.sender.as_ref()?.address.to_string();
+    fn delivered(&mut self, envelope: &Envelope) -> Option<Delivered> {
+        let sender = envelope.sender.as_ref()?.to_string();
         let told = std::mem::take(&mut self.told);
         (!told.is_empty()).then(|| Delivered {
             sender,
-            envelope_id: self.mail.envelope.envelope_id.clone(),
+            envelope: envelope.clone(),
             id: self.id.clone(),
             ..told
         })
@@ -423,6 +454,12 @@ impl Trouble {
         match self {
             Trouble::Full => Reply::new(452, "4.3.1", "There is no room for mail now, try later"),
             Trouble::TooLarge => too_large(limit),
+            // RFC 4865, 6.
+            Trouble::TooMuchHeld => Reply::new(
+                552,
+                "5.7.16",
+                "As much of your mail is held back already as may be; wait until some has gone",
+            ),
             Trouble::Unconvertible => Reply::new(
                 554,
                 "5.6.3",

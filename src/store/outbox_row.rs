@@ -98,17 +98,22 @@ fn put_envelope(out: &mut Vec<u8>, envelope: &Envelope) {
             put(out, u64::from(by.trace));
         }
     }
-    match envelope.hold_until {
-        None => put(out, 0),
-        Some(until) => {
+    match (envelope.hold_until, envelope.hold_for) {
+        (None, _) => put(out, 0),
+        (Some(until), None) => {
             put(out, 1);
             put_signed(out, until);
+        }
+        (Some(until), Some(seconds)) => {
+            put(out, 2);
+            put_signed(out, until);
+            put_signed(out, seconds);
         }
     }
 }
 
 fn take_envelope(row: &mut Reader<'_>) -> Result<Envelope> {
-    Ok(Envelope {
+    let mut envelope = Envelope {
         sender: take_text(row)?.map(|text| address(&text)).transpose()?,
         smtputf8: row.take()? != 0,
         body: match row.take()? {
@@ -132,11 +137,16 @@ fn take_envelope(row: &mut Reader<'_>) -> Result<Envelope> {
                 trace: row.take()? != 0,
             }),
         },
-        hold_until: match row.take()? {
-            0 => None,
-            _ => Some(row.take_signed()?),
-        },
-    })
+        ..Envelope::default()
+    };
+    let hold = row.take()?;
+    if hold > 0 {
+        envelope.hold_until = Some(row.take_signed()?);
+    }
+    if hold > 1 {
+        envelope.hold_for = Some(row.take_signed()?);
+    }
+    Ok(envelope)
 }
 
 fn put_recipient(out: &mut Vec<u8>, recipient: &Recipient) {
@@ -302,6 +312,7 @@ mod tests {
                     trace: false,
                 }),
                 hold_until: Some(7),
+                hold_for: Some(12),
             },
             recipients: vec![
                 recipient("почта@пример.рф", waiting),

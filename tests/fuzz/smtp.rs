@@ -123,6 +123,10 @@ fn talk(bytes: &[u8], kind: u8, size: &mut dyn FnMut() -> usize) -> Told {
                         }),
                         _ => Err(NoRecipient::Unknown),
                     }),
+                    Ask::Hold { .. } => Answer::Held(match kind {
+                        0 => Err(Trouble::TooMuchHeld),
+                        _ => Ok(()),
+                    }),
                     Ask::Begin { .. } => {
                         assert!(let_in, "a message of nobody");
                         assert!(message.is_none(), "two messages at once");

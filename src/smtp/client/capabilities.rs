@@ -31,8 +31,12 @@ pub struct Capabilities {
     pub deliver_by: Option<i64>,
     /// Attributes of Postfix's XCLIENT that it takes from us, in upper case.
     pub xclient: Vec<String>,
-    /// RCPTMAX of LIMITS (RFC 9422).
+    /// RCPTMAX of LIMITS (RFC 9422): of a transaction.
     pub max_recipients: Option<usize>,
+    /// MAILMAX: transactions of a session.
+    pub max_mails: Option<usize>,
+    /// RCPTDOMAINMAX: recipients' domains of a session.
+    pub max_domains: Option<usize>,
 }
 
 impl Capabilities {
@@ -79,13 +83,22 @@ impl Capabilities {
         found
     }
 
+    /// What is wrong or unknown among them is as if it were not there (RFC 9422, 3.7).
     fn limits<'a>(&mut self, words: impl Iterator<Item = &'a str>) {
         for word in words {
-            if let Some((name, number)) = word.split_once('=')
-                && name.eq_ignore_ascii_case("RCPTMAX")
-            {
-                let most = number.parse().ok();
-                self.max_recipients = most.filter(|&it| it > 0).or(self.max_recipients);
+            let Some((name, number)) = word.split_once('=') else {
+                continue;
+            };
+            let place = match name.to_ascii_uppercase().as_str() {
+                "RCPTMAX" => &mut self.max_recipients,
+                "MAILMAX" => &mut self.max_mails,
+                "RCPTDOMAINMAX" => &mut self.max_domains,
+                _ => continue,
+            };
+            // Six digits at most, and no zero in front.
+            let digits = number.bytes().all(|b| b.is_ascii_digit()) && number.len() <= 6;
+            if digits && !number.starts_with('0') {
+                *place = number.parse().ok().or(*place);
             }
         }
     }
@@ -122,12 +135,13 @@ mod tests {
             "REQUIRETLS",
             "MT-PRIORITY MIXER",
             "DELIVERBY 60",
-            "LIMITS MAILMAX=5 RCPTMAX=20",
+            "LIMITS MAILMAX=5 RCPTMAX=20 rcptdomainmax=1 X Y=2 MAILMAX=",
             "AUTH PLAIN XOAUTH2 scram-sha-256",
             "AUTH=LOGIN PLAIN",
             "X",
         ]);
         assert_eq!((found.size, found.max_recipients), (Some(1000), Some(20)));
+        assert_eq!((found.max_mails, found.max_domains), (Some(5), Some(1)));
         let all = [
             found.pipelining,
             found.starttls,
@@ -157,7 +171,7 @@ mod tests {
             "SIZE -1",
             "",
             "BINARYMIME",
-            "LIMITS RCPTMAX=0 RCPTMAX=x",
+            "LIMITS RCPTMAX=0 RCPTMAX=x MAILMAX=1000000 RCPTDOMAINMAX=01",
             "AUTH",
         ];
         assert_eq!(parse(&odd), Capabilities::default());

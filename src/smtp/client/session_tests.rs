@@ -91,7 +91,9 @@ fn told(step: Step) -> String {
         panic!("{step:?}");
     };
     let word = |outcome: Outcome| match outcome {
-        Outcome::Delivered { reply, notifies } => {
+        Outcome::Delivered {
+            reply, notifies, ..
+        } => {
             format!("{}{}", if notifies { "N" } else { "D" }, reply.code)
         }
         Outcome::Deferred(reply) => format!("T{}", reply.code),

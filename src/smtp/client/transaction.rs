@@ -3,10 +3,13 @@
 use super::capabilities::Capabilities;
 use super::text::Survey;
 use crate::address::Address;
-use crate::mail::outgoing::{Body, Envelope, Notify, Reply, Ret};
+use crate::mail::outgoing::{Body, Envelope, Notify, Reply, Ret, utf8_xtext};
 
 /// Most recipients of one transaction; RFC 5321, 4.5.3.1.8 has every server take these.
 pub const MAX_RECIPIENTS: usize = 100;
+
+/// REQUIRETLS is not there (RFC 8689, 4.2.1).
+pub const NO_REQUIRETLS: &str = "5.7.30";
 
 #[derive(Clone, Debug)]
 pub struct Transaction {
@@ -57,9 +60,9 @@ impl Transaction {
                 "the message has addresses or a header in UTF-8, which the next server can't take",
             ));
         }
-        if self.envelope.require_tls && !server.require_tls {
+        if self.needs_safety() && !server.require_tls {
             return Err(refusal(
-                "5.7.30",
+                NO_REQUIRETLS,
                 "the message requires TLS all the way, which the next server does not promise",
             ));
         }
@@ -96,6 +99,17 @@ impl Transaction {
             true => Ok(Form::Bdat),
             false => Ok(Form::Data),
         }
+    }
+
+    /// REQUIRETLS; but a notice is not lost for it (RFC 8689, 5).
+    fn needs_safety(&self) -> bool {
+        self.envelope.require_tls && self.envelope.sender.is_some()
+    }
+
+    /// Whether its sender wants to be told of a delay by a time that the server won't keep.
+    fn loses_time(&self, server: &Capabilities) -> bool {
+        let by = self.envelope.deliver_by;
+        server.deliver_by.is_none() && by.is_some_and(|by| !by.returns && self.now < by.until)
     }
 
     fn converted(&self, enhanced: &str, text: &str) -> Result<Form, Reply> {
@@ -139,10 +153,11 @@ impl Transaction {
         if utf8 {
             line.push_str(" SMTPUTF8");
         }
-        if self.envelope.require_tls {
+        if self.envelope.require_tls && server.require_tls {
             line.push_str(" REQUIRETLS");
         }
-        if server.priority && self.envelope.priority != 0 {
+        // RFC 6710, 4.2: whatever it is.
+        if server.priority {
             line.push_str(&format!(" MT-PRIORITY={}", self.envelope.priority));
         }
         if let (Some(by), Some(_)) = (self.envelope.deliver_by, server.deliver_by) {
@@ -187,15 +202,21 @@ impl Transaction {
         }
         let mut line = format!("RCPT TO:<{}>", written(&to.address, utf8));
         if server.dsn {
-            if to.notify.given {
-                line.push_str(&format!(" NOTIFY={}", notify(to.notify)));
+            let wishes = match self.loses_time(server) {
+                true => to.notify.with_delay(),
+                false => to.notify,
+            };
+            if wishes.given {
+                line.push_str(&format!(" NOTIFY={}", notify(wishes)));
             }
-            // An address in UTF-8 is told only where it may stand as it is (RFC 6533, 3).
             let original = to.original.as_deref().and_then(|it| it.split_once(';'));
-            if let Some((kind, address)) = original
-                && address.is_ascii()
-            {
-                line.push_str(&format!(" ORCPT={kind};{}", xtext(address)));
+            if let Some((kind, address)) = original {
+                line.push_str(&format!(" ORCPT={kind};"));
+                line.push_str(&match kind.eq_ignore_ascii_case("utf-8") {
+                    true if address.is_ascii() => address.into(),
+                    true => utf8_xtext(address),
+                    false => xtext(address),
+                });
             }
         }
         line.push_str("\r\n");

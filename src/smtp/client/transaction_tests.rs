@@ -78,7 +78,13 @@ fn every_parameter_is_said_where_it_is_known_and_nowhere_else() {
         "MAIL FROM:<ann@us.example>\r\n"
     );
     it.envelope.sender = None;
+    // Of notices REQUIRETLS is said where it can be, and loses none (RFC 8689, 5).
+    it.envelope.require_tls = true;
     assert_eq!(mail(&it, &Capabilities::default()), "MAIL FROM:<>\r\n");
+    assert!(mail(&it, &all()).contains(" REQUIRETLS "));
+    // RFC 6710, 4.2: no priority is said too.
+    it.envelope.priority = 0;
+    assert!(mail(&it, &all()).contains(" MT-PRIORITY=0 "));
 }
 
 #[test]
@@ -106,10 +112,46 @@ fn recipients_carry_their_dsn() {
         given: true,
     };
     assert!(rcpt(&bob, &all()).contains(" NOTIFY=NEVER "));
+    bob.original = Some("UTF-8;böb\\+@y.example".into());
+    let told = " ORCPT=UTF-8;b\\x{F6}b\\x{5C}\\x{2B}@y.example\r\n";
+    assert!(rcpt(&bob, &all()).ends_with(told));
     assert_eq!(
         rcpt(&bob, &Capabilities::default()),
         "RCPT TO:<\"b b\"@x.example>\r\n"
     );
+}
+
+/// RFC 2852, 4.1.4.2.
+#[test]
+fn a_server_that_keeps_no_time_is_asked_to_tell_of_a_delay() {
+    let mut it = transaction();
+    it.envelope.deliver_by = Some(DeliverBy {
+        until: 1060,
+        returns: false,
+        trace: false,
+    });
+    let mut server = all();
+    let mut bob = to("bob@x.example");
+    let rcpt = |it: &Transaction, to: &To, server: &Capabilities| {
+        let line = it.rcpt(to, server).unwrap();
+        String::from_utf8(line).unwrap()
+    };
+    assert!(!rcpt(&it, &bob, &server).contains("NOTIFY"));
+    server.deliver_by = None;
+    assert!(rcpt(&it, &bob, &server).ends_with(" NOTIFY=FAILURE,DELAY\r\n"));
+    let given = |success| Notify {
+        success,
+        failure: false,
+        delay: false,
+        given: true,
+    };
+    bob.notify = given(true);
+    assert!(rcpt(&it, &bob, &server).ends_with(" NOTIFY=SUCCESS,DELAY\r\n"));
+    bob.notify = given(false);
+    assert!(rcpt(&it, &bob, &server).ends_with(" NOTIFY=NEVER\r\n"));
+    it.now = 1060;
+    bob.notify = Notify::default();
+    assert!(!rcpt(&it, &bob, &server).contains("NOTIFY"));
 }
 
 #[test]

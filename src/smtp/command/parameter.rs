@@ -22,11 +22,10 @@ pub fn not_that_body() -> Reply {
     Reply::new(504, "5.5.4", "BODY is 7BIT or 8BITMIME")
 }
 
-/// `-9` to `9` (RFC 6710, 4.1).
+/// `-9` to `9`, zero without a sign (RFC 6710, 7).
 pub(super) fn priority(value: &str) -> Result<i8, Reply> {
-    let digits = value.strip_prefix('-').unwrap_or(value);
-    match value.parse() {
-        Ok(priority @ -9..=9) if digits.len() == 1 => Ok(priority),
+    match value.parse::<i8>() {
+        Ok(priority @ -9..=9) if priority.to_string() == value => Ok(priority),
         _ => Err(SYNTAX),
     }
 }
@@ -55,10 +54,10 @@ pub(super) fn deliver_by(value: &str) -> Result<DeliverBy, Reply> {
     })
 }
 
-/// `future-release-integer`: 1 to 999999999, seconds.
+/// `future-release-integer`: 1 to 999999999 without zeros in front, seconds.
 pub(super) fn hold_for(value: &str) -> Result<Hold, Reply> {
     match number(value) {
-        Some(seconds @ 1..=999_999_999) if value.len() <= 9 => Ok(Hold::For(seconds as i64)),
+        Some(seconds @ 1..=999_999_999) if !value.starts_with('0') => Ok(Hold::For(seconds as i64)),
         _ => Err(SYNTAX),
     }
 }
@@ -76,7 +75,11 @@ pub(super) fn hold_until(value: &str) -> Result<Hold, Reply> {
             .is_some_and(|it| it.contains(['Z', 'z', '+', '-']) && !it.contains('['));
     let moment: Result<jiff::Timestamp, _> = value.parse();
     match moment {
-        Ok(moment) if shape => Ok(Hold::Until(moment.as_second())),
+        // A part of a second more is a second: never released before its time.
+        Ok(moment) if shape => {
+            let more = i64::from(moment.subsec_nanosecond() > 0);
+            Ok(Hold::Until(moment.as_second() + more))
+        }
         _ => Err(SYNTAX),
     }
 }
@@ -119,22 +122,29 @@ pub(super) fn notify(value: &str) -> Result<Notify, Reply> {
     Ok(notify)
 }
 
-/// `addr-type ";" xtext`, or utf-8-address in place of the xtext (RFC 6533, 3).
-pub(super) fn is_original_recipient(value: &str) -> bool {
-    let Some((kind, address)) = value.split_once(';') else {
-        return false;
-    };
-    let atom = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-    value.len() <= MAX_ORCPT
-        && !kind.is_empty()
-        && kind.bytes().all(atom)
-        && !address.is_empty()
-        && (kind.eq_ignore_ascii_case("utf-8") || is_xtext(address))
+/// What ORCPT names, decoded: `addr-type ";" xtext`, or utf-8-address in place of the xtext
+/// (RFC 3461, 4.2; RFC 6533, 3).
+pub(super) fn original_recipient(value: &str) -> Result<String, Reply> {
+    let (kind, address) = value.split_once(';').ok_or(SYNTAX)?;
+    // RFC 822, 3.3.
+    let atom = |b: u8| b.is_ascii_graphic() && !b"()<>@,;:\\\".[]".contains(&b);
+    if value.len() > MAX_ORCPT || kind.is_empty() || !kind.bytes().all(atom) {
+        return Err(SYNTAX);
+    }
+    match kind.eq_ignore_ascii_case("utf-8") {
+        true if address.contains(|c: char| c.is_control() || c == '=') => Err(SYNTAX),
+        true => Ok(value.into()),
+        false if address.is_empty() => Ok(value.into()),
+        false => Ok(format!("{kind};{}", decoded(address)?)),
+    }
 }
 
-/// What an xtext stands for; as it is where that is more than a line of text, which could
-/// forge fields of a notice.
-pub(super) fn decoded(xtext: &str) -> String {
+/// What an xtext stands for: printable ASCII, as ENVID and ORCPT must be (RFC 3461, 4.2 and
+/// 4.4). A line's end in it could forge fields of a notice.
+pub(super) fn decoded(xtext: &str) -> Result<String, Reply> {
+    if !is_xtext(xtext) {
+        return Err(SYNTAX);
+    }
     let mut bytes = Vec::with_capacity(xtext.len());
     let mut rest = xtext.as_bytes();
     while let Some((first, after)) = rest.split_first() {
@@ -150,10 +160,9 @@ pub(super) fn decoded(xtext: &str) -> String {
             }
         }
     }
-    match String::from_utf8(bytes) {
-        Ok(text) if !text.chars().any(char::is_control) => text,
-        _ => xtext.into(),
-    }
+    let printable = bytes.iter().all(|b| matches!(b, b' '..=b'~' | b'\t'));
+    let text = String::from_utf8(bytes).ok().filter(|_| printable);
+    text.ok_or(SYNTAX)
 }
 
 /// `*(xchar / "+" 2HEXDIG)`, upper case (RFC 3461, 4).

@@ -89,6 +89,7 @@ fn mail_says_when_how_and_how_urgently() {
         "MT-PRIORITY=10",
         "MT-PRIORITY=+1",
         "MT-PRIORITY=-",
+        "MT-PRIORITY=-0",
         "BY=0;R",
         "BY=-1;R",
         "BY=1234567890;R",
@@ -107,7 +108,7 @@ fn mail_says_how_long_it_is_held_back() {
         ("HOLDFOR=1", Hold::For(1)),
         ("holdfor=999999999", Hold::For(999_999_999)),
         ("HOLDUNTIL=1970-01-02T00:00:00Z", Hold::Until(86_400)),
-        ("HOLDUNTIL=1970-01-02t01:00:00.5+01:00", Hold::Until(86_400)),
+        ("HOLDUNTIL=1970-01-02t01:00:00.5+01:00", Hold::Until(86_401)),
     ] {
         let mail = mail_of(&format!("MAIL FROM:<a@b.de> {parameter}"));
         assert_eq!(mail.hold, Some(expected));
@@ -115,6 +116,7 @@ fn mail_says_how_long_it_is_held_back() {
     for wrong in [
         "HOLDFOR",
         "HOLDFOR=0",
+        "HOLDFOR=060",
         "HOLDFOR=-1",
         "HOLDFOR=1000000000",
         "HOLDFOR=1h",
@@ -167,6 +169,8 @@ fn what_mail_and_rcpt_refuse() {
         ("MAIL FROM:<a@b.de> RET=ALL", 501),
         ("MAIL FROM:<a@b.de> ENVID=a=b", 501),
         ("MAIL FROM:<a@b.de> ENVID=a+zz", 501),
+        ("MAIL FROM:<a@b.de> ENVID=a+0D+0AAction:", 501),
+        ("MAIL FROM:<a@b.de> ENVID=+C3+A9", 501),
         ("MAIL FROM:<a@b.de> X-TRA=1", 555),
         ("MAIL FROM:<ä@b.de>", 553),
         ("RCPT TO:<>", 501),
@@ -174,6 +178,9 @@ fn what_mail_and_rcpt_refuse() {
         ("RCPT TO:<a@b.de> NOTIFY=", 501),
         ("RCPT TO:<a@b.de> ORCPT=rfc822", 501),
         ("RCPT TO:<a@b.de> ORCPT=rfc822;a=b", 501),
+        ("RCPT TO:<a@b.de> ORCPT=rfc822;a+0Ab", 501),
+        ("RCPT TO:<a@b.de> ORCPT=utf-8;a=b", 501),
+        ("RCPT TO:<a@b.de> ORCPT=a(b);c", 501),
         ("RCPT TO:<a@b.de> SIZE=1", 555),
         ("BDAT", 501),
         ("BDAT x", 501),
@@ -185,6 +192,9 @@ fn what_mail_and_rcpt_refuse() {
     }
     for line in [
         "RCPT TO:<a@b.de> NOTIFY=success,FAILURE ORCPT=rfc822;a+2Bb@c.de",
+        "RCPT TO:<a@b.de> ORCPT=x_y/z;+20",
+        "RCPT TO:<a@b.de> ORCPT=rfc822;",
+        "RCPT TO:<a@b.de> ORCPT=utf-8;\\x{E9}@b.de",
         "RCPT TO:<postmaster>",
         "RCPT TO:<Postmaster@b.de>",
         "BDAT 0 LAST",

@@ -5,7 +5,7 @@ use super::{no_route, now, stamp};
 use crate::address::Address;
 use crate::context::Context;
 use crate::mail::FlagNames;
-use crate::mail::outgoing::{Envelope, Notify, Recipient, Status};
+use crate::mail::outgoing::{Notify, Recipient, Status};
 use crate::message::notice::Delivered;
 use crate::recipient::{self, Resolved, Targets};
 use crate::store::{self, Delivery, NewItem, Posting};
@@ -41,7 +41,7 @@ pub async fn notices(context: &Context, what: Option<&Delivered>) -> store::Resu
             message: staging.finish().await?,
             date,
             deliveries: deliveries.collect(),
-            queued: queued(&to, name, date.unix),
+            queued: queued(what, &to, name, date.unix),
         });
     }
     Ok(postings)
@@ -66,7 +66,7 @@ fn find(context: &Context, what: &Delivered) -> store::Result<Option<Targets>> {
     Ok((targets != Targets::default()).then_some(targets))
 }
 
-fn queued(to: &Targets, name: String, now: i64) -> Option<NewItem> {
+fn queued(what: &Delivered, to: &Targets, name: String, now: i64) -> Option<NewItem> {
     let recipients = to.remote.iter().cloned().map(|address| Recipient {
         address,
         notify: Notify::default(),
@@ -79,7 +79,7 @@ fn queued(to: &Targets, name: String, now: i64) -> Option<NewItem> {
         ours: true,
         name,
         submitted: now,
-        envelope: Envelope::default(),
+        envelope: what.envelope.of_notice(),
         recipients,
     })
 }

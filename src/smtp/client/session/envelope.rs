@@ -2,7 +2,7 @@
 
 use super::super::reply::Said;
 use super::super::text::Stuffer;
-use super::super::transaction::{Form, Transaction, refusal};
+use super::super::transaction::{Form, NO_REQUIRETLS, Transaction, refusal};
 use super::{Session, State};
 use crate::mail::outgoing::{Outcome, Reply};
 use std::collections::VecDeque;
@@ -57,6 +57,10 @@ impl Session {
             }
             Err(reply) => {
                 let reply = self.named(reply);
+                // Another of the domain's servers may promise it (RFC 8689, 4.2.1).
+                if reply.enhanced == NO_REQUIRETLS {
+                    self.onward.extend(0..outcomes.len());
+                }
                 self.done = Some(vec![Outcome::Failed(reply); outcomes.len()]);
             }
         }
@@ -247,12 +251,17 @@ impl Session {
     /// The reply to the whole message.
     pub(super) fn finished(&mut self, said: &Said, reply: Reply) {
         let notifies = self.capabilities.dsn;
+        let keeps_time = self.capabilities.deliver_by.is_some();
         if let Some(current) = &mut self.current {
             for at in std::mem::take(&mut current.accepted) {
                 let reply = reply.clone();
                 let outcome = match said.is_positive() {
                     true if self.cut => Outcome::Deferred(reply),
-                    true => Outcome::Delivered { reply, notifies },
+                    true => Outcome::Delivered {
+                        reply,
+                        notifies,
+                        keeps_time,
+                    },
                     false => refused(said, reply),
                 };
                 current.set(at, outcome);
