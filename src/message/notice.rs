@@ -127,8 +127,7 @@ impl Report<'_> {
     /// `date` is the notice's own, `name` makes its Message-ID and is unlike any text.
     pub fn write(&self, date: DateTime, name: &str) -> io::Result<Notice> {
         let place = format!("{PLACE}-{name}");
-        let utf8 = self.envelope.smtputf8;
-        let (status, headers, message) = match utf8 {
+        let (status, headers, message) = match self.envelope.smtputf8 {
             false => ("delivery-status", "text/rfc822-headers", "message/rfc822"),
             true => (
                 "global-delivery-status",
@@ -136,22 +135,20 @@ impl Report<'_> {
                 "message/global",
             ),
         };
-        let part = |kind: String, body: Vec<u8>, encoding: &'static str| {
+        // RFC 3464, 2.1: the status has seven bits, which `fields` sees to.
+        let raw = |kind: String, body: Vec<u8>| {
+            let narrow = body.is_ascii() && body != place.as_bytes();
+            let encoding = if narrow { "7bit" } else { "8bit" };
             MimePart::new(kind, body).transfer_encoding(encoding)
         };
-        let fields = self.fields();
-        // RFC 3464, 2.1: seven bits, which `fields` sees to.
-        let encoding = if utf8 { "8bit" } else { "7bit" };
         let mut parts = vec![
             MimePart::new("text/plain", self.text()),
-            part(format!("message/{status}"), fields.into_bytes(), encoding),
+            raw(format!("message/{status}"), self.fields().into_bytes()),
         ];
         match &self.returned {
             Returned::Nothing => {}
-            Returned::Headers(bytes) => parts.push(part(headers.into(), bytes.clone(), "8bit")),
-            Returned::Message => {
-                parts.push(part(message.into(), place.clone().into_bytes(), "8bit"));
-            }
+            Returned::Headers(bytes) => parts.push(raw(headers.into(), bytes.clone())),
+            Returned::Message => parts.push(raw(message.into(), place.clone().into_bytes())),
         }
         let kind = ContentType::new("multipart/report").attribute("report-type", "delivery-status");
         let mut head = MessageBuilder::new()
