@@ -16,7 +16,8 @@ use std::fmt;
 use std::sync::Arc;
 
 /// The kind of their records; a key is `domain selector`.
-const KIND: &str = "dkim";
+/// The kind of their records.
+pub const KIND: &str = "dkim";
 /// Keys of one domain, retired ones included.
 const MAX_KEYS: usize = 16;
 
@@ -71,7 +72,8 @@ impl Key {
         format!("{} {}", self.domain, self.selector)
     }
 
-    fn read(name: &str, value: &[u8]) -> Option<Key> {
+    /// `None` if it is no key's record.
+    pub fn read(name: &str, value: &[u8]) -> Option<Key> {
         let (domain, selector) = name.split_once(' ')?;
         let mut words = std::str::from_utf8(value).ok()?.splitn(3, ' ');
         let state = words.next()?;

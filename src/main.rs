@@ -1,6 +1,6 @@
 use std::process::ExitCode;
 
-use pillarbox::cli::{Arguments, help, logger, process, run};
+use pillarbox::cli::{Arguments, Exit, help, logger, process, run};
 
 fn main() -> ExitCode {
     // SAFETY: this is the first thing that main does; there is no other thread.
@@ -22,9 +22,12 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("pillarbox: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => match error.downcast_ref::<Exit>() {
+            Some(exit) => ExitCode::from(exit.0),
+            None => {
+                eprintln!("pillarbox: {error}");
+                ExitCode::FAILURE
+            }
+        },
     }
 }

@@ -12,6 +12,7 @@ pub mod administrator;
 pub mod alias;
 pub mod catch_all;
 pub mod certificate;
+pub mod check;
 pub mod collector;
 pub mod console;
 pub mod demo;
@@ -46,6 +47,18 @@ use std::process::ExitCode;
 
 /// What went wrong, in a sentence.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
+
+/// All was said; this is the exit code.
+#[derive(Debug)]
+pub struct Exit(pub u8);
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "exit code {}", self.0)
+    }
+}
+
+impl std::error::Error for Exit {}
 
 /// Where the mail lives unless `--dir` says otherwise.
 pub const DEFAULT_DIR: &str = "/var/lib/pillarbox";
@@ -90,6 +103,7 @@ pub enum Command {
     Console(console::ConsoleCommand),
     Test(test::Test),
     Tls(tls::TlsCommand),
+    Check(check::Check),
 }
 
 fn say(text: fmt::Arguments<'_>) {
@@ -153,6 +167,7 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
         Some(Command::Console(console)) => console.run(),
         Some(Command::Test(test)) => test.run(),
         Some(Command::Tls(tls)) => tls.run(),
+        Some(Command::Check(check)) => check.run(),
         None => help::show(None),
     }
 }

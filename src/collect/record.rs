@@ -125,6 +125,11 @@ impl Collector {
     }
 }
 
+/// Whether it is a collector's record.
+pub fn is_readable(record: &[u8]) -> bool {
+    Collector::decode(record).is_ok()
+}
+
 /// Every collector, by number.
 pub fn all(snapshot: &Snapshot) -> Result<Vec<(Number, Collector)>> {
     let mut found = Vec::new();

@@ -6,6 +6,7 @@ mod addressing;
 mod administrator;
 mod auditing;
 mod certificates;
+mod checking;
 mod collecting;
 mod homes;
 mod keys;
@@ -17,10 +18,12 @@ mod settings;
 mod status;
 mod tls;
 
+pub use crate::store::check::Verdict;
 pub use addressing::Addressing;
 pub use administrator::{Administrator, administrator_note};
 pub use auditing::Auditing;
 pub use certificates::Certificates;
+pub use checking::{Checked, Checking, Checks, check, last_check};
 pub use collecting::Collecting;
 pub use homes::Homes;
 pub use keys::Keys;
@@ -91,6 +94,7 @@ pub async fn serve(
     let places = Arc::new(async_lock::Semaphore::new(MAX_CONNECTIONS));
     let guesses = Arc::new(Guesses::default());
     let vitals = Arc::new(vitals);
+    let checks = Checks::default();
     loop {
         let place = places.acquire_arc().await;
         match listener.accept().await {
@@ -103,6 +107,7 @@ pub async fn serve(
                     guesses: guesses.clone(),
                     sessions: sessions.clone(),
                     vitals: vitals.clone(),
+                    checks: checks.clone(),
                     who: peer(&socket),
                 };
                 task::spawn(async move {
@@ -129,6 +134,7 @@ struct World {
     /// Who is logged in.
     sessions: Arc<Sessions>,
     vitals: Arc<Vitals>,
+    checks: Checks,
     /// Who asks.
     who: String,
 }
@@ -189,6 +195,7 @@ async fn converse(socket: Async<UnixStream>, world: &World) {
 async fn answer(world: &World, request: Result<Request, String>) -> Reply {
     let request = request?;
     let (name, changes) = (request.describe(), request.changes());
+    let quiet = matches!(request, Request::Checking(Checking::State));
     let reply = match request {
         Request::Routing(request) => {
             routing::perform(&world.store, Some(&world.transport), request).await
@@ -204,6 +211,9 @@ async fn answer(world: &World, request: Result<Request, String>) -> Reply {
             status::perform(&world.store, None, Some(&world.vitals), Some(&world.live)).await
         }
         Request::Certificate(request) => tls::perform(Some(&world.keeper), request),
+        Request::Checking(request) => {
+            checking::perform(&world.store, Some(&world.checks), request).await
+        }
         request => {
             // What is shown includes the last minute.
             if !changes && let Err(error) = world.store.save_events(world.keep_log()).await {
@@ -216,6 +226,8 @@ async fn answer(world: &World, request: Result<Request, String>) -> Reply {
         auditing::note_change(&world.store, &world.who, &name, world.keep_log()).await;
     }
     match &reply {
+        // Asked four times a second.
+        Ok(_) if quiet => {}
         Ok(_) => {
             log::info!("control: {name}");
             // It may be an account that is logged in.
@@ -236,6 +248,15 @@ pub fn ask(dir: &Path, request: Request) -> Reply {
             "can't reach the server at {}: {error}",
             socket_path(dir).display()
         )),
+    }
+}
+
+/// Whether a server runs on `dir`.
+fn is_running(dir: &Path) -> bool {
+    match UnixStream::connect(socket_path(dir)) {
+        Ok(_) => true,
+        // Who may not talk to it is told so by what comes next.
+        Err(error) => !no_server(&error),
     }
 }
 

@@ -3,6 +3,8 @@
 use super::{
     Reply, Request, addressing, administrator, auditing, certificates, collecting, homes, keys,
     queue, routing, settings, status, tls,
+    Reply, Request, addressing, administrator, auditing, certificates, checking, collecting, homes,
+    keys, queue, routing, settings,
 };
 use crate::address::Address;
 use crate::mail::option::AccountOptions;
@@ -56,6 +58,7 @@ pub async fn perform(store: &Store, request: Request) -> Reply {
         Request::Status => status::perform(store, None, None, None).await,
         Request::Choosing(request) => settings::perform(store, None, &own_user(), request).await,
         Request::Certificate(request) => tls::perform(None, request),
+        Request::Checking(request) => checking::perform(store, None, request).await,
         Request::RemoveAlias { alias } => remove_alias(store, alias).await,
         Request::ListAliases => list_aliases(store).await,
     }

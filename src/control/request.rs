@@ -4,6 +4,8 @@
 use super::{
     Addressing, Administrator, Auditing, Certificate, Certificates, Choosing, Collecting, Homes,
     Keys, Queue, Routing,
+    Addressing, Administrator, Auditing, Certificates, Checking, Choosing, Collecting, Homes, Keys,
+    Queue, Routing,
 };
 use crate::address::Address;
 use crate::secret::Secret;
@@ -24,6 +26,8 @@ const READING: [&str; 8] = [
     "test",
     "status",
     "authority",
+const READING: [&str; 9] = [
+    "list", "show", "get", "changes", "check", "test", "status", "state", "last",
 ];
 
 /// What the owner asks for.
@@ -65,6 +69,7 @@ pub enum Request {
     Choosing(Choosing),
     Auditing(Auditing),
     Certificate(Certificate),
+    Checking(Checking),
     AddAlias {
         alias: Address,
         account: Address,
@@ -104,6 +109,7 @@ impl Request {
             Request::Choosing(request) => request.describe(),
             Request::Auditing(request) => request.words().join(" "),
             Request::Certificate(request) => request.word().replace('-', " "),
+            Request::Checking(request) => request.words().join(" "),
             Request::AddAlias { alias, account } => format!("alias add {alias} {account}"),
             Request::RemoveAlias { alias } => format!("alias remove {alias}"),
             Request::ListAliases => "alias list".to_string(),
@@ -194,6 +200,10 @@ impl Request {
                 let words = request.words();
                 put(&words.iter().map(String::as_str).collect::<Vec<_>>());
             }
+            Request::Checking(request) => {
+                let words = request.words();
+                put(&words.iter().map(String::as_str).collect::<Vec<_>>());
+            }
             Request::AddAlias { alias, account } => {
                 put(&["alias-add", &alias.to_string(), &account.to_string()]);
             }
@@ -253,6 +263,7 @@ impl Request {
                 .or_else(|| Some(Homes::read(words)?.map(Request::Homes)))
                 .or_else(|| Some(Choosing::read(words)?.map(Request::Choosing)))
                 .or_else(|| Some(Auditing::read(words)?.map(Request::Auditing)))
+                .or_else(|| Some(Ok(Request::Checking(Checking::read(words)?))))
             {
                 Some(request) => request?,
                 None => return Err("the server does not know this request".to_string()),

@@ -88,7 +88,7 @@ pub(super) fn address_key(local: &str, domain: Option<&Domain>) -> Vec<u8> {
     key
 }
 
-fn key_of(address: &Address) -> Vec<u8> {
+pub(super) fn key_of(address: &Address) -> Vec<u8> {
     address_key(address.local(), Some(address.domain()))
 }
 

@@ -10,10 +10,10 @@ use crate::address::{Address, Domain};
 use crate::mail::AccountId;
 use crate::mail::addressing::{Device, Grant, Network};
 
-const GROUP: &str = "group";
-const CATCH_ALL: &str = "catch-all";
-const GRANT: &str = "grant";
-const DEVICE: &str = "device";
+pub(super) const GROUP: &str = "group";
+pub(super) const CATCH_ALL: &str = "catch-all";
+pub(super) const GRANT: &str = "grant";
+pub(super) const DEVICE: &str = "device";
 
 /// Members of a group; grants of an account.
 pub const MAX_MEMBERS: usize = 500;
@@ -117,6 +117,16 @@ fn lines<T>(record: Option<Vec<u8>>, parse: impl Fn(&str) -> Option<T>) -> Resul
     text.lines()
         .map(|line| parse(line).ok_or_else(damaged))
         .collect()
+}
+
+/// Whether a record of these kinds can be read.
+pub(super) fn is_readable(kind: &str, key: &str, record: &[u8]) -> bool {
+    let record = record.to_vec();
+    match kind {
+        DEVICE => device(key, record).is_ok(),
+        GRANT => lines(Some(record), |line| Grant::parse(line).ok()).is_ok(),
+        _ => lines(Some(record), |line| Address::parse(line).ok()).is_ok(),
+    }
 }
 
 fn damaged() -> Error {

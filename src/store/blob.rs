@@ -31,6 +31,11 @@ impl Blob {
         self.row.size
     }
 
+    /// Bytes that it takes on the disk.
+    pub(super) fn stored(&self) -> u64 {
+        self.row.stored()
+    }
+
     /// Appends the bytes `range` to `out`; blocks on the disk: call it in the reader pool.
     /// Reads and decompresses only the frames that hold the range, each checked. What of the
     /// range lies past the end is left out.

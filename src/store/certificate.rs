@@ -10,7 +10,7 @@ use super::tx::Tx;
 use crate::mail::certificate::Fingerprint;
 use crate::mail::{Account, AccountId};
 
-const KIND: &str = "certificate";
+pub(super) const KIND: &str = "certificate";
 
 /// Certificates of one account.
 pub const MAX_CERTIFICATES: usize = 16;
@@ -71,7 +71,7 @@ fn keys_of(tx: &Tx<'_>, id: AccountId) -> Result<Vec<String>> {
     Ok(own.map(|(key, _)| key).collect())
 }
 
-fn owner(value: &[u8]) -> Option<AccountId> {
+pub(super) fn owner(value: &[u8]) -> Option<AccountId> {
     Some(read(value)?.0)
 }
 

@@ -239,9 +239,10 @@ impl Committer {
     /// Brings the files of the segments into line with the rows, which have to be durable;
     /// `late` if anything was written since the start.
     pub fn sweep(&self, names: &[String], late: bool) -> Result<()> {
-        let rows = recover::read_rows(&self.handle()?.db)?;
+        let handle = self.handle()?;
+        let rows = recover::read_rows(&handle.db)?;
         let active = self.position.log.segment;
-        rows.sweep(names, &self.shared.segments, active, late);
+        rows.sweep(&handle.db, names, &self.shared.segments, active, late);
         Ok(())
     }
 
@@ -351,6 +352,7 @@ impl Committer {
     /// stay, and who watches has to look for himself.
     fn forget(&self, effects: Effects) {
         self.shared.hub.overflow();
+        self.shared.touched.note(&effects);
         if let Some(place) = effects.queue_changed {
             self.shared.outbox.tell(place);
         }

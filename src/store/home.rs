@@ -56,7 +56,7 @@ impl Snapshot {
     }
 }
 
-fn read(key: String, record: &[u8]) -> Result<Home> {
+pub(super) fn read(key: String, record: &[u8]) -> Result<Home> {
     let text = std::str::from_utf8(record).ok();
     let server = text.and_then(|text| HomeServer::parse(text).ok());
     match server {

@@ -30,6 +30,7 @@ mod blob;
 mod block;
 mod certificate;
 mod change;
+pub mod check;
 pub mod codec;
 mod commit;
 mod compact;
@@ -67,7 +68,6 @@ mod tx;
 mod types;
 mod unbinary;
 mod url_key;
-mod verify;
 mod writer;
 
 use crate::address::{Address, Domain};

@@ -8,7 +8,7 @@ use super::tx::Tx;
 use crate::mail::AccountId;
 use crate::mail::option::AccountOptions;
 
-const KIND: &str = "account-option";
+pub(super) const KIND: &str = "account-option";
 
 /// Changes what there is with `f`, in one transaction.
 pub(super) fn change(

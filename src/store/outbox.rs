@@ -22,7 +22,7 @@ pub const MAX_QUEUE: u64 = 100_000;
 pub const MAX_QUEUE_RECIPIENTS: usize = 1000;
 
 /// The first half of an item's key; what follows are moments, from 1.
-const ITEM: u64 = 0;
+pub(super) const ITEM: u64 = 0;
 /// The moment at which a held item falls due.
 const NEVER: u64 = u64::MAX;
 
@@ -237,7 +237,7 @@ fn is_waiting(recipient: &Recipient) -> bool {
 }
 
 /// Where an item stands in the order: at the first attempt that is due.
-fn place(item: &QueueItem) -> u64 {
+pub(super) fn place(item: &QueueItem) -> u64 {
     let moments = item.recipients.iter().filter_map(|it| match it.status {
         Status::Waiting { next, .. } => Some(next),
         _ => None,
@@ -246,11 +246,6 @@ fn place(item: &QueueItem) -> u64 {
         Some(next) if !item.held => key(next),
         _ => NEVER,
     }
-}
-
-/// Whether `due` is the item's place.
-pub(super) fn is_due(item: &QueueItem, due: Due) -> bool {
-    due.id == item.id && key(due.at) == place(item)
 }
 
 fn due(moment: u64, id: QueueId) -> Due {

@@ -9,11 +9,11 @@ use super::segment::{self, DIRECTORY, Segments};
 use super::tx::{Position, Tables};
 use crate::secret::random;
 use redb::Database;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-const META: &str = "meta.redb";
+pub(super) const META: &str = "meta.redb";
 /// If the segments' directory has a file of this name at a start, nothing that is there then is
 /// removed or cut.
 pub(super) const KEEP: &str = "keep";
@@ -235,7 +235,11 @@ impl Recovered {
     pub fn position(&self, segments: &Segments, mut log: Mark) -> Result<Position> {
         // Numbers of files that are missing are not given out again.
         segments.skip_to(self.rows.keys().next_back().map_or(0, |last| last + 1));
-        if log.offset > 0 && segments.length_if_there(log.segment)? < Some(log.offset) {
+        // Never over what its row says is there: then the place of the log is damaged.
+        let row = self.rows.get(&log.segment);
+        let taken = row.is_some_and(|row| row.length > log.offset);
+        let short = log.offset > 0 && segments.length_if_there(log.segment)? < Some(log.offset);
+        if taken || short {
             log.segment = segments.reserve();
             log.offset = 0;
         }
@@ -254,6 +258,25 @@ impl Recovered {
         Ok(position)
     }
 
+    /// Of segments without a row, those that messages are in all the same: damage, which must
+    /// not become a loss.
+    pub fn alive(&self, db: &Database, mut dead: Vec<u32>) -> Result<Vec<u32>> {
+        if dead.is_empty() {
+            return Ok(dead);
+        }
+        let read = redb::ReadableDatabase::begin_read(db)?;
+        let mut named = BTreeSet::new();
+        for row in BLOBS.read(&read)?.range(..segment_key(0))? {
+            // Where a row can't be read, nobody knows what it names.
+            match BlobRow::decode(row?.1.value()) {
+                Ok(row) => named.extend([row.segment]),
+                Err(_) => return Ok(dead),
+            };
+        }
+        dead.retain(|it| named.contains(it));
+        Ok(dead)
+    }
+
     /// The files of `names` that no row names.
     pub fn dead(&self, names: &[String], active: u32) -> Vec<u32> {
         let files = names.iter().filter_map(|name| segment::number(name));
@@ -265,14 +288,28 @@ impl Recovered {
     /// and reports what is missing. A full or failing disk doesn't keep the store from opening.
     /// Only when the rows are durable: what the log needs has no row, or a shorter one. When
     /// `late`, after writes, snapshots may name the files, and the active one has grown.
-    pub fn sweep(&self, names: &[String], segments: &Segments, active: u32, late: bool) {
+    pub fn sweep(
+        &self,
+        db: &Database,
+        names: &[String],
+        segments: &Segments,
+        active: u32,
+        late: bool,
+    ) {
         if names.iter().any(|name| name == KEEP) {
             log::warn!(
                 "part of the log was lost earlier: no old files are removed until {DIRECTORY}/{KEEP} is"
             );
             return;
         }
-        let dead = self.dead(names, active);
+        let mut dead = self.dead(names, active);
+        let alive = self
+            .alive(db, dead.clone())
+            .unwrap_or_else(|_| dead.clone());
+        if !alive.is_empty() {
+            log::error!("segments {alive:?} have no row and stay: run pillarbox check");
+            dead.retain(|it| !alive.contains(it));
+        }
         match late {
             true => segments.bury(dead),
             false => dead.into_iter().for_each(|number| segments.remove(number)),

@@ -10,9 +10,9 @@ use super::snapshot::Snapshot;
 use super::tx::Tx;
 use crate::mail::AccountId;
 
-const KIND: &str = "remembered";
+pub(super) const KIND: &str = "remembered";
 /// Before the number of an account, or the name of a device, in the name of what goes with it.
-const OF_ACCOUNT: &str = "account ";
+pub(super) const OF_ACCOUNT: &str = "account ";
 const OF_DEVICE: &str = "device ";
 
 /// Longest remembered value, bytes. What may be longer goes under several names.

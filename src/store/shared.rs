@@ -3,6 +3,7 @@
 use super::Options;
 use super::audit::Pending;
 use super::change::Hub;
+use super::check::Touched;
 use super::disk::{Counters, Disk};
 use super::ending::Endings;
 use super::error::{Error, Result};
@@ -40,6 +41,8 @@ pub(super) struct Shared {
     pub recent: Mutex<HashMap<MailboxId, Uid>>,
     /// UIDs of mailboxes read lately.
     pub uids: UidCache,
+    /// For a check that is under way.
+    pub touched: Touched,
     slot: Mutex<Slot>,
     /// Told when `slot` has changed.
     reopened: Condvar,
@@ -114,6 +117,7 @@ impl Shared {
             endings: Endings::default(),
             recent: Mutex::default(),
             uids: UidCache::default(),
+            touched: Touched::default(),
             slot: Mutex::new(Slot::Open(handle)),
             reopened: Condvar::new(),
         }

@@ -185,6 +185,10 @@ impl<K: Field, V: Field> Definition<K, V> {
         TableDefinition::new(self.name)
     }
 
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// The table as a snapshot sees it.
     pub fn read(&self, txn: &ReadTransaction) -> Result<ReadTable<K, V>> {
         Ok(Rows::new(txn.open_table(self.bytes())?))
@@ -238,6 +242,15 @@ impl<R: ReadableTable<Bytes, Bytes>, K: Field, V: Field> Rows<R, K, V> {
     pub fn len(&self) -> Result<u64> {
         Ok(self.rows.len()?)
     }
+}
+
+/// Any table by its name, as redb has it: for a check, which reads them all with one code.
+pub(super) fn raw(
+    txn: &ReadTransaction,
+    name: &'static str,
+) -> Result<ReadOnlyTable<Bytes, Bytes>> {
+    let definition: TableDefinition<'static, Bytes, Bytes> = TableDefinition::new(name);
+    Ok(txn.open_table(definition)?)
 }
 
 impl<V: Field> ReadTable<u64, V> {

@@ -96,6 +96,7 @@ pub(super) fn move_messages(
     let placed = place(tx, from, &messages, to)?;
     // Only what was placed: within one mailbox `uids` may cover the new UIDs too.
     let moved: UidSet = messages.iter().map(|it| it.uid).collect();
+    messages.iter().for_each(|it| tx.touch(it.email));
     let (_, modseq) = remove(tx, from, &moved, true, origin, |_| ())?;
     Ok((placed, modseq))
 }

@@ -89,6 +89,8 @@ pub(super) struct Effects {
     pub queue_changed: Option<(u64, u64)>,
     /// Segments whose rows have changed, and whether they are worth copying forward now.
     pub sparse: Vec<(u32, bool)>,
+    /// Messages of which a row that names them, or the row of their bytes, has changed.
+    pub touched: Vec<u64>,
 }
 
 pub(super) enum Appended {
@@ -232,6 +234,16 @@ impl<'t> Tx<'t> {
         *first = Some(first.map_or(place, |first| first.min(place)));
     }
 
+    /// A row that names the message came, went or moved: for a check that is under way.
+    pub fn touch(&mut self, email: EmailId) {
+        self.effects.touched.push(email.0);
+    }
+
+    /// The next number that will be given out.
+    pub fn peek_number(&self) -> u64 {
+        self.position.email
+    }
+
     /// A number that was never given out before, neither to a message nor to the queue.
     pub fn next_number(&mut self) -> Result<u64> {
         if self.position.email >= self.position.email_reserved {
@@ -260,6 +272,7 @@ impl<'t> Tx<'t> {
                 self.append(length, Appended::Staged(data.clone()))
             }
         };
+        self.effects.touched.push(email);
         let blob = BlobRow {
             references,
             segment,
@@ -316,6 +329,7 @@ impl<'t> Tx<'t> {
     /// Moves a blob's bytes, read from where it was, to the active segment.
     pub fn move_blob(&mut self, email: EmailId, mut blob: BlobRow, bytes: Vec<u8>) -> Result<()> {
         let length = blob.stored();
+        self.touch(email);
         self.deltas.entry(blob.segment).or_default().live -= length as i64;
         (blob.segment, blob.offset) = self.append(length, Appended::Moved(bytes));
         self.deltas.entry(blob.segment).or_default().live += length as i64;
@@ -328,6 +342,12 @@ impl<'t> Tx<'t> {
     pub fn retire(&mut self, segment: u32) {
         self.changes += 1;
         self.deltas.entry(segment).or_default();
+    }
+
+    /// The segment has so many bytes more alive than its row says.
+    pub fn correct_live(&mut self, segment: u32, more: i64) {
+        self.changes += 1;
+        self.deltas.entry(segment).or_default().live += more;
     }
 
     pub fn blob(&self, email: EmailId) -> Result<Option<BlobRow>> {
@@ -346,6 +366,7 @@ impl<'t> Tx<'t> {
             .references
             .checked_add(more)
             .ok_or(Error::Limit("copies of a message"))?;
+        self.touch(email);
         let row = blob.encode();
         self.change().blobs.insert(email.0, row.as_slice())?;
         Ok(())
@@ -353,6 +374,7 @@ impl<'t> Tx<'t> {
 
     /// Counts `fewer` rows that name the message; the last takes it away.
     pub fn release(&mut self, email: EmailId, fewer: u32) -> Result<()> {
+        self.touch(email);
         // A message without its bytes is damage already; it must still be possible to expunge it.
         let Some(mut blob) = self.blob(email)? else {
             return Ok(());

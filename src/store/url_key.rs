@@ -10,7 +10,7 @@ use crate::mail::{AccountId, MailboxId};
 use crate::secret::Secret;
 
 /// The kind of their records; the key is the mailbox's id.
-const KIND: &str = "url-key";
+pub(super) const KIND: &str = "url-key";
 
 pub type UrlKey = Secret<[u8; 32]>;
 

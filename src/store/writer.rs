@@ -229,6 +229,7 @@ impl Writer {
     }
 
     fn after_commit(&mut self, effects: Effects, durable: bool) {
+        self.shared.touched.note(&effects);
         for data in effects.kept {
             data.file.iter().for_each(|file| file.keep());
         }

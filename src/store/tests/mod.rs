@@ -3,6 +3,7 @@
 mod audit;
 mod basics;
 mod changes;
+mod check;
 mod cuts;
 mod log;
 mod model;

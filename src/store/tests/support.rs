@@ -3,6 +3,7 @@
 use crate::address::Address;
 use crate::mail::*;
 use crate::secret::{Credential, ScramKeys};
+use crate::store::check::{Progress, Report, Wanted};
 use crate::store::disk::Disk;
 use crate::store::segment::lock;
 use crate::store::simdisk::{Seeded, SimDisk};
@@ -136,6 +137,15 @@ pub async fn bytes_of(store: &Store, email: EmailId) -> Result<Vec<u8>> {
             Ok(bytes)
         })
         .await
+}
+
+/// A full check that changes nothing.
+pub fn look_at(store: &Store) -> Report {
+    let wanted = Wanted {
+        bytes: true,
+        ..Wanted::default()
+    };
+    store.check(wanted, &Progress::default())
 }
 
 pub fn uids(ranges: &[(u32, u32)]) -> UidSet {
