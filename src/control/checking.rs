@@ -214,6 +214,9 @@ impl Checks {
         let work = move || {
             be_nice();
             let ended = run(&store, wanted, &progress);
+            for problem in ended.problems.iter().filter(|it| !it.repaired) {
+                log::error!("check: {}", problem.what);
+            }
             if let Some(running) = &mut *checks.lock() {
                 running.ended = Some(ended);
             }
@@ -271,9 +274,6 @@ fn run(store: &Store, wanted: Wanted, progress: &Progress) -> Checked {
     let kept = smol::block_on(store.put_record(RECORD.0, RECORD.1, line.into_bytes()));
     if let Err(error) = kept {
         log::warn!("the check's verdict is not kept: {error}");
-    }
-    for problem in checked.problems.iter().filter(|it| !it.repaired) {
-        log::error!("check: {}", problem.what);
     }
     checked
 }
