@@ -1,10 +1,8 @@
 //! Does what a [`Request`] asks, on the store.
 
 use super::{
-    Reply, Request, addressing, administrator, auditing, certificates, collecting, homes, keys,
-    queue, routing, settings, status, tls,
     Reply, Request, addressing, administrator, auditing, certificates, checking, collecting, homes,
-    keys, queue, routing, settings,
+    keys, queue, routing, settings, status, tls,
 };
 use crate::address::Address;
 use crate::mail::option::AccountOptions;

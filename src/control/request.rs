@@ -2,10 +2,8 @@
 //! byte of a word that is no printable ASCII escaped as `%XX`. Pure but for the reader.
 
 use super::{
-    Addressing, Administrator, Auditing, Certificate, Certificates, Choosing, Collecting, Homes,
-    Keys, Queue, Routing,
-    Addressing, Administrator, Auditing, Certificates, Checking, Choosing, Collecting, Homes, Keys,
-    Queue, Routing,
+    Addressing, Administrator, Auditing, Certificate, Certificates, Checking, Choosing, Collecting,
+    Homes, Keys, Queue, Routing,
 };
 use crate::address::Address;
 use crate::secret::Secret;
@@ -17,7 +15,7 @@ const MAX_ROW: u64 = 64 << 10;
 const MAX_ROWS: usize = 100_000;
 
 /// Verbs of requests that change nothing.
-const READING: [&str; 8] = [
+const READING: [&str; 10] = [
     "list",
     "show",
     "get",
@@ -26,8 +24,8 @@ const READING: [&str; 8] = [
     "test",
     "status",
     "authority",
-const READING: [&str; 9] = [
-    "list", "show", "get", "changes", "check", "test", "status", "state", "last",
+    "state",
+    "last",
 ];
 
 /// What the owner asks for.

@@ -104,7 +104,12 @@ fn a_running_server_is_asked() {
     assert_eq!(mode & 0o777, 0o600);
     let resolver = Resolver::new(ResolverConfig::servers([]));
     let live = Live::fixed(Settings::default());
-    let transport = Transport::new(store.clone(), resolver.clone(), live.clone(), Own::default());
+    let transport = Transport::new(
+        store.clone(),
+        resolver.clone(),
+        live.clone(),
+        Own::default(),
+    );
     let gate = || crate::net::limit::Gate::new(Default::default());
     let local = crate::net::tls::Source::Local {
         data: dir.path().to_path_buf(),
