@@ -8,7 +8,6 @@ use crate::setup::text::Language;
 use crate::task;
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
-use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -42,11 +41,10 @@ fn place(terminal: &Terminal) -> Place {
     }
 }
 
-/// Whether this machine is a pillarbox and nothing else: its image says so (os-release(5)).
+/// Whether this machine is the server's own, as `pillarbox setup` takes it; and systemd runs.
 fn is_appliance() -> bool {
-    let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
-    let ours = |line: &str| line.trim_matches('"') == "IMAGE_ID=pillarbox";
-    release.lines().any(ours) && Path::new("/run/systemd/system").exists()
+    let there = |path: &str| Path::new(path).exists();
+    there("/etc/pillarbox-appliance") && there("/run/systemd/system")
 }
 
 async fn converse(

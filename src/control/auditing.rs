@@ -58,6 +58,26 @@ pub async fn note_change(store: &Store, who: &str, what: &str, keep: Duration) {
     }
 }
 
+/// Takes a look at the administrator's password, and what came of it, into the log.
+pub fn note_check(store: &Store, who: &str, answer: &[Vec<String>]) {
+    let kind = match answer
+        .first()
+        .and_then(|row| row.first())
+        .map(String::as_str)
+    {
+        Some("right") => Kind::Login,
+        Some("wrong") => Kind::Refused,
+        _ => return,
+    };
+    store.note_event(Event::now(
+        kind,
+        "administrator",
+        "console",
+        who,
+        "password",
+    ));
+}
+
 /// Errors are sentences for the owner.
 pub async fn perform(store: &Store, request: Auditing) -> Reply {
     let Auditing::Show(mut wanted) = request;

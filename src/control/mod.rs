@@ -205,7 +205,12 @@ async fn answer(world: &World, request: Result<Request, String>) -> Reply {
         }
         Request::Administrator(request) => {
             let (guesses, live) = (Some(&*world.guesses), Some(&*world.live));
-            administrator::perform(&world.store, guesses, live, request).await
+            let checks = matches!(request, Administrator::Check { .. });
+            let reply = administrator::perform(&world.store, guesses, live, request).await;
+            if checks && let Ok(rows) = &reply {
+                auditing::note_check(&world.store, &world.who, rows);
+            }
+            reply
         }
         Request::Status => {
             status::perform(&world.store, None, Some(&world.vitals), Some(&world.live)).await
