@@ -60,7 +60,7 @@ pub async fn perform(
         page.put(&[&"address", &address]);
     }
     services(&settings, &mut page);
-    let counted = store.read(|snapshot| count(snapshot)).await;
+    let counted = store.read(count).await;
     page.rows
         .extend(counted.map_err(|error| error.to_string())?);
     if let Some(vitals) = vitals {
@@ -189,8 +189,10 @@ mod tests {
 
     #[test]
     fn what_is_listened_on_is_shown_and_all_addresses_are_the_machines() {
-        let mut settings = Settings::default();
-        settings.addresses = vec!["192.0.2.7".parse().unwrap()];
+        let mut settings = Settings {
+            addresses: vec!["192.0.2.7".parse().unwrap()],
+            ..Settings::default()
+        };
         assert_eq!(addresses(&settings), settings.addresses);
         settings.addresses = vec!["::".parse().unwrap()];
         assert!(addresses(&settings).iter().all(|it| !it.is_unspecified()));
