@@ -8,7 +8,7 @@ use crate::authentication::ascii_domain;
 use crate::authentication::generate::private_key;
 use crate::authentication::key::{Algorithm, SigningKey};
 use crate::secret::Secret;
-use crate::store::{self, Snapshot, Store};
+use crate::store::{self, Note, Snapshot, Store};
 use crate::task;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -139,18 +139,41 @@ pub async fn make(store: &Store, domain: &Domain, day: &str) -> Result<Vec<Key>,
         true => State::Waiting,
         false => State::Signing,
     };
+    let made = pair(&known, &name, state, day).await?;
+    for key in &made {
+        let put = store.put_record(KIND, &key.name(), key.value()).await;
+        put.map_err(|error| error.to_string())?;
+    }
+    Ok(made)
+}
+
+/// What gives a domain its first pair of keys, which signs at once; nothing if it has keys.
+pub async fn first_pair(store: &Store, domain: &Domain, day: &str) -> Result<Vec<Note>, String> {
+    let name = ascii_domain(domain.as_str());
+    let name = name.ok_or_else(|| format!("{domain} is no name in DNS"))?;
+    if !of(store, domain)?.is_empty() {
+        return Ok(Vec::new());
+    }
+    let made = pair(&[], &name, State::Signing, day).await?;
+    let note = |key: &Key| Note {
+        kind: KIND,
+        key: key.name(),
+        value: Some(key.value()),
+    };
+    Ok(made.iter().map(note).collect())
+}
+
+async fn pair(known: &[Key], name: &str, state: State, day: &str) -> Result<Vec<Key>, String> {
     let mut made = Vec::new();
     for algorithm in Algorithm::ALL {
         let private = task::unblock(move || private_key(algorithm)).await;
         let key = Key {
-            domain: name.clone(),
-            selector: selector(&known, algorithm, day),
+            domain: name.into(),
+            selector: selector(known, algorithm, day),
             algorithm,
             state,
             private: private.ok_or("the system has no random numbers")?,
         };
-        let put = store.put_record(KIND, &key.name(), key.value()).await;
-        put.map_err(|error| error.to_string())?;
         made.push(key);
     }
     Ok(made)

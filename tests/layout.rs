@@ -175,6 +175,8 @@ const RULES: &[(&str, &[&str])] = &[
     ("cli/demo", &["net", "cli"]),
     // A mail program's side of all services, to try them.
     ("cli/test", &["net", "wire", "cli"]),
+    // It looks at ports, names and certificates.
+    ("cli/setup", &["net", "authentication", "cli"]),
     ("cli/certificate", &["net::client_certificate", "cli"]),
     ("main", &["cli"]),
 ];

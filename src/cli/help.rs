@@ -15,6 +15,7 @@ macro_rules! topics {
 /// The manual.
 pub const TOPICS: &[Topic] = topics! {
     "start": "from nothing to a mail server that runs";
+    "setup": "the wizard that sets a server up, and its answer file";
     "demo": "try it on your own machine first";
     "console": "status, the menu on a terminal, the administrator's password";
     "accounts": "accounts, passwords and aliases";
@@ -87,6 +88,7 @@ fn overview() -> String {
     let mut text = String::from(
         "pillarbox is a whole mail server in one binary: IMAP, POP3 and submission.\n\n\
          Try it:     pillarbox demo\n\
+         Set it up:  pillarbox setup\n\
          Run it:     pillarbox serve\n\
          Use it:     pillarbox account add YOU@YOUR.DOMAIN\n\
          Options:    pillarbox --help, pillarbox serve --help\n\n\

@@ -31,6 +31,7 @@ pub mod queue;
 pub mod route;
 pub mod serve;
 pub mod settings;
+pub mod setup;
 pub mod status;
 pub mod test;
 pub mod tls;
@@ -99,6 +100,7 @@ pub enum Command {
     Home(home::HomeCommand),
     Log(log::LogCommand),
     Settings(settings::SettingsCommand),
+    Setup(setup::Setup),
     Status(status::Status),
     Console(console::ConsoleCommand),
     Test(test::Test),
@@ -163,6 +165,7 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
         Some(Command::Home(home)) => home.run(),
         Some(Command::Log(log)) => log.run(),
         Some(Command::Settings(settings)) => settings.run(),
+        Some(Command::Setup(setup)) => setup.run(),
         Some(Command::Status(status)) => status.run(),
         Some(Command::Console(console)) => console.run(),
         Some(Command::Test(test)) => test.run(),

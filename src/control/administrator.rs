@@ -86,11 +86,16 @@ impl Administrator {
 /// What sets the password, for who writes more in the same transaction. Takes as long as
 /// [`crate::secret::Credential::create`]: not on the executor.
 pub fn administrator_note(password: &Secret<String>) -> Result<Note, PasswordError> {
-    Ok(Note {
+    Ok(administrator_record(verifier(password)?))
+}
+
+/// The same, of what verifies it: an argon2id PHC string.
+pub fn administrator_record(verifier: String) -> Note {
+    Note {
         kind: KIND,
         key: PASSWORD.into(),
-        value: Some(verifier(password)?.into_bytes()),
-    })
+        value: Some(verifier.into_bytes()),
+    }
 }
 
 /// The wrong passwords of a running server, and who waits because of them.
@@ -233,7 +238,7 @@ async fn verify(verifier: String, password: Secret<String>) -> bool {
     task::unblock(move || verifies(&verifier, &password)).await
 }
 
-fn known(store: &Store) -> Result<Option<String>, String> {
+pub(super) fn known(store: &Store) -> Result<Option<String>, String> {
     let record = store.look(|snapshot| snapshot.record(KIND, PASSWORD));
     match record.map_err(|error| error.to_string())? {
         Some(bytes) => match String::from_utf8(bytes) {

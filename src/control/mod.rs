@@ -15,12 +15,13 @@ mod queue;
 mod request;
 mod routing;
 mod settings;
+mod setup;
 mod status;
 mod tls;
 
 pub use crate::store::check::Verdict;
 pub use addressing::Addressing;
-pub use administrator::{Administrator, administrator_note};
+pub use administrator::{Administrator, administrator_note, administrator_record};
 pub use auditing::Auditing;
 pub use certificates::Certificates;
 pub use checking::{Checked, Checking, Checks, check, last_check};
@@ -32,6 +33,7 @@ pub use queue::{Queue, What, Which};
 pub use request::{Reply, Request};
 pub use routing::Routing;
 pub use settings::{Choosing, chosen};
+pub use setup::{SettingUp, learn};
 pub use status::Vitals;
 pub use tls::Certificate;
 
@@ -200,6 +202,9 @@ async fn answer(world: &World, request: Result<Request, String>) -> Reply {
         Request::Routing(request) => {
             routing::perform(&world.store, Some(&world.transport), request).await
         }
+        Request::SettingUp(request) => {
+            setup::perform(&world.store, Some(&world.live), &world.who, request).await
+        }
         Request::Choosing(request) => {
             settings::perform(&world.store, Some(&world.live), &world.who, request).await
         }
@@ -284,7 +289,9 @@ fn on_the_store(dir: &Path, request: Request) -> Reply {
     // The first account may come before the first start; opening makes the rest.
     let begins = matches!(
         request,
-        Request::AddAccount { .. } | Request::Administrator(Administrator::Set { .. })
+        Request::AddAccount { .. }
+            | Request::Administrator(Administrator::Set { .. })
+            | Request::SettingUp(SettingUp::Apply(_))
     );
     if dir.exists() || !begins {
         check_owner(dir)?;

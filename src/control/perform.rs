@@ -2,7 +2,7 @@
 
 use super::{
     Reply, Request, addressing, administrator, auditing, certificates, checking, collecting, homes,
-    keys, queue, routing, settings, status, tls,
+    keys, queue, routing, settings, setup, status, tls,
 };
 use crate::address::Address;
 use crate::mail::option::AccountOptions;
@@ -57,6 +57,7 @@ pub async fn perform(store: &Store, request: Request) -> Reply {
         Request::Choosing(request) => settings::perform(store, None, &own_user(), request).await,
         Request::Certificate(request) => tls::perform(None, request),
         Request::Checking(request) => checking::perform(store, None, request).await,
+        Request::SettingUp(request) => setup::perform(store, None, &own_user(), request).await,
         Request::RemoveAlias { alias } => remove_alias(store, alias).await,
         Request::ListAliases => list_aliases(store).await,
     }

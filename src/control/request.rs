@@ -3,7 +3,7 @@
 
 use super::{
     Addressing, Administrator, Auditing, Certificate, Certificates, Checking, Choosing, Collecting,
-    Homes, Keys, Queue, Routing,
+    Homes, Keys, Queue, Routing, SettingUp,
 };
 use crate::address::Address;
 use crate::secret::Secret;
@@ -15,7 +15,7 @@ const MAX_ROW: u64 = 64 << 10;
 const MAX_ROWS: usize = 100_000;
 
 /// Verbs of requests that change nothing.
-const READING: [&str; 10] = [
+const READING: [&str; 12] = [
     "list",
     "show",
     "get",
@@ -26,6 +26,8 @@ const READING: [&str; 10] = [
     "authority",
     "state",
     "last",
+    "try",
+    "facts",
 ];
 
 /// What the owner asks for.
@@ -65,6 +67,7 @@ pub enum Request {
     Certificates(Certificates),
     Homes(Homes),
     Choosing(Choosing),
+    SettingUp(SettingUp),
     Auditing(Auditing),
     Certificate(Certificate),
     Checking(Checking),
@@ -105,6 +108,7 @@ impl Request {
             Request::Certificates(request) => request.words().join(" "),
             Request::Homes(request) => request.describe(),
             Request::Choosing(request) => request.describe(),
+            Request::SettingUp(request) => request.describe(),
             Request::Auditing(request) => request.words().join(" "),
             Request::Certificate(request) => request.word().replace('-', " "),
             Request::Checking(request) => request.words().join(" "),
@@ -202,6 +206,11 @@ impl Request {
                 let words = request.words();
                 put(&words.iter().map(String::as_str).collect::<Vec<_>>());
             }
+            Request::SettingUp(request) => {
+                let words = request.words();
+                let words = words.reveal().iter().map(String::as_str);
+                put(&words.collect::<Vec<_>>());
+            }
             Request::AddAlias { alias, account } => {
                 put(&["alias-add", &alias.to_string(), &account.to_string()]);
             }
@@ -260,6 +269,7 @@ impl Request {
                 .or_else(|| Some(Ok(Request::Certificate(Certificate::read(words)?))))
                 .or_else(|| Some(Homes::read(words)?.map(Request::Homes)))
                 .or_else(|| Some(Choosing::read(words)?.map(Request::Choosing)))
+                .or_else(|| Some(SettingUp::read(words)?.map(Request::SettingUp)))
                 .or_else(|| Some(Auditing::read(words)?.map(Request::Auditing)))
                 .or_else(|| Some(Ok(Request::Checking(Checking::read(words)?))))
             {

@@ -5,7 +5,7 @@ use crate::address::{Address, Domain};
 use crate::net::connect::Own;
 use crate::net::dns::Resolver;
 use crate::queue::route::{self, DEFAULT, KIND, MAX_LOGIN, Route, TlsMode};
-use crate::queue::transport::Transport;
+use crate::queue::transport::{Transport, Tried};
 use crate::sasl::client::Login;
 use crate::secret::Secret;
 use crate::settings::document::Chosen;
@@ -19,6 +19,8 @@ use std::time::Duration;
 
 /// How long a test may take: less than the CLI waits.
 const TEST_TIMEOUT: Duration = Duration::from_secs(50);
+/// How long a person at the wizard waits for it.
+const TRY_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// What the owner asks for.
 #[derive(Clone, Debug)]
@@ -32,6 +34,10 @@ pub enum Routing {
     },
     Remove {
         key: String,
+    },
+    /// One row: `well`, `wrong` or `unknown`, and what its server said to us.
+    Try {
+        route: Route,
     },
     /// Rows of server, finding.
     Test {
@@ -98,6 +104,7 @@ impl Routing {
                 format!("route set {} {}:{}", named(key), route.host, route.port)
             }
             Routing::Remove { key } => format!("route remove {}", named(key)),
+            Routing::Try { route } => format!("route try {}:{}", route.host, route.port),
             Routing::Test { address, .. } => format!("route test {address}"),
         }
     }
@@ -108,11 +115,12 @@ impl Routing {
         match self {
             Routing::List => words.push("route-list".into()),
             Routing::Set { key, route } => {
-                words.extend(["route-set".into(), named(key).into(), route.host.clone()]);
-                words.extend([route.port.to_string(), route.tls.to_string()]);
-                if let Some(login) = &route.login {
-                    words.extend([login.user.clone(), login.password.reveal().clone()]);
-                }
+                words.extend(["route-set".into(), named(key).into()]);
+                words.extend(words_of(route));
+            }
+            Routing::Try { route } => {
+                words.push("route-try".into());
+                words.extend(words_of(route));
             }
             Routing::Remove { key } => words.extend(["route-remove".into(), named(key).into()]),
             Routing::Test { address, sender } => {
@@ -136,6 +144,14 @@ impl Routing {
             ["route-set", name, host, port, tls, user, password] => {
                 let password = Secret::new(password.to_string());
                 set(name, host, port, tls, Some((user.to_string(), password)))
+            }
+            ["route-try", rest @ ..] if matches!(rest.len(), 3 | 5) => {
+                let mut set = vec!["route-set", "default"];
+                set.extend(rest);
+                match Routing::read(&set)? {
+                    Ok(Routing::Set { route, .. }) => Ok(Routing::Try { route }),
+                    other => other,
+                }
             }
             ["route-remove", name] => Routing::remove(name),
             ["route-test", to] => address(to).map(|address| Routing::Test {
@@ -170,16 +186,32 @@ pub async fn perform(store: &Store, transport: Option<&Transport>, request: Rout
             Ok(false) => Err(format!("there is no route for {}", named(&key))),
             Err(error) => Err(sentence(error)),
         },
+        Routing::Try { route } => {
+            let own;
+            let transport = match transport {
+                Some(transport) => transport,
+                None => {
+                    own = alone(store)?;
+                    &own
+                }
+            };
+            let late = async {
+                Timer::after(TRY_TIMEOUT).await;
+                Tried::Unknown("no answer in time".into())
+            };
+            let (word, text) = match transport.try_route(route).or(late).await {
+                Tried::Well(text) => ("well", text),
+                Tried::Wrong(text) => ("wrong", text),
+                Tried::Unknown(text) => ("unknown", text),
+            };
+            Ok(vec![vec![word.into(), text]])
+        }
         Routing::Test { address, sender } => {
             let own;
             let transport = match transport {
                 Some(transport) => transport,
                 None => {
-                    let live =
-                        Live::new(Settings::default(), Chosen::new(), &super::chosen(store)?)?;
-                    let resolver = Resolver::of(&live.now().name_servers);
-                    let own_ports = Own::new(live.now().listen()?.iter().map(|it| it.address));
-                    own = Transport::new(store.clone(), resolver, Arc::new(live), own_ports);
+                    own = alone(store)?;
                     &own
                 }
             };
@@ -191,6 +223,31 @@ pub async fn perform(store: &Store, transport: Option<&Transport>, request: Rout
             test.or(late).await
         }
     }
+}
+
+/// Of a store that no server runs on.
+fn alone(store: &Store) -> Result<Transport, String> {
+    let live = Live::new(Settings::default(), Chosen::new(), &super::chosen(store)?)?;
+    let resolver = Resolver::of(&live.now().name_servers);
+    let own_ports = Own::new(live.now().listen()?.iter().map(|it| it.address));
+    Ok(Transport::new(
+        store.clone(),
+        resolver,
+        Arc::new(live),
+        own_ports,
+    ))
+}
+
+fn words_of(route: &Route) -> Vec<String> {
+    let mut words = vec![
+        route.host.clone(),
+        route.port.to_string(),
+        route.tls.to_string(),
+    ];
+    if let Some(login) = &route.login {
+        words.extend([login.user.clone(), login.password.reveal().clone()]);
+    }
+    words
 }
 
 fn row(key: &str, route: &Route) -> Vec<String> {
@@ -245,6 +302,10 @@ mod tests {
             set("smtp.example", None, None).unwrap(),
             Routing::set("example.org", "::1", Some(25), Some("none"), None).unwrap(),
             Routing::remove("example.org").unwrap(),
+            match set("smtp.example", Some(465), None).unwrap() {
+                Routing::Set { route, .. } => Routing::Try { route },
+                other => other,
+            },
             Routing::Test {
                 address: address(),
                 sender: Some(address()),

@@ -157,7 +157,7 @@ pub async fn perform(store: &Store, live: Option<&Live>, who: &str, request: Cho
 }
 
 /// Whether a server could run by them; what it would have to open anew is tried.
-fn check(before: &Chosen, after: &Chosen, live: Option<&Live>) -> Result<(), String> {
+pub(super) fn check(before: &Chosen, after: &Chosen, live: Option<&Live>) -> Result<(), String> {
     let settings = match live {
         Some(live) => live.with(after)?,
         None => {
@@ -207,7 +207,12 @@ fn try_ports(open: &[Listen], wanted: &[Listen]) -> Result<(), String> {
 }
 
 /// What changes, each with a note of who did it.
-fn notes(store: &Store, before: &Chosen, after: &Chosen, who: &str) -> Result<Vec<Note>, String> {
+pub(super) fn notes(
+    store: &Store,
+    before: &Chosen,
+    after: &Chosen,
+    who: &str,
+) -> Result<Vec<Note>, String> {
     let keys = store.look(|snapshot| snapshot.record_keys(CHANGE));
     let mut keys = keys.map_err(|error| error.to_string())?;
     let mut next = keys

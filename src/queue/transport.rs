@@ -351,6 +351,27 @@ impl Transport {
         }
     }
 
+    /// Whether the server of a route, stored or not, takes us: connected, TLS made, logged in.
+    pub async fn try_route(&self, route: Route) -> Tried {
+        let way = by(route);
+        let Some(hop) = way.destination.hops.first() else {
+            return Tried::Unknown("it has no server".into());
+        };
+        match self.maker.open(hop, way.login.as_ref()).await {
+            Ok(connection) => {
+                connection.quit().await;
+                let login = way.login.as_ref().map_or("", |_| ", login");
+                Tried::Well(format!("{}:{}{login}", hop.name, hop.port))
+            }
+            // It could not be asked, or else it or its certificate said no.
+            Err(Refused::Later(reply)) if reply.code == 0 && reply.enhanced.starts_with("4.4.") => {
+                Tried::Unknown(told(&reply))
+            }
+            Err(Refused::Later(reply)) => Tried::Wrong(told(&reply)),
+            Err(Refused::Loop) => Tried::Wrong(told(&destination::loops())),
+        }
+    }
+
     /// What would be done for an address, and how far that gets: rows of server and finding.
     pub async fn test(&self, address: &Address, sender: Option<&Address>) -> Vec<Vec<String>> {
         let row = |server: &str, text: String| vec![server.to_owned(), text];
@@ -382,6 +403,14 @@ impl Transport {
         }
         rows
     }
+}
+
+/// What came of trying a route, with what its server said.
+pub enum Tried {
+    Well(String),
+    Wrong(String),
+    /// It could not be asked.
+    Unknown(String),
 }
 
 impl Carrier for Arc<Transport> {

@@ -119,9 +119,12 @@ pub fn prove(all: &[(&str, Text)]) {
         assert!(russian.chars().any(cyrillic), "{name}: {russian}");
         let count = |text: &str| text.matches("{}").count();
         assert_eq!(count(english), count(russian), "{name}");
-        for line in english.lines().chain(russian.lines()) {
+        for line in wrap(english).lines().chain(wrap(russian).lines()) {
             assert!(line.chars().count() <= WIDTH, "{name}: {line}");
         }
+        // A text that has breaks of its own is not broken anew.
+        let fixed = |text: &str| text.contains('\n') && wrap(text) != text;
+        assert!(!fixed(english) && !fixed(russian), "{name}");
     }
 }
 

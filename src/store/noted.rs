@@ -1,13 +1,16 @@
 //! Deliveries that somebody remembers: messages and the records that tell of them come in
 //! one transaction, so that neither is ever there without the other.
 
+use super::account;
 use super::error::Result;
 use super::outbox::{self, Letter};
 use super::record;
 use super::staging::Staged;
 use super::tx::Tx;
 use super::{Delivery, Store};
+use crate::address::Address;
 use crate::mail::DateTime;
+use crate::secret::Credential;
 use event_listener::EventListener;
 
 /// What becomes of a record.
@@ -51,6 +54,21 @@ impl Store {
     /// may act on.
     pub async fn note(&self, notes: Vec<Note>) -> Result<()> {
         self.write(move |tx| make(tx, &notes)).await
+    }
+
+    /// Makes the account of `address`, or gives it another credential (`None`: it is there and
+    /// keeps its own), and makes the notes, all or nothing.
+    pub async fn note_with_account(
+        &self,
+        address: Address,
+        credential: Option<Credential>,
+        notes: Vec<Note>,
+    ) -> Result<()> {
+        let done = self.grow(move |tx| {
+            account::ensure(tx, &address, credential.as_ref())?;
+            make(tx, &notes)
+        });
+        done.await.inspect(|()| self.tell_of_records())
     }
 
     /// Told of the next record that [`Store::put_record`] or [`Store::remove_record`] changes.

@@ -1,7 +1,7 @@
 //! `pillarbox dns`: what a domain needs in DNS, and whether it is there.
 
 mod check;
-mod records;
+pub(super) mod records;
 
 use super::dkim::domain;
 use super::{Error, data_dir, print_table};
