@@ -294,4 +294,21 @@ mod tests {
             assert!(connect(&[], port).await.is_err());
         });
     }
+
+    #[test]
+    fn other_authorities_count_from_now_on() {
+        let authorities = Authorities::new(None);
+        let config = || authorities.config(Trust::Any).unwrap();
+        let first = config();
+        authorities.set(&None);
+        assert!(Arc::ptr_eq(&first, &config()), "nothing has changed");
+        authorities.set(&Some("/nowhere/ca.pem".into()));
+        assert!(
+            !Arc::ptr_eq(&first, &config()),
+            "its sessions are those of others"
+        );
+        assert!(smol::block_on(authorities.roots()).is_err());
+        authorities.set(&None);
+        assert!(smol::block_on(authorities.roots()).is_ok());
+    }
 }

@@ -392,3 +392,23 @@ fn a_flood_of_records_is_refused() {
     let other = message::Question::new("b.example", Rtype::A).unwrap();
     assert_eq!(message::read(&bytes, &other, 7), None);
 }
+
+#[test]
+fn others_are_asked_from_now_on_and_what_was_known_is_forgotten() {
+    smol::block_on(async {
+        let (one, other) = (
+            serve(example),
+            serve(|_, _, reply| reply.rcode = Rcode::NXDOMAIN),
+        );
+        let resolver = Resolver::of(&[one]);
+        let first = resolver.ipv4("both.example").await;
+        assert!(first.is_ok());
+        resolver.clone().ask_from_now_on(&[other]);
+        let now = resolver.ipv4("both.example").await;
+        assert_eq!(now, Err(DnsError::NoName));
+        resolver.ask_from_now_on(&[one]);
+        assert_eq!(resolver.ipv4("both.example").await, first);
+        resolver.ask_from_now_on(&[]);
+        assert_eq!(*resolver.config(), ResolverConfig::system());
+    });
+}

@@ -2,6 +2,7 @@
 domain into one Maildir, and a server that misbehaves as it is told."""
 
 import os
+import re
 import shutil
 import socket
 import socketserver
@@ -121,6 +122,18 @@ class Postfix:
         for path in self.paths():
             with open(path, "rb") as f:
                 found.append(f.read(most))
+        return found
+
+    def connections(self):
+        """The connection by which each message came, by Postfix's number for the message."""
+        with open(os.path.join(self.directory, "postfix.log")) as f:
+            log = f.read()
+        current, found = {}, {}
+        for process, what in re.findall(r"(?m)/smtpd\[(\d+)\]: (connect from|\w+: client=)", log):
+            if what == "connect from":
+                current[process] = current.get(process, 0) + 1
+            else:
+                found[what.split(":")[0]] = (process, current.get(process))
         return found
 
     def is_empty(self):

@@ -9,6 +9,7 @@ import os
 import random
 import re
 import smtplib
+import socket
 import subprocess
 import threading
 import time
@@ -257,6 +258,66 @@ class Faults(unittest.TestCase):
         self.assertEqual([it for it in self.notices() if "Action: delayed" not in it], [])
 
 
+class Live(unittest.TestCase):
+    """Settings of the queue, changed while it runs."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.server = Serving()
+        cls.server.start()
+        cls.peer = Faulty()
+        cls.server.route("default", cls.peer.port)
+
+    @classmethod
+    def tearDownClass(cls):
+        try:
+            cls.server.stop()
+        finally:
+            cls.server.remove()
+            cls.peer.stop()
+
+    def set(self, *words):
+        self.server.admin("settings", "set", *words)
+
+    def tearDown(self):
+        self.server.admin("queue", "drop", "--all")
+
+    def is_open(self, port):
+        try:
+            socket.create_connection(("127.0.0.1", port), 5).close()
+            return True
+        except ConnectionRefusedError:
+            return False
+
+    def test_times_hold_from_the_next_attempt_and_sessions_go_on(self):
+        session = self.server.imap(f"alice@{DOMAIN}")
+        self.server.submit(f"alice@{DOMAIN}", ["busy@remote.test"], "patient")
+        row, = wait_for(lambda: [it for it in self.server.waits() if "450" in it], message="no attempt")
+        self.assertEqual(row[3], "min", "the default's pause")
+        self.set("queue.retry-after", "1s", "queue.retry-every", "2s")
+        self.server.admin("queue", "retry", "--all")
+        wait_for(lambda: self.peer.tries["busy"] > 4, 60, 0.1, "the pauses stay as they were")
+        self.set("queue.give-up-after", "1s")
+        wait_for(lambda: not self.server.waits(), 60, 0.1, "it is not given up")
+        self.assertEqual(session.select("INBOX")[0], "OK")
+        told = session.fetch("1", "(BODY[])")[1][0][1]
+        self.assertIn(b"Action: failed", told)
+        session.logout()
+
+    def test_a_route_back_to_a_port_that_was_moved_is_a_loop(self):
+        self.set("smtp.port", "26")
+        port = self.server.base + 26
+        try:
+            wait_for(lambda: self.is_open(port), 30, message="the port did not move")
+            self.server.route("other.test", port)
+            self.server.submit("bob@other.test", ["x@remote.test"], "back", rcpt=["NOTIFY=FAILURE"])
+            told = wait_for(lambda: self.server.bodies("bob@other.test"), 60, message="no notice")
+            self.assertIn(b"5.4.6", told[0])
+        finally:
+            self.server.admin("route", "remove", "other.test")
+            self.server.admin("settings", "reset", "smtp.port")
+
+
 class Stalls(unittest.TestCase):
     """A peer that says nothing any more, at each command."""
 
@@ -492,13 +553,14 @@ class Kills(unittest.TestCase):
             time.sleep(1)
 
     def arrivals(self):
-        """The lives of the server in which each message came, by subject."""
+        """By subject, the life of the server in which each message came, and Postfix's number
+        for it."""
         found = {}
+        trace = rb"(?m)^Received: from life(\d+)\." + DOMAIN.encode() + rb"[^;]*? id (\w+)"
         for head in self.postfix.heads():
-            label = re.search(rb"(?m)^Subject: (\S+)\r?$", head)
-            life = re.search(rb"(?m)^Received: from life(\d+)\." + DOMAIN.encode(), head)
-            if label and life:
-                found.setdefault(label.group(1).decode(), []).append(int(life.group(1)))
+            label, came = re.search(rb"(?m)^Subject: (\S+)\r?$", head), re.search(trace, head)
+            if label and came:
+                found.setdefault(label.group(1).decode(), []).append((int(came.group(1)), came.group(2).decode()))
         return found
 
     def judge(self, labels):
@@ -506,17 +568,20 @@ class Kills(unittest.TestCase):
         wait_for(lambda: set(self.arrivals()) >= set(labels) and self.postfix.is_empty(), 120, 1, "not all arrived")
         found = self.arrivals()
         self.assertEqual(set(found), set(labels))
-        cuts = {life: 0 for life in range(1, self.life)}
-        for label, lives in found.items():
+        # Life: the connections whose message came again, because that life was cut short.
+        cuts = {life: [] for life in range(1, self.life)}
+        connections = self.postfix.connections()
+        for label, came in found.items():
             # One life never sends it twice; each but the last was cut before our commit.
-            self.assertEqual(len(lives), len(set(lives)), (label, lives))
-            for life in sorted(lives)[:-1]:
-                cuts[life] += 1
-        twice = sum(cuts.values())
-        print(f"    {len(labels)} arrived, {len(cuts)} kills, {twice} came twice: "
-              f"{' '.join(map(str, cuts.values()))} by kill", flush=True)
-        for life, count in cuts.items():
-            self.assertLessEqual(count, CONNECTIONS, f"kill {life}")
+            self.assertEqual(len(came), len({life for life, _ in came}), (label, came))
+            for life, number in sorted(came)[:-1]:
+                cuts[life].append(connections[number])
+        counts = [len(it) for it in cuts.values()]
+        print(f"    {len(labels)} arrived, {len(cuts)} kills, {sum(counts)} came twice: "
+              f"{' '.join(map(str, counts))} by kill", flush=True)
+        for life, cut in cuts.items():
+            self.assertEqual(len(cut), len(set(cut)), f"kill {life}: more than one of a connection")
+            self.assertLessEqual(len(cut), CONNECTIONS, f"kill {life}")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """`pillarbox settings` on a running server: what is set holds at once and from then on, and
 sessions that it does not concern go on."""
 
+import imaplib
 import os
 import smtplib
 import socket
+import ssl
 import stat
 import subprocess
 
 import harness
+from dns_double import DnsDouble
 from harness import PASSWORD, ServerCase, binary, wait_for
 
 
@@ -130,9 +133,72 @@ class Settings(ServerCase):
         self.assertIn("must be given together", said)
         said = self.settings("set", "tls.certificate", certificate, "tls.key", other, status=1)
         self.assertIn("no private key", said)
+        strange = self.file("strange", "")
+        self.run_client("openssl", "genrsa", "-out", strange)
+        said = self.settings("set", "tls.certificate", certificate, "tls.key", strange, status=1)
+        self.assertIn("is not the key of the certificate", said)
+        # Who comes from now on sees it, who is here goes on.
+        old = imaplib.IMAP4_SSL("localhost", self.server.port("imaps"), ssl_context=self.server.tls(), timeout=60)
+        old.login("alice", PASSWORD)
         self.settings("set", "tls.certificate", certificate, "tls.key", key)
+        with open(certificate) as f:
+            wanted = f.read()
+        seen = lambda: ssl.get_server_certificate(("127.0.0.1", self.server.port("imaps")))
+        wait_for(lambda: seen() == wanted, message="another certificate is served")
+        self.assertEqual(old.noop()[0], "OK")
         self.settings("reset", "tls.certificate", "tls.key")
+        wait_for(lambda: seen() != wanted, message="it is served still")
+        self.assertEqual(old.noop()[0], "OK")
+        old.logout()
         self.assertIn("a name and a value", self.settings("set", "smtp.tarpit", status=1))
+
+    def test_another_name_is_told_to_all_who_come_and_sessions_go_on(self):
+        context, name = self.server.tls(), "new.demo.test"
+        old = imaplib.IMAP4_SSL("localhost", self.server.port("imaps"), ssl_context=context, timeout=60)
+        old.login("alice", PASSWORD)
+
+        def is_named():
+            with socket.create_connection(("127.0.0.1", self.server.port("imaps")), 30) as plain:
+                try:
+                    context.wrap_socket(plain, server_hostname=name).close()
+                    return True
+                except ssl.SSLCertVerificationError:
+                    return False
+
+        self.assertFalse(is_named())
+        self.set("server.hostname", name)
+        wait_for(is_named, message="no certificate for the new name")
+        with smtplib.SMTP("127.0.0.1", self.server.port("submission"), timeout=60) as client:
+            self.assertTrue(client.ehlo()[1].startswith(name.encode()))
+            client.login("alice", PASSWORD)
+            alice = f"alice@{harness.DOMAIN}"
+            client.sendmail(alice, [alice], harness.message(1, "alice", subject="by another name"))
+        mail = [it for it in self.server.bodies("alice") if b"Subject: by another name" in it]
+        self.assertRegex(mail[0], rb"(?s)\AReturn-Path[^\n]*\nReceived: .*?by new\.demo\.test")
+        self.assertEqual(old.noop()[0], "OK")
+        old.logout()
+
+    def test_other_name_servers_are_asked_at_once(self):
+        dns = DnsDouble({("far.test", "MX"): [(10, "mx.far.test")], ("mx.far.test", "A"): ["127.0.0.1"]})
+        try:
+            self.set("dns.servers", f"127.0.0.1:{dns.port}")
+            alice = f"alice@{harness.DOMAIN}"
+
+            def asked():
+                with smtplib.SMTP("127.0.0.1", self.server.base + 25, timeout=60) as client:
+                    client.sendmail("eve@far.test", [alice], harness.message(1, "eve"))
+                return any(name == "far.test" for name, _ in dns.asked)
+
+            wait_for(asked, 60, message="nothing was asked")
+        finally:
+            self.settings("reset", "dns.servers")
+            dns.stop()
+
+    def test_authorities_that_cannot_be_read_are_refused(self):
+        said = self.settings("set", "tls.authorities", "/nowhere/ca.pem", status=1)
+        self.assertIn("can't use /nowhere/ca.pem for tls.authorities", said)
+        self.set("tls.authorities", self.server.ca)
+        self.settings("reset", "tls.authorities")
 
     def test_a_port_that_is_taken_is_refused(self):
         with socket.socket() as taken:
