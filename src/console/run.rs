@@ -55,10 +55,14 @@ async fn converse(
 ) -> io::Result<()> {
     let mut step = first;
     loop {
+        // Before the question is there: who types at once is not seen either.
+        if let Then::Read { secret, .. } = step.then {
+            terminal.hide(secret)?;
+        }
         terminal.say(&step.say).await?;
         let event = match step.then {
             Then::End => return Ok(()),
-            Then::Read { secret, within } => match terminal.read(secret, within).await {
+            Then::Read { within, .. } => match terminal.read(within).await {
                 Typed::Line(line) => Event::Line(line),
                 Typed::Interrupt => Event::Interrupt,
                 Typed::Idle => Event::Idle,

@@ -76,7 +76,7 @@ impl Terminal {
             signals,
             input: Vec::new(),
         };
-        terminal.take(false)?;
+        terminal.hide(false)?;
         Ok(terminal)
     }
 
@@ -86,8 +86,8 @@ impl Terminal {
         fstat(&self.tty).is_ok_and(|it| !is_pseudo(major(it.st_rdev)))
     }
 
-    /// A line at a time, edited by the system; seen unless it is a secret.
-    fn take(&self, secret: bool) -> io::Result<()> {
+    /// From now on a line at a time, edited by the system; seen unless it is a secret.
+    pub fn hide(&self, secret: bool) -> io::Result<()> {
         let mut modes = self.before.clone();
         // A serial line may have been left raw.
         modes.input_modes |= InputModes::ICRNL | InputModes::IUTF8 | InputModes::IXON;
@@ -113,7 +113,7 @@ impl Terminal {
     }
 
     pub fn take_back(&mut self) {
-        let _ = self.take(false);
+        let _ = self.hide(false);
         self.forget();
     }
 
@@ -131,11 +131,8 @@ impl Terminal {
         future::or(write, future::or(late, gone)).await
     }
 
-    /// The next line, unseen if it is a secret.
-    pub async fn read(&mut self, secret: bool, within: Option<Duration>) -> Typed {
-        if self.take(secret).is_err() {
-            return Typed::Gone;
-        }
+    /// The next line.
+    pub async fn read(&mut self, within: Option<Duration>) -> Typed {
         let (tty, input, signals) = (&mut self.tty, &mut self.input, &mut self.signals);
         let line = async {
             match line(tty, input).await {
