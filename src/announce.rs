@@ -1,6 +1,9 @@
 //! Messages of the server itself to people: alarms, warnings, a welcome. Each goes into INBOX
 //! in one transaction; no quota and no rule stops it.
 
+pub mod quota;
+pub mod welcome;
+
 use crate::address::Address;
 use crate::mail::{Account, AccountId, DateTime, FlagNames, MailboxName};
 use crate::secret::random;

@@ -75,6 +75,44 @@ impl Standing {
     }
 }
 
+/// How much an account may hold, or holds; as a limit 0 is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quota {
+    /// Sum of the sizes of all messages: a copy counts again (STORAGE of RFC 9208, 5.1).
+    pub bytes: u64,
+    pub messages: u64,
+}
+
+impl Quota {
+    /// Whether so much fits within this limit.
+    pub fn holds(self, used: Quota) -> bool {
+        (self.bytes == 0 || used.bytes <= self.bytes)
+            && (self.messages == 0 || used.messages <= self.messages)
+    }
+
+    /// How full this limit is, percent, by what is fuller; 0 where there is none.
+    pub fn percent(self, used: Quota) -> u64 {
+        let part = |used: u64, limit: u64| used.saturating_mul(100).checked_div(limit);
+        let bytes = part(used.bytes, self.bytes).unwrap_or(0);
+        bytes.max(part(used.messages, self.messages).unwrap_or(0))
+    }
+
+    /// With what an account's options have in its place.
+    pub fn or(self, options: &option::AccountOptions) -> Quota {
+        Quota {
+            bytes: options.quota.unwrap_or(self.bytes),
+            messages: options.max_messages.map_or(self.messages, u64::from),
+        }
+    }
+
+    pub fn and(self, more: Quota) -> Quota {
+        Quota {
+            bytes: self.bytes.saturating_add(more.bytes),
+            messages: self.messages.saturating_add(more.messages),
+        }
+    }
+}
+
 /// The hierarchy separator of every mailbox name.
 pub const SEPARATOR: char = '/';
 /// Longest mailbox name in bytes of UTF-8.

@@ -157,7 +157,11 @@ impl Expansion<'_> {
         Ok(Place::Here)
     }
 
+    /// An account that takes no mail is as unknown as one that is not there.
     fn take(&mut self, account: AccountId, mailbox: MailboxName) -> Result<Place> {
+        if !self.snapshot.standing(account)?.takes_mail() {
+            return Ok(Place::Unknown);
+        }
         self.targets.local.insert((account, mailbox));
         self.check_room()?;
         Ok(Place::Here)

@@ -1,6 +1,7 @@
 //! The tour: what the server is made of, in the order in which it comes up and goes down.
 
 use crate::acme;
+use crate::announce::quota;
 use crate::collect;
 use crate::context::homes::Homes;
 use crate::context::maildrops::Maildrops;
@@ -22,7 +23,7 @@ use crate::queue::{self, transport::Transport};
 use crate::settings::document::Chosen;
 use crate::settings::{Listen, Live, Service, Settings};
 use crate::smtp::serve as smtp;
-use crate::store::{Options, Store};
+use crate::store::{Event, Kind, Options, Store};
 use crate::task;
 use async_io::{Async, Timer};
 use async_signal::{Signal, Signals};
@@ -372,7 +373,21 @@ pub fn certificate_source(dir: &Path, settings: &Settings) -> Source {
 async fn keep_counts(context: Arc<Context>) {
     loop {
         Timer::after(SAVE_COUNTS).await;
+        keep_accounts(&context).await;
         context.save().await;
+    }
+}
+
+/// What falls due at accounts: warnings of their quotas, and those deleted long enough ago.
+async fn keep_accounts(context: &Context) {
+    let settings = context.settings();
+    quota::warn(&context.store, &settings).await;
+    let now = jiff::Timestamp::now().as_second();
+    for address in control::purge_expired(&context.store, now).await {
+        log::info!("{address} was deleted long enough ago: it is gone for good");
+        let what = format!("account-purge {address}");
+        let event = Event::now(Kind::Change, "", "server", "the clock", &what);
+        context.store.note_event(event);
     }
 }
 

@@ -12,7 +12,12 @@ const RULES: &[(&str, &[&str])] = &[
     ("wire", &[]),
     ("secret", &[]),
     ("settings", &["mail::addressing", "mail::option", "address"]),
-    ("announce", &["store", "mail", "address", "secret"]),
+    (
+        "announce",
+        &["store", "mail", "address", "secret", "settings"],
+    ),
+    ("control", &["announce"]),
+    ("serve", &["announce"]),
     ("mail", &["address"]),
     ("sasl", &["mail", "secret"]),
     ("message", &["mail", "address"]),

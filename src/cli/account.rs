@@ -1,9 +1,10 @@
 //! `pillarbox account`: who has mail here.
 
+use super::app_password::AppPasswordCommand;
 use super::certificate::CertificateCommand;
 use super::{Error, change, data_dir, new_password, parse, print_table};
 use crate::address::Address;
-use crate::control::{self, Request};
+use crate::control::{self, Lifecycle, Request};
 use argh::FromArgs;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -29,6 +30,13 @@ enum Action {
     Show(Show),
     Set(Set),
     Certificate(CertificateCommand),
+    AppPassword(AppPasswordCommand),
+    Disable(Disable),
+    Enable(Enable),
+    Rename(Rename),
+    Restore(Restore),
+    Purge(Purge),
+    Welcome(Welcome),
 }
 
 /// Make an account; the password is asked for twice.
@@ -41,6 +49,12 @@ struct Add {
     /// read the password from standard input, one line
     #[argh(switch)]
     password_stdin: bool,
+    /// the language of what the server writes to it: en or ru
+    #[argh(option)]
+    language: Option<String>,
+    /// write no message of welcome to its INBOX
+    #[argh(switch)]
+    no_welcome: bool,
     /// data directory (default /var/lib/pillarbox)
     #[argh(option)]
     dir: Option<PathBuf>,
@@ -70,7 +84,7 @@ struct Password {
     dir: Option<PathBuf>,
 }
 
-/// Delete an account and all its mail.
+/// Delete an account and all its mail; it can be had back for a while.
 #[derive(FromArgs)]
 #[argh(subcommand, name = "delete")]
 struct Delete {
@@ -80,6 +94,9 @@ struct Delete {
     /// don't ask; without a terminal it never does
     #[argh(switch)]
     yes: bool,
+    /// for good, at once
+    #[argh(switch)]
+    now: bool,
     /// data directory (default /var/lib/pillarbox)
     #[argh(option)]
     dir: Option<PathBuf>,
@@ -115,6 +132,87 @@ struct Set {
     dir: Option<PathBuf>,
 }
 
+/// Let nobody log in to an account; its sessions end.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "disable")]
+struct Disable {
+    /// the account's address
+    #[argh(positional)]
+    address: String,
+    /// refuse its mail too
+    #[argh(switch)]
+    refuse_mail: bool,
+    /// data directory (default /var/lib/pillarbox)
+    #[argh(option)]
+    dir: Option<PathBuf>,
+}
+
+/// Use a disabled account again.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "enable")]
+struct Enable {
+    /// the account's address
+    #[argh(positional)]
+    address: String,
+    /// data directory (default /var/lib/pillarbox)
+    #[argh(option)]
+    dir: Option<PathBuf>,
+}
+
+/// Give an account another address; mailboxes and passwords stay as they are.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "rename")]
+struct Rename {
+    /// the account's address
+    #[argh(positional)]
+    address: String,
+    /// its new address
+    #[argh(positional)]
+    to: String,
+    /// keep the old address as an alias
+    #[argh(switch)]
+    alias: bool,
+    /// data directory (default /var/lib/pillarbox)
+    #[argh(option)]
+    dir: Option<PathBuf>,
+}
+
+/// Have a deleted account back, with all its mail.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "restore")]
+struct Restore {
+    /// the account's address
+    #[argh(positional)]
+    address: String,
+    /// data directory (default /var/lib/pillarbox)
+    #[argh(option)]
+    dir: Option<PathBuf>,
+}
+
+/// Take a deleted account away for good, and free its address.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "purge")]
+struct Purge {
+    /// the account's address
+    #[argh(positional)]
+    address: String,
+    /// data directory (default /var/lib/pillarbox)
+    #[argh(option)]
+    dir: Option<PathBuf>,
+}
+
+/// Write the welcome with the connection settings to an account once more.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "welcome")]
+struct Welcome {
+    /// the account's address
+    #[argh(positional)]
+    address: String,
+    /// data directory (default /var/lib/pillarbox)
+    #[argh(option)]
+    dir: Option<PathBuf>,
+}
+
 impl AccountCommand {
     pub fn run(self) -> Result<(), Error> {
         match self.action {
@@ -125,7 +223,64 @@ impl AccountCommand {
             Action::Show(action) => action.run(self.dir),
             Action::Set(action) => action.run(self.dir),
             Action::Certificate(command) => command.run(self.dir),
+            Action::AppPassword(command) => command.run(self.dir),
+            Action::Disable(action) => action.run(self.dir),
+            Action::Enable(Enable { address, dir }) => {
+                let address = parse(&address)?;
+                let done = format!("{address} can log in again.");
+                ask(dir.or(self.dir), Lifecycle::Enable { address }, &done)
+            }
+            Action::Rename(action) => action.run(self.dir),
+            Action::Restore(Restore { address, dir }) => {
+                let address = parse(&address)?;
+                let done = format!("{address} is back, with all its mail.");
+                ask(dir.or(self.dir), Lifecycle::Restore { address }, &done)
+            }
+            Action::Purge(Purge { address, dir }) => {
+                let address = parse(&address)?;
+                let done = format!("{address} is gone for good.");
+                ask(dir.or(self.dir), Lifecycle::Purge { address }, &done)
+            }
+            Action::Welcome(Welcome { address, dir }) => {
+                let address = parse(&address)?;
+                let done = format!("{address} has the welcome in its INBOX.");
+                ask(dir.or(self.dir), Lifecycle::Welcome { address }, &done)
+            }
         }
+    }
+}
+
+fn ask(dir: Option<PathBuf>, request: Lifecycle, done: &str) -> Result<(), Error> {
+    change(dir, Request::Lifecycle(request), done)
+}
+
+impl Disable {
+    fn run(self, outer: Option<PathBuf>) -> Result<(), Error> {
+        let address = parse(&self.address)?;
+        let takes_mail = !self.refuse_mail;
+        let mail = match takes_mail {
+            true => "its mail still comes in",
+            false => "its mail is refused",
+        };
+        let done = format!("Nobody logs in to {address} now; {mail}.");
+        let request = Lifecycle::Disable {
+            address,
+            takes_mail,
+        };
+        ask(self.dir.or(outer), request, &done)
+    }
+}
+
+impl Rename {
+    fn run(self, outer: Option<PathBuf>) -> Result<(), Error> {
+        let (address, to) = (parse(&self.address)?, parse(&self.to)?);
+        let done = format!("{address} is {to} now, and logs in so.");
+        let request = Lifecycle::Rename {
+            address,
+            to,
+            keep_alias: self.alias,
+        };
+        ask(self.dir.or(outer), request, &done)
     }
 }
 
@@ -134,18 +289,37 @@ impl Add {
         let address = parse(&self.address)?;
         let password = new_password(self.password_stdin)?;
         let done = format!("{address} can log in now.");
-        let request = Request::AddAccount { address, password };
-        change(self.dir.or(outer), request, &done)
+        let dir = self.dir.or(outer);
+        let request = Request::AddAccount {
+            address: address.clone(),
+            password,
+        };
+        control::ask(&data_dir(dir.clone()), request)?;
+        if let Some(value) = self.language {
+            let (option, address) = ("language".to_owned(), address.clone());
+            let request = Request::SetOption {
+                address,
+                option,
+                value,
+            };
+            control::ask(&data_dir(dir.clone()), request)?;
+        }
+        if !self.no_welcome {
+            let request = Request::Lifecycle(Lifecycle::Welcome { address });
+            control::ask(&data_dir(dir), request)?;
+        }
+        say!("{done}");
+        Ok(())
     }
 }
 
 impl List {
     fn run(self, outer: Option<PathBuf>) -> Result<(), Error> {
         let mut rows = control::ask(&data_dir(self.dir.or(outer)), Request::ListAccounts)?;
-        for bytes in rows.iter_mut().filter_map(|row| row.last_mut()) {
+        for bytes in rows.iter_mut().filter_map(|row| row.get_mut(2)) {
             *bytes = size(bytes.parse().unwrap_or(0));
         }
-        print_table(&["ACCOUNT", "MESSAGES", "SIZE"], &rows);
+        print_table(&["ACCOUNT", "MESSAGES", "SIZE", "STATE"], &rows);
         Ok(())
     }
 }
@@ -166,12 +340,26 @@ impl Delete {
         if !self.yes && !confirmed(&address)? {
             return Err("nothing was deleted".into());
         }
-        let done = format!("{address} and its mail are deleted.");
-        change(
-            self.dir.or(outer),
-            Request::DeleteAccount { address },
-            &done,
-        )
+        let dir = data_dir(self.dir.or(outer));
+        let request = Request::DeleteAccount {
+            address: address.clone(),
+        };
+        let rows = control::ask(&dir, request)?;
+        let until = rows.into_iter().flatten().next().unwrap_or_default();
+        if until.is_empty() {
+            say!("{address} and its mail are deleted.");
+            return Ok(());
+        }
+        if self.now {
+            let request = Lifecycle::Purge {
+                address: address.clone(),
+            };
+            control::ask(&dir, Request::Lifecycle(request))?;
+            say!("{address} and its mail are deleted.");
+            return Ok(());
+        }
+        say!("{address} is deleted. Until {until} `account restore` brings it back.");
+        Ok(())
     }
 }
 

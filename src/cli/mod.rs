@@ -10,6 +10,7 @@ macro_rules! say {
 pub mod account;
 pub mod administrator;
 pub mod alias;
+pub mod app_password;
 pub mod catch_all;
 pub mod certificate;
 pub mod check;

@@ -5,7 +5,7 @@
 use super::failure::Failure;
 use super::findings::Findings;
 use crate::address::Address;
-use crate::mail::{AccountId, DateTime, FlagNames, Flags, MailboxName};
+use crate::mail::{AccountId, DateTime, FlagNames, Flags, MailboxName, Quota};
 use crate::message::line_end::LineEnds;
 use crate::store::{self, Delivery, Note, Noted, Staged, Staging, Store};
 use jiff::tz::{Offset, TimeZone};
@@ -150,6 +150,23 @@ impl Batch {
 
     /// All of it in one transaction, or nothing.
     pub async fn deliver(self, store: &Store, target: &Target) -> Result<(), Failure> {
+        let more = Quota {
+            bytes: self.bytes,
+            messages: self.messages.len() as u64,
+        };
+        let takes_mail = store.look(|it| it.standing(target.account))?.takes_mail();
+        if more.messages > 0 && !takes_mail {
+            return Err(Failure::passing(
+                "the account takes no mail: it is disabled or deleted",
+            ));
+        }
+        if more.messages > 0
+            && store.check_quota(target.account, more) == Err(store::Error::OverQuota)
+        {
+            return Err(Failure::passing(
+                "the mailbox here is full: its mail waits over there",
+            ));
+        }
         let notes: Vec<Note> = self.notes.into_values().collect();
         let all = |keywords| self.messages.iter().map(move |it| it.to(target, keywords));
         let done = store.deliver_noted(all(true).collect(), notes.clone());

@@ -10,6 +10,7 @@ mod checking;
 mod collecting;
 mod homes;
 mod keys;
+mod lifecycle;
 mod perform;
 mod queue;
 mod request;
@@ -28,6 +29,7 @@ pub use checking::{Checked, Checking, Checks, check, last_check};
 pub use collecting::Collecting;
 pub use homes::Homes;
 pub use keys::Keys;
+pub use lifecycle::{Lifecycle, purge_expired};
 pub use perform::perform;
 pub use queue::{Queue, What, Which};
 pub use request::{Reply, Request};
@@ -145,6 +147,12 @@ impl World {
     fn keep_log(&self) -> Duration {
         self.live.now().keep_log
     }
+
+    async fn save_events(&self) {
+        if let Err(error) = self.store.save_events(self.keep_log()).await {
+            log::warn!("the audit log can't be saved: {error}");
+        }
+    }
 }
 
 /// The user at the other end.
@@ -208,6 +216,15 @@ async fn answer(world: &World, request: Result<Request, String>) -> Reply {
         Request::Choosing(request) => {
             settings::perform(&world.store, Some(&world.live), &world.who, request).await
         }
+        Request::Lifecycle(request) => {
+            if !changes {
+                world.save_events().await;
+            }
+            lifecycle::perform(&world.store, Some(&world.live), request).await
+        }
+        Request::DeleteAccount { address } => {
+            lifecycle::delete(&world.store, Some(&world.live), &address).await
+        }
         Request::Administrator(request) => {
             let (guesses, live) = (Some(&*world.guesses), Some(&*world.live));
             let checks = matches!(request, Administrator::Check { .. });
@@ -226,8 +243,8 @@ async fn answer(world: &World, request: Result<Request, String>) -> Reply {
         }
         request => {
             // What is shown includes the last minute.
-            if !changes && let Err(error) = world.store.save_events(world.keep_log()).await {
-                log::warn!("the audit log can't be saved: {error}");
+            if !changes {
+                world.save_events().await;
             }
             perform(&world.store, request).await
         }

@@ -2,11 +2,11 @@
 
 use super::{
     Reply, Request, addressing, administrator, auditing, certificates, checking, collecting, homes,
-    keys, queue, routing, settings, setup, status, tls,
+    keys, lifecycle, queue, routing, settings, setup, status, tls,
 };
 use crate::address::Address;
 use crate::mail::option::AccountOptions;
-use crate::mail::{Account, is_reserved};
+use crate::mail::{Account, Quota, Standing, is_reserved};
 use crate::secret::{Credential, Secret};
 use crate::store::{Error, Store};
 use crate::task;
@@ -22,14 +22,8 @@ pub async fn perform(store: &Store, request: Request) -> Reply {
             let done = store.set_credential(account.id, credential).await;
             done.map(none).map_err(|error| sentence(&error, &address))
         }
-        Request::DeleteAccount { address } => {
-            let account = account(store, &address).await?;
-            let mut done = store.delete_account(account.id).await;
-            if done.is_ok() {
-                done = collecting::forget(store, account.id).await;
-            }
-            done.map(none).map_err(|error| sentence(&error, &address))
-        }
+        Request::DeleteAccount { address } => lifecycle::delete(store, None, &address).await,
+        Request::Lifecycle(request) => lifecycle::perform(store, None, request).await,
         Request::ShowAccount { address } => show_account(store, &address).await,
         Request::SetOption {
             address,
@@ -97,6 +91,7 @@ async fn list_accounts(store: &Store) -> Reply {
                 account.address.to_string(),
                 messages.to_string(),
                 bytes.to_string(),
+                standing(snapshot.standing(account.id)?),
             ]);
         }
         Ok(rows)
@@ -106,8 +101,27 @@ async fn list_accounts(store: &Store) -> Reply {
     Ok(rows)
 }
 
+/// Empty while it is in use.
+fn standing(standing: Standing) -> String {
+    match standing {
+        Standing::Active => String::new(),
+        Standing::Disabled { takes_mail: true } => "disabled".into(),
+        Standing::Disabled { takes_mail: false } => "disabled, refuses mail".into(),
+        Standing::Deleted { until } => {
+            let until = jiff::Timestamp::from_second(until);
+            until.map_or_else(
+                |_| "deleted".into(),
+                |it| format!("deleted, kept until {it}"),
+            )
+        }
+    }
+}
+
 async fn show_account(store: &Store, address: &Address) -> Reply {
     let account = account(store, address).await?;
+    let quota = store
+        .quota_of(account.id)
+        .map_err(|error| error.to_string())?;
     let read = store.read(move |snapshot| {
         let mailboxes = snapshot.mailboxes(account.id)?;
         let messages: u64 = mailboxes.iter().map(|it| u64::from(it.messages)).sum();
@@ -117,6 +131,14 @@ async fn show_account(store: &Store, address: &Address) -> Reply {
             ("messages", messages.to_string()),
             ("bytes", bytes.to_string()),
         ];
+        if quota != Quota::default() {
+            let used = Quota { bytes, messages };
+            rows.push(("full", format!("{} %", quota.percent(used))));
+        }
+        let stands = standing(snapshot.standing(account.id)?);
+        if !stands.is_empty() {
+            rows.push(("state", stands));
+        }
         rows.extend(account.aliases.iter().map(|it| ("alias", it.to_string())));
         for last in snapshot.last_uses(account.id)? {
             let at = jiff::Timestamp::from_second(last.at);

@@ -3,7 +3,7 @@
 
 use super::{
     Addressing, Administrator, Auditing, Certificate, Certificates, Checking, Choosing, Collecting,
-    Homes, Keys, Queue, Routing, SettingUp,
+    Homes, Keys, Lifecycle, Queue, Routing, SettingUp,
 };
 use crate::address::Address;
 use crate::secret::Secret;
@@ -71,6 +71,7 @@ pub enum Request {
     Auditing(Auditing),
     Certificate(Certificate),
     Checking(Checking),
+    Lifecycle(Lifecycle),
     AddAlias {
         alias: Address,
         account: Address,
@@ -112,6 +113,7 @@ impl Request {
             Request::Auditing(request) => request.words().join(" "),
             Request::Certificate(request) => request.word().replace('-', " "),
             Request::Checking(request) => request.words().join(" "),
+            Request::Lifecycle(request) => request.words().join(" "),
             Request::AddAlias { alias, account } => format!("alias add {alias} {account}"),
             Request::RemoveAlias { alias } => format!("alias remove {alias}"),
             Request::ListAliases => "alias list".to_string(),
@@ -126,7 +128,7 @@ impl Request {
         let first = words.next().unwrap_or_default();
         let verb = match first.rsplit_once('-') {
             Some((_, verb)) => verb,
-            None => words.next().unwrap_or_default(),
+            None => words.next().unwrap_or(first),
         };
         !READING.contains(&verb)
     }
@@ -195,6 +197,10 @@ impl Request {
             }
             Request::Certificate(request) => put(&[request.word()]),
             Request::Choosing(request) => {
+                let words = request.words();
+                put(&words.iter().map(String::as_str).collect::<Vec<_>>());
+            }
+            Request::Lifecycle(request) => {
                 let words = request.words();
                 put(&words.iter().map(String::as_str).collect::<Vec<_>>());
             }
@@ -272,6 +278,7 @@ impl Request {
                 .or_else(|| Some(SettingUp::read(words)?.map(Request::SettingUp)))
                 .or_else(|| Some(Auditing::read(words)?.map(Request::Auditing)))
                 .or_else(|| Some(Ok(Request::Checking(Checking::read(words)?))))
+                .or_else(|| Some(Lifecycle::read(words)?.map(Request::Lifecycle)))
             {
                 Some(request) => request?,
                 None => return Err("the server does not know this request".to_string()),
@@ -428,6 +435,10 @@ mod tests {
             ("setting-set smtp.tarpit 1s", true),
             ("setting-changes", false),
             ("route-list", false),
+            ("status", false),
+            ("check-state", false),
+            ("check-last", false),
+            ("check-start quick repair", true),
             ("route-remove default", true),
             ("log-show x 1 login 9", false),
         ] {

@@ -78,9 +78,47 @@ fn script(dir: &Path) {
         password: Secret::new("another horse".to_string()),
     };
     assert_eq!(ask(dir, password), Ok(vec![]));
-    let row = ["Alice@example.org", "0", "0"].map(String::from).to_vec();
-    assert_eq!(ask(dir, Request::ListAccounts), Ok(vec![row]));
-    assert_eq!(ask(dir, delete(address("alice@example.org"))), Ok(vec![]));
+    let alice = || address("alice@example.org");
+    let state = || {
+        let mut rows = ask(dir, Request::ListAccounts).unwrap();
+        let row = rows.pop().unwrap();
+        assert_eq!(row[..3], ["Alice@example.org", "0", "0"]);
+        row[3].clone()
+    };
+    assert_eq!(state(), "");
+    let done = |request: Lifecycle| {
+        assert_eq!(ask(dir, Request::Lifecycle(request)), Ok(vec![]));
+    };
+    done(Lifecycle::Disable {
+        address: alice(),
+        takes_mail: false,
+    });
+    assert_eq!(state(), "disabled, refuses mail");
+    done(Lifecycle::Enable { address: alice() });
+    is(
+        Request::Lifecycle(Lifecycle::Purge { address: alice() }),
+        "alice@example.org is not deleted",
+    );
+    let until = ask(dir, delete(alice())).unwrap();
+    assert!(matches!(until.as_slice(), [row] if row.len() == 1 && row[0].ends_with('Z')));
+    assert!(state().starts_with("deleted, kept until 20"));
+    is(
+        add("alice@example.org", "correct horse"),
+        "alice@example.org exists already, as an account or an alias",
+    );
+    let again = ask(dir, delete(alice())).unwrap_err();
+    assert!(again.contains("is deleted, and can be had back until"));
+    done(Lifecycle::Restore { address: alice() });
+    done(Lifecycle::Rename {
+        address: alice(),
+        to: address("bob@example.org"),
+        keep_alias: true,
+    });
+    assert!(ask(dir, delete(alice())).is_err());
+    ask(dir, delete(address("bob@example.org"))).unwrap();
+    done(Lifecycle::Purge {
+        address: address("bob@example.org"),
+    });
     assert_eq!(ask(dir, Request::ListAccounts), Ok(vec![]));
 }
 

@@ -60,6 +60,10 @@ pub enum Command {
         items: Vec<StatusItem>,
     },
     Namespace,
+    /// The quota of this root (RFC 9208, 4.1.2).
+    GetQuota(String),
+    /// The roots of a mailbox, and their quotas (RFC 9208, 4.1.3).
+    GetQuotaRoot(MailboxArg),
     Idle,
     Check,
     Close,
@@ -164,6 +168,8 @@ pub enum StatusItem {
     UidValidity,
     Unseen,
     Deleted,
+    /// RFC 9208, 4.1.4.
+    DeletedStorage,
     /// RFC 8438.
     Size,
     /// RFC 7162.

@@ -165,6 +165,11 @@ fn named(cursor: &mut Cursor, name: &str) -> Result<Command> {
         "LSUB" => list::lsub(cursor)?,
         "STATUS" => list::status(cursor)?,
         "NAMESPACE" => Command::Namespace,
+        "GETQUOTA" => {
+            cursor.space()?;
+            Command::GetQuota(cursor.text()?)
+        }
+        "GETQUOTAROOT" => Command::GetQuotaRoot(mailbox(cursor)?),
         "IDLE" => Command::Idle,
         "CHECK" => Command::Check,
         "CLOSE" => Command::Close,

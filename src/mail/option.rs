@@ -10,6 +10,12 @@ pub struct AccountOptions {
     pub pop3_delete: Deletion,
     /// In place of the server's own.
     pub pop3_order: Option<Order>,
+    /// In what the server writes to it; in place of the server's own.
+    pub language: Option<Language>,
+    /// Bytes that it may hold, in place of the server's own; 0 for no limit.
+    pub quota: Option<u64>,
+    /// Messages that it may hold, in place of the server's own; 0 for no limit.
+    pub max_messages: Option<u32>,
     /// Seconds, in place of the server's own; 0 is none.
     pub pop3_login_delay: Option<u32>,
     /// Whether submitted mail is filed in Sent.
@@ -40,6 +46,32 @@ impl Protocol {
         }
     }
 }
+
+/// What people are written to in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Language {
+    #[default]
+    English,
+    Russian,
+}
+
+impl Language {
+    /// Of ISO 639-1; English for another.
+    pub fn of(code: &str) -> Language {
+        let found = LANGUAGES.iter().find(|(_, it)| *it == code);
+        found.map_or(Language::English, |(it, _)| *it)
+    }
+
+    /// Of two texts, its own.
+    pub fn choose<T>(self, english: T, russian: T) -> T {
+        match self {
+            Language::English => english,
+            Language::Russian => russian,
+        }
+    }
+}
+
+const LANGUAGES: [(Language, &str); 2] = [(Language::English, "en"), (Language::Russian, "ru")];
 
 /// What POP3's DELE comes to at QUIT.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,6 +125,10 @@ impl AccountOptions {
             "pop3-delete" => self.pop3_delete = find(&DELETIONS, name, value)?,
             "pop3-order" if value == SERVERS => self.pop3_order = None,
             "pop3-order" => self.pop3_order = Some(find(&ORDERS, name, value)?),
+            "language" if value == SERVERS => self.language = None,
+            "language" => self.language = Some(find(&LANGUAGES, name, value)?),
+            "quota" => self.quota = size(name, value)?,
+            "max-messages" => self.max_messages = limit(name, value)?,
             "pop3-login-delay" => self.pop3_login_delay = delay(name, value)?,
             "sent-copy" => self.sent_copy = find(&SWITCH, name, value)?,
             "max-messages-per-hour" => self.messages_per_hour = limit(name, value)?,
@@ -117,8 +153,12 @@ impl AccountOptions {
         let shown = |limit: Option<u32>| limit.map_or(SERVERS.into(), |it| it.to_string());
         let switches = Protocol::ALL.map(|it| (it.name(), name(&SWITCH, self.may_use(it))));
         let order = self.pop3_order.map(|it| name(&ORDERS, it));
+        let language = self.language.map(|it| name(&LANGUAGES, it));
         let mut rows = switches.to_vec();
         rows.extend([
+            ("language", language.unwrap_or_else(|| SERVERS.into())),
+            ("quota", self.quota.map_or(SERVERS.into(), shown_size)),
+            ("max-messages", shown(self.max_messages)),
             ("pop3-delete", name(&DELETIONS, self.pop3_delete)),
             ("pop3-order", order.unwrap_or_else(|| SERVERS.into())),
             ("pop3-login-delay", shown(self.pop3_login_delay)),
@@ -171,6 +211,34 @@ fn limit(option: &str, value: &str) -> Result<Option<u32>, String> {
     }
 }
 
+const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+
+/// A number with KiB, MiB or GiB; 0 needs none.
+fn size(option: &str, value: &str) -> Result<Option<u64>, String> {
+    let read = |(factor, unit): &(u64, &str)| {
+        let number: u64 = value.strip_suffix(unit)?.parse().ok()?;
+        number.checked_mul(*factor)
+    };
+    match value {
+        SERVERS => Ok(None),
+        "0" => Ok(Some(0)),
+        _ => match UNITS.iter().find_map(read) {
+            Some(bytes) => Ok(Some(bytes)),
+            None => Err(format!(
+                "{option} is a size such as 500MiB or 2GiB, 0 for no limit, or {SERVERS}: as the server has it"
+            )),
+        },
+    }
+}
+
+fn shown_size(bytes: u64) -> String {
+    let fits = |(factor, _): &&(u64, &str)| bytes > 0 && bytes.is_multiple_of(*factor);
+    match UNITS.iter().find(fits) {
+        Some((factor, unit)) => format!("{}{unit}", bytes / factor),
+        None => bytes.to_string(),
+    }
+}
+
 fn delay(option: &str, value: &str) -> Result<Option<u32>, String> {
     match limit(option, value) {
         Ok(delay) if delay.unwrap_or(0) <= MAX_DELAY => Ok(delay),
@@ -200,6 +268,9 @@ mod tests {
             ("pop3-login-delay", "86400"),
             ("sent-copy", "on"),
             ("max-messages-per-hour", "0"),
+            ("language", "ru"),
+            ("quota", "1536MiB"),
+            ("max-messages", "1000"),
             ("max-new-recipients-per-day", "7"),
         ] {
             options.set(name, value).unwrap();
@@ -207,6 +278,9 @@ mod tests {
         assert_eq!(options.pop3_delete, Deletion::Trash);
         assert_eq!(options.messages_per_hour, Some(0));
         assert_eq!(options.recipients_per_day, None);
+        assert_eq!(options.language, Some(Language::Russian));
+        assert_eq!(options.quota, Some(1536 << 20));
+        assert_eq!(options.max_messages, Some(1000));
         assert_eq!(options.pop3_order, Some(Order::Descending));
         let open = Protocol::ALL.map(|it| options.may_use(it));
         assert_eq!(open, [true, false, true]);
@@ -224,6 +298,9 @@ mod tests {
             Err("pop3-delete is expunge or keep or trash".into())
         );
         assert!(options.set("colour", "blue").is_err());
+        for wrong in ["2", "GiB", "2TiB", "-1KiB", "17179869184GiB"] {
+            assert!(options.set("quota", wrong).is_err(), "{wrong}");
+        }
         assert!(options.set("max-messages-per-hour", "-1").is_err());
         assert!(options.set("pop3-login-delay", "86401").is_err());
         assert_eq!(options, AccountOptions::default());

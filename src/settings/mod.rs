@@ -135,6 +135,13 @@ pub struct Settings {
     pub hostname: String,
     /// Accounts here that are told by mail what the owner should know.
     pub administrators: Vec<Address>,
+    /// Bytes and messages that an account may hold; 0 for no limit.
+    pub account_quota: u64,
+    pub account_max_messages: u32,
+    /// How long a deleted account can be had back.
+    pub keep_deleted: Duration,
+    /// What people are written to in: `en` or `ru`.
+    pub language: &'static str,
     /// How long the audit log keeps an event.
     pub keep_log: Duration,
     /// Where all is served; `::` takes IPv4 too.
@@ -280,6 +287,10 @@ impl Default for Settings {
         Settings {
             hostname: "localhost".into(),
             administrators: Vec::new(),
+            account_quota: 0,
+            account_max_messages: 0,
+            keep_deleted: Duration::from_secs(30 * 24 * 3600),
+            language: "en",
             keep_log: Duration::from_secs(90 * 24 * 3600),
             addresses: vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)],
             port_base: 0,

@@ -76,6 +76,30 @@ pub const SETTINGS: &[Setting] = &[
         "",
     ),
     live(
+        "account.quota",
+        Size(|s| &mut s.account_quota, 0, 1 << 46),
+        "how much mail an account may hold; 0 for no limit",
+        "RFC 9208",
+    ),
+    live(
+        "account.max-messages",
+        Number(|s| &mut s.account_max_messages, 0, u32::MAX),
+        "messages that an account may hold; 0 for no limit",
+        "RFC 9208",
+    ),
+    live(
+        "account.keep-deleted",
+        Time(|s| &mut s.keep_deleted, 0, 3650 * DAY),
+        "how long a deleted account can be had back; 0 deletes at once",
+        "",
+    ),
+    live(
+        "account.language",
+        Choice(|s| &mut s.language, &["en", "ru"]),
+        "what the server writes to people in, where their account has no own",
+        "",
+    ),
+    live(
         "message.max-size",
         Size(|s| &mut s.max_message_size, 1 << 10, 1 << 30),
         "the largest message that is taken",

@@ -18,7 +18,7 @@ fn each_setting_has_its_own_place_and_reads_what_it_shows() {
         setting.set(&mut settings, &shown).unwrap();
         assert_eq!(setting.show(&settings), shown, "{}", setting.name);
         let others =
-            "off on 7 77 2d 1h 29s 35min 10min 2MiB /x x.test ::1 a@x.test 1KiB 128KiB clear \
+            "off on 7 77 2d ru 1h 29s 35min 10min 2MiB /x x.test ::1 a@x.test 1KiB 128KiB clear \
                       descending 993:tls 300 local dns-01 https://x.test/"
                 .split_whitespace();
         let mut others = others.filter(|it| {

@@ -32,6 +32,8 @@ pub enum Ask {
 pub struct Commit {
     /// The mailboxes that it goes to.
     pub local: Vec<(AccountId, MailboxName)>,
+    /// Of LMTP: accounts for which somebody alone was named, who is told if they are full.
+    pub alone: Vec<AccountId>,
     /// What is for other servers, and waits in the queue.
     pub remote: Vec<outgoing::Recipient>,
     pub envelope: Envelope,
@@ -69,7 +71,8 @@ pub enum Answer {
     /// None at the end.
     Piece(Result<Vec<u8>, Trouble>),
     Written(Trouble),
-    Committed(Result<(), Trouble>),
+    /// The accounts whose mailboxes are full, and which go without.
+    Committed(Result<Vec<AccountId>, Trouble>),
 }
 
 /// Where mail to a recipient goes.
@@ -86,6 +89,10 @@ pub enum NoRecipient {
     Unknown,
     /// Who sends has written to too many today that it never wrote to before.
     TooManyNew,
+    /// Its mailbox is full; `never`: the message would not fit into an empty one.
+    OverQuota {
+        never: bool,
+    },
     /// The domain is another server's, and there is no way to it: why, in a sentence.
     NoRoute(&'static str),
     Trouble(Trouble),
@@ -95,6 +102,8 @@ pub enum NoRecipient {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trouble {
     Full,
+    /// The mailboxes that it is for are.
+    OverQuota,
     TooLarge,
     /// Who sends it has as much held back as may be.
     TooMuchHeld,

@@ -22,7 +22,7 @@ use crate::imap_url::content::Content;
 use crate::mail::addressing::Device;
 use crate::mail::option::Protocol;
 use crate::mail::outgoing::ROUTES;
-use crate::mail::{AccountId, DateTime, FlagNames, Flags, MailboxName, SpecialUse};
+use crate::mail::{AccountId, DateTime, FlagNames, Flags, MailboxName, Quota, SpecialUse};
 use crate::message::convert::Target;
 use crate::net::stream::Stream;
 use crate::net::tls::Tls;
@@ -30,7 +30,7 @@ use crate::recipient::{self, Resolved};
 use crate::sasl::Verdict;
 use crate::secret::random;
 use crate::settings::Settings;
-use crate::store::{self, Delivery, NewItem, Posting, Snapshot, Staging};
+use crate::store::{self, Delivery, Held, NewItem, Posting, Snapshot, Staging};
 use arrival::Arrival;
 use async_io::Timer;
 use limit::Allowance;
@@ -209,6 +209,7 @@ async fn drive(
                     role,
                     allowance: allowance.as_ref(),
                     path: session.sender().unwrap_or_default(),
+                    size: session.announced_size(),
                 };
                 let answer = match ask {
                     Ask::Open(url) => {
@@ -231,7 +232,7 @@ async fn drive(
                     }
                     answer => answer,
                 };
-                if let (Answer::Committed(Ok(())), Some(author)) = (&answer, session.author()) {
+                if let (Answer::Committed(Ok(_)), Some(author)) = (&answer, session.author()) {
                     taken(stream, author);
                 }
                 if let Answer::Verdict(Verdict::Granted(account)) = &answer {
@@ -278,6 +279,8 @@ struct Sender<'a> {
     allowance: Option<&'a Allowance>,
     /// The reverse-path as written.
     path: String,
+    /// What the client said of the message's size, bytes.
+    size: Option<u64>,
 }
 
 async fn answer(
@@ -297,6 +300,7 @@ async fn answer(
         )),
         Ask::Recipient(address) => {
             let found = find(context, sender, &address);
+            let found = found.and_then(|found| fits(context, sender, found));
             if found == Err(NoRecipient::Unknown) && sender.role == Role::Incoming {
                 context.sources.has_guessed(stream.peer(), now().unix);
             }
@@ -490,6 +494,30 @@ fn find(context: &Context, sender: &Sender<'_>, address: &Address) -> Result<Fou
     }
 }
 
+/// Refuses who has no room for it. A group is one recipient for many: it is not refused for one
+/// of them.
+fn fits(context: &Context, sender: &Sender<'_>, found: Found) -> Result<Found, NoRecipient> {
+    let [(account, _)] = found.local.as_slice() else {
+        return Ok(found);
+    };
+    if !found.remote.is_empty() {
+        return Ok(found);
+    }
+    let more = Quota {
+        bytes: sender.size.unwrap_or(1),
+        messages: 1,
+    };
+    match context.store.check_quota(*account, more) {
+        Ok(()) => Ok(found),
+        Err(store::Error::OverQuota) => {
+            let quota = context.store.quota_of(*account);
+            let never = quota.is_ok_and(|it| !it.holds(more));
+            Err(NoRecipient::OverQuota { never })
+        }
+        Err(error) => Err(NoRecipient::Trouble(trouble(&error))),
+    }
+}
+
 /// Why nothing can be sent to other servers, if so.
 fn no_route(context: &Context) -> Option<&'static str> {
     match &*context.settings() {
@@ -527,8 +555,12 @@ async fn deliver(
     staging: Staging,
     sender: &Sender<'_>,
     mut commit: Commit,
-) -> Result<(), Trouble> {
+) -> Result<Vec<AccountId>, Trouble> {
     let account = sender.account;
+    let held = match sender.role {
+        Role::Lmtp => Held::Each(std::mem::take(&mut commit.alone)),
+        Role::Submission | Role::Incoming => Held::Together,
+    };
     forward::rewrite(context, &mut commit, now().unix).await?;
     let queued = (!commit.remote.is_empty()).then_some(NewItem {
         account,
@@ -567,8 +599,8 @@ async fn deliver(
             deliveries,
             queued,
         };
-        let delivered = context.store.deliver_with(posting, notices);
-        delivered.await.map(|_| Ok(()))
+        let delivered = context.store.deliver_within(posting, notices, held);
+        delivered.await.map(Ok)
     };
     delivered.await.unwrap_or_else(|error| Err(trouble(&error)))
 }
@@ -603,6 +635,7 @@ fn trouble(error: &store::Error) -> Trouble {
             log::warn!("smtp: a message is over the limit on {what}");
             Trouble::Full
         }
+        store::Error::OverQuota => Trouble::OverQuota,
         store::Error::TooLarge => Trouble::TooLarge,
         error => {
             log::warn!("smtp: the store does not take a message: {error}");

@@ -227,6 +227,11 @@ impl Session {
         self.grants = grants;
     }
 
+    /// What the client said of the size of the message, bytes.
+    pub fn announced_size(&self) -> Option<u64> {
+        self.transaction.as_ref()?.mail.size
+    }
+
     /// The reverse-path of the transaction, as written; empty for `<>`.
     pub fn sender(&self) -> Option<String> {
         let mail = &self.transaction.as_ref()?.mail;

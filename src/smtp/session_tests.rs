@@ -105,7 +105,7 @@ impl World {
                 Some(trouble) => Err(trouble),
                 None => {
                     self.delivered += 1;
-                    Ok(())
+                    Ok(Vec::new())
                 }
             }),
         }

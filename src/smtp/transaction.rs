@@ -32,6 +32,10 @@ pub struct Transaction {
     pub remote: Vec<outgoing::Recipient>,
     /// RCPT commands accepted.
     pub accepted: usize,
+    /// The account of each that is for one alone.
+    pub alone: Vec<Option<AccountId>>,
+    /// Accounts of groups.
+    pub grouped: BTreeSet<AccountId>,
     /// A recipient that is being looked up.
     pub asked: Option<(Address, Wishes)>,
     /// The domain of the first recipient that is here and has members elsewhere.
@@ -85,6 +89,8 @@ impl Session {
             recipients: BTreeSet::new(),
             remote: Vec::new(),
             accepted: 0,
+            alone: Vec::new(),
+            grouped: BTreeSet::new(),
             asked: None,
             forwarder: None,
             told: Delivered::default(),
@@ -250,6 +256,12 @@ impl Session {
                 "This account has written to as many new addresses as it may in a day: send to \
                  this one tomorrow, or ask who runs this server for more",
             ),
+            Err(NoRecipient::OverQuota { never: false }) => mailbox_full(),
+            Err(NoRecipient::OverQuota { never: true }) => Reply::new(
+                552,
+                "5.2.2",
+                "The message is larger than all that this mailbox may hold",
+            ),
             Err(NoRecipient::NoRoute(why)) => Reply::new(550, "5.7.1", why),
             Err(NoRecipient::Trouble(trouble)) => trouble.reply(self.config.max_message_size),
         };
@@ -292,22 +304,32 @@ impl Session {
 
     pub(super) fn committed(
         &mut self,
-        committed: Result<(), Trouble>,
+        committed: Result<Vec<AccountId>, Trouble>,
         queued: bool,
         out: &mut Vec<u8>,
     ) {
         let times = self.final_replies();
-        let id = self.transaction.take().map(|it| it.id).unwrap_or_default();
-        let reply = match committed {
-            Ok(()) => {
+        let (id, alone) = match self.transaction.take() {
+            Some(it) => (it.id, it.alone),
+            None => (String::new(), Vec::new()),
+        };
+        let (reply, full) = match committed {
+            Ok(full) => {
                 self.tally = Tally::default();
                 let how = if queued { "Queued" } else { "Delivered" };
-                Reply::with(250, "2.0.0", format!("{how} as {id}"))
+                let reply = Reply::with(250, "2.0.0", format!("{how} as {id}"));
+                (reply, full)
             }
-            Err(trouble) => trouble.reply(self.config.max_message_size),
+            Err(trouble) => (trouble.reply(self.config.max_message_size), Vec::new()),
         };
-        (1..times).for_each(|_| reply.write(out));
-        self.say(reply, out);
+        // To each its own (RFC 2033, 4.2).
+        let is_full = |n: usize| matches!(alone.get(n), Some(Some(it)) if full.contains(it));
+        let reply_to = |n| match times > 1 && is_full(n) {
+            true => mailbox_full(),
+            false => reply.clone(),
+        };
+        (0..times - 1).for_each(|n| reply_to(n).write(out));
+        self.say(reply_to(times - 1), out);
     }
 
     /// The message is over and not taken.
@@ -327,6 +349,11 @@ impl Session {
     }
 }
 
+/// Put off: its owner may make room (RFC 3463, 3.3).
+fn mailbox_full() -> Reply {
+    Reply::new(452, "4.2.2", "The mailbox is full, try later")
+}
+
 impl Transaction {
     fn has_room(&self, found: &Found) -> bool {
         self.recipients.len() + self.remote.len() + found.local.len() + found.remote.len()
@@ -339,6 +366,13 @@ impl Transaction {
             return;
         };
         self.accepted += 1;
+        self.alone.push(match found.local.as_slice() {
+            [(account, _)] if found.remote.is_empty() => Some(*account),
+            several => {
+                self.grouped.extend(several.iter().map(|it| it.0));
+                None
+            }
+        });
         if self.mail.hold.is_some() {
             // Where it leads is looked up again when its time has come.
             return self.queue(address, notify, original);
@@ -424,6 +458,7 @@ impl Transaction {
             recipient.status = Status::waiting(next);
         }
         Commit {
+            alone: self.held_alone(),
             local: std::mem::take(&mut self.recipients).into_iter().collect(),
             remote,
             envelope,
@@ -434,6 +469,13 @@ impl Transaction {
             forwarder: self.forwarder.take(),
             arrived: self.arrived.take(),
         }
+    }
+
+    /// Not those whom a group names too: its reply must not lose them.
+    fn held_alone(&self) -> Vec<AccountId> {
+        let mut alone: Vec<AccountId> = self.alone.iter().flatten().copied().collect();
+        alone.retain(|it| !self.grouped.contains(it));
+        alone
     }
 
     /// The notice to be sent; the null path is never told anything (RFC 3461, 5.2.1).
@@ -453,6 +495,7 @@ impl Trouble {
     pub(super) fn reply(self, limit: u64) -> Reply {
         match self {
             Trouble::Full => Reply::new(452, "4.3.1", "There is no room for mail now, try later"),
+            Trouble::OverQuota => mailbox_full(),
             Trouble::TooLarge => too_large(limit),
             // RFC 4865, 6.
             Trouble::TooMuchHeld => Reply::new(

@@ -9,6 +9,7 @@ use super::codec::{Reader, put, put_bytes};
 use super::error::{Error, Result};
 use super::mailbox;
 use super::option;
+use super::record;
 use super::remember;
 use super::schema::*;
 use super::standing;
@@ -165,7 +166,34 @@ pub(super) fn delete(tx: &mut Tx<'_>, id: AccountId) -> Result<()> {
     app_password::forget(tx, id)?;
     audit::forget(tx, id)?;
     standing::forget(tx, id)?;
+    record::remove(tx, "quota-warned", &id.0.to_string())?;
     mailbox::doom_all(tx, id)
+}
+
+/// Gives the account another address of its own. The old one stays as an alias, or groups and
+/// catch-alls that name it name the new one.
+pub(super) fn rename(tx: &mut Tx<'_>, id: AccountId, to: &Address, keep_alias: bool) -> Result<()> {
+    let mut row = account(tx, id)?;
+    let old = std::mem::replace(&mut row.address, to.clone());
+    if old != *to {
+        match row.aliases.iter().position(|it| it == to) {
+            Some(at) => drop(row.aliases.remove(at)),
+            None => {
+                free_address(tx, to)?;
+                put_address(tx, to, id)?;
+            }
+        }
+        if keep_alias {
+            if row.aliases.len() >= MAX_ALIASES {
+                return Err(Error::Limit("aliases"));
+            }
+            row.aliases.push(old);
+        } else {
+            take_away_address(tx, &old)?;
+            addressing::redirect(tx, &old, to)?;
+        }
+    }
+    put_account(tx, id, &row)
 }
 
 pub(super) fn add_alias(tx: &mut Tx<'_>, alias: &Address, id: AccountId) -> Result<()> {

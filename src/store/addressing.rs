@@ -70,6 +70,29 @@ pub(super) fn set_catch_all(
     }
 }
 
+/// Groups and catch-alls that name an address name another from now on.
+pub(super) fn redirect(tx: &mut Tx<'_>, old: &Address, new: &Address) -> Result<()> {
+    for (key, members) in record::all(tx, GROUP)? {
+        let mut members = lines(Some(members), |line| Address::parse(line).ok())?;
+        if members.contains(old) {
+            let known = members.contains(new);
+            members.retain(|it| it != old);
+            if !known {
+                members.push(new.clone());
+            }
+            put_lines(tx, GROUP, &key, &members)?;
+        }
+    }
+    for (domain, to) in record::all(tx, CATCH_ALL)? {
+        let to = std::str::from_utf8(&to).ok().map(Address::parse);
+        if to.is_some_and(|it| it.is_ok_and(|it| it == *old)) {
+            let new = new.to_string();
+            record::put(tx, CATCH_ALL, &domain, new.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
 pub(super) fn add_device(tx: &mut Tx<'_>, device: &Device) -> Result<()> {
     if has_device(tx, &device.name)? {
         return Err(Error::Exists);

@@ -16,6 +16,8 @@ pub enum Error {
     Forbidden(&'static str),
     /// Over a limit of the store: keywords, mailboxes, UIDs.
     Limit(&'static str),
+    /// The account may not hold as much (RFC 9208).
+    OverQuota,
     /// Too large for the limit on message size.
     TooLarge,
     /// The free-space reserve is reached or the disk is full: try later.
@@ -52,6 +54,7 @@ impl fmt::Display for Error {
             Error::Exists => f.write_str("that name is taken"),
             Error::Forbidden(why) => f.write_str(why),
             Error::Limit(what) => write!(f, "over the limit on {what}"),
+            Error::OverQuota => f.write_str("the mailbox is full"),
             Error::TooLarge => f.write_str("the message is too large"),
             Error::Full => f.write_str("the disk is full"),
             Error::Busy => f.write_str("too much at once"),

@@ -48,6 +48,12 @@ fn names(tx: &Tx<'_>, account: AccountId) -> Result<Vec<(MailboxName, MailboxId)
     Ok(found)
 }
 
+/// All of an account.
+pub(super) fn ids(tx: &Tx<'_>, account: AccountId) -> Result<Vec<MailboxId>> {
+    let rows = tx.tables().names.range(names_of(account))?;
+    rows.map(|row| Ok(MailboxId(row?.1.value()))).collect()
+}
+
 /// Adds a mailbox whose name is free.
 pub(super) fn insert(
     tx: &mut Tx<'_>,

@@ -48,6 +48,7 @@ mod option;
 mod outbox;
 mod outbox_row;
 mod queue;
+mod quota;
 mod record;
 mod recover;
 mod redo;
@@ -104,6 +105,7 @@ pub use home::{HOME_SERVER, Home};
 pub use mailbox::{MAX_MAILBOXES, MAX_SUBSCRIPTIONS};
 pub use noted::{Note, Noted};
 pub use outbox::{Due, MAX_QUEUE, MAX_QUEUE_RECIPIENTS, QueueNews};
+pub use quota::Held;
 pub use record::{MAX_RECORD, MAX_RECORDS};
 pub use redo::rewritten;
 pub use remember::{MAX_REMEMBERED, name_of_account, name_of_device};
@@ -279,6 +281,17 @@ impl Store {
         self.write(move |tx| account::delete(tx, account)).await?;
         self.end_sessions(account, None);
         Ok(())
+    }
+    /// Another own address, everything else as it was. [`Error::Exists`] if it is taken. The old
+    /// one becomes an alias, or where groups and catch-alls name it they name the new one.
+    pub async fn rename_account(
+        &self,
+        account: AccountId,
+        to: Address,
+        keep_alias: bool,
+    ) -> Result<()> {
+        self.grow(move |tx| account::rename(tx, account, &to, keep_alias))
+            .await
     }
     pub async fn add_alias(&self, alias: Address, account: AccountId) -> Result<()> {
         self.grow(move |tx| account::add_alias(tx, &alias, account))
@@ -463,6 +476,24 @@ impl Store {
         self.submit(true, bytes, move |tx| outbox::deliver_all(tx, &letters))
             .await
     }
+    /// As [`Store::deliver_with`], held to the quotas of the message's own recipients. Gives
+    /// those who go without.
+    pub async fn deliver_within(
+        &self,
+        posting: Posting,
+        notices: Vec<Posting>,
+        held: Held,
+    ) -> Result<Vec<AccountId>> {
+        let default = self.quota();
+        let letter = Letter::from(posting);
+        let notices: Vec<Letter> = notices.into_iter().map(Letter::from).collect();
+        let bytes = std::iter::once(&letter).chain(&notices);
+        let bytes = bytes.map(|it| it.data.packed.len()).sum();
+        self.submit(true, bytes, move |tx| {
+            outbox::deliver_within(tx, &letter, &notices, default, &held)
+        })
+        .await
+    }
     /// Gives recipients of a queued message these statuses, and in the same transaction puts
     /// copies of it where `over` says and posts `postings`. False, and nothing is done, unless
     /// all these recipients wait and the message is not held.
@@ -516,7 +547,14 @@ impl Store {
             .map(|(staged, flags, date)| (staged.data, flags, date))
             .collect();
         let bytes = messages.iter().map(|(data, ..)| data.packed.len()).sum();
+        let default = self.quota();
         self.submit(true, bytes, move |tx| {
+            let sizes = messages.iter().map(|(data, ..)| u64::from(data.size));
+            let more = Quota {
+                bytes: sizes.sum(),
+                messages: messages.len() as u64,
+            };
+            quota::check(tx, default, tx.mailbox(mailbox)?.account, more)?;
             message::append(tx, mailbox, &messages, origin)
         })
         .await
@@ -537,7 +575,8 @@ impl Store {
         .await
     }
     pub async fn copy(&self, from: MailboxId, uids: UidSet, to: MailboxId) -> Result<Placed> {
-        self.grow(move |tx| transfer::copy(tx, from, &uids, to))
+        let default = self.quota();
+        self.grow(move |tx| transfer::copy(tx, from, &uids, to, default))
             .await
     }
     /// The new copies and the expunge are one transaction (RFC 6851); `origin` is not told

@@ -23,6 +23,11 @@ pub(super) fn change(
     record::put(tx, KIND, &key, options.encode().as_bytes())
 }
 
+/// The defaults where nothing was set.
+pub(super) fn get(tx: &Tx<'_>, id: AccountId) -> Result<AccountOptions> {
+    decode(record::get(tx, KIND, &id.0.to_string())?)
+}
+
 pub(super) fn forget(tx: &mut Tx<'_>, id: AccountId) -> Result<()> {
     record::remove(tx, KIND, &id.0.to_string()).map(|_| ())
 }

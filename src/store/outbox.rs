@@ -4,6 +4,7 @@
 use super::error::{Error, Result};
 use super::message;
 use super::outbox_row::{decode, encode};
+use super::quota::{self, Held};
 use super::schema::OUTBOX;
 use super::segment::lock;
 use super::staging::StagedData;
@@ -12,7 +13,7 @@ use super::types::{Delivery, HandOver, NewItem, Posting, QueueChange};
 use super::{Snapshot, Store};
 use crate::address::Domain;
 use crate::mail::outgoing::{QueueId, QueueItem, Recipient, Reply, Status};
-use crate::mail::{DateTime, EmailId};
+use crate::mail::{AccountId, DateTime, EmailId, Quota};
 use event_listener::{Event, EventListener};
 use std::sync::{Arc, Mutex};
 
@@ -131,6 +132,38 @@ pub(super) fn deliver_all(tx: &mut Tx<'_>, letters: &[Letter]) -> Result<Option<
         }
     }
     Ok(first)
+}
+
+/// As [`deliver_all`], held to quotas. Gives who goes without.
+pub(super) fn deliver_within(
+    tx: &mut Tx<'_>,
+    letter: &Letter,
+    notices: &[Letter],
+    default: Quota,
+    held: &Held,
+) -> Result<Vec<AccountId>> {
+    // One reply answers for those elsewhere too.
+    let held = match (held, &letter.queued) {
+        (Held::Together, Some(_)) => &Held::Nobody,
+        (held, _) => held,
+    };
+    let (made, full) = quota::admit(tx, default, held, &letter.deliveries, letter.data.size)?;
+    if full.is_empty() {
+        deliver(tx, letter)?;
+    } else {
+        if made.is_empty() && letter.queued.is_none() {
+            return Err(Error::OverQuota);
+        }
+        let letter = Letter {
+            data: letter.data.clone(),
+            date: letter.date,
+            deliveries: made,
+            queued: letter.queued.clone(),
+        };
+        deliver(tx, &letter)?;
+    }
+    deliver_all(tx, notices)?;
+    Ok(full)
 }
 
 /// New statuses of a message's recipients, and the copies that those stand for; with them

@@ -12,7 +12,7 @@ use super::queue::Queue;
 use super::segment::{Segments, lock};
 use super::space::Space;
 use super::staging::Uploads;
-use crate::mail::{MailboxId, Uid, UidSet};
+use crate::mail::{MailboxId, Quota, Uid, UidSet};
 use event_listener::Event;
 use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -35,6 +35,8 @@ pub(super) struct Shared {
     pub records: Event,
     /// Events for the audit log that are not saved yet.
     pub audit: Mutex<Pending>,
+    /// Of accounts that have no other.
+    pub quota: Mutex<Quota>,
     /// Logins that are over.
     pub endings: Endings,
     /// \Recent claims that the mailboxes' rows don't have yet.
@@ -114,6 +116,7 @@ impl Shared {
             outbox: OutboxNews::default(),
             records: Event::new(),
             audit: Mutex::default(),
+            quota: Mutex::default(),
             endings: Endings::default(),
             recent: Mutex::default(),
             uids: UidCache::default(),

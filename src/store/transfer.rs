@@ -3,6 +3,7 @@
 use super::block::Ascending;
 use super::error::{Error, Result};
 use super::message::{Appender, Arrival, discount, for_blocks, resolve};
+use super::quota;
 use super::schema::*;
 use super::tx::Tx;
 use super::{Origin, Placed};
@@ -18,8 +19,14 @@ pub(super) fn copy(
     from: MailboxId,
     uids: &UidSet,
     to: MailboxId,
+    default: Quota,
 ) -> Result<Placed> {
     let messages = chosen(tx, from, uids)?;
+    let more = Quota {
+        bytes: messages.iter().map(|it| u64::from(it.size)).sum(),
+        messages: messages.len() as u64,
+    };
+    quota::check(tx, default, tx.mailbox(to)?.account, more)?;
     let mut references: BTreeMap<EmailId, u32> = BTreeMap::new();
     for message in &messages {
         *references.entry(message.email).or_default() += 1;

@@ -235,7 +235,7 @@ class Serve(unittest.TestCase):
         try:
             for name in ("erin@office.test", "frank@office.test"):
                 done = subprocess.run(
-                    [binary(), "account", "add", name, "--password-stdin", "--dir", server.directory],
+                    [binary(), "account", "add", name, "--no-welcome", "--password-stdin", "--dir", server.directory],
                     input=PASSWORD + "\n",
                     capture_output=True,
                     text=True,

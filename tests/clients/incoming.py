@@ -49,7 +49,7 @@ class Office(Server):
 
     def make_account(self, name):
         subprocess.run(
-            [binary(), "account", "add", name, "--password-stdin", "--dir", self.directory],
+            [binary(), "account", "add", name, "--no-welcome", "--password-stdin", "--dir", self.directory],
             input=PASSWORD + "\n", capture_output=True, text=True, timeout=30, check=True,
         )
 

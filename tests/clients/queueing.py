@@ -37,7 +37,7 @@ class Serving(Server):
         super().__init__()
         self.options = options
         for address in (f"alice@{DOMAIN}", "bob@other.test"):
-            self.admin("account", "add", address, "--password-stdin", said=PASSWORD)
+            self.admin("account", "add", address, "--no-welcome", "--password-stdin", said=PASSWORD)
 
     def command(self):
         return [
@@ -358,7 +358,7 @@ class Smuggling(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
         cls.server = Serving()
-        cls.server.admin("account", "add", "carol@third.test", "--password-stdin", said=PASSWORD)
+        cls.server.admin("account", "add", "carol@third.test", "--no-welcome", "--password-stdin", said=PASSWORD)
         cls.server.start()
         cls.peers = {
             f"alice@{DOMAIN}": Faulty(("PIPELINING", "8BITMIME")),

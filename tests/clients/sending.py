@@ -54,7 +54,7 @@ class Sender(Server):
 
     def start(self):
         if not os.path.exists(os.path.join(self.directory, "meta.redb")):
-            self.tell("account", "add", ANN, "--password-stdin", stdin=PASSWORD)
+            self.tell("account", "add", ANN, "--no-welcome", "--password-stdin", stdin=PASSWORD)
         return super().start()
 
     def tell(self, *words, stdin="", status=0):

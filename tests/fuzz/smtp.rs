@@ -162,7 +162,7 @@ fn talk(bytes: &[u8], kind: u8, size: &mut dyn FnMut() -> usize) -> Told {
                             .push(String::from_utf8_lossy(&message).into_owned());
                         Answer::Committed(match kind {
                             2 => Err(Trouble::Full),
-                            _ => Ok(()),
+                            _ => Ok(Vec::new()),
                         })
                     }
                 };

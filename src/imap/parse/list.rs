@@ -127,6 +127,7 @@ fn status_items(cursor: &mut Cursor) -> Result<Vec<StatusItem>> {
             "DELETED" => StatusItem::Deleted,
             "SIZE" => StatusItem::Size,
             "HIGHESTMODSEQ" => StatusItem::HighestModSeq,
+            "DELETED-STORAGE" => StatusItem::DeletedStorage,
             "APPENDLIMIT" => StatusItem::AppendLimit,
             _ => return syntax("an unknown STATUS item"),
         };

@@ -49,6 +49,8 @@ fn bare_commands() {
         ("Logout", "Logout"),
         ("STARTTLS", "StartTls"),
         ("NAMESPACE", "Namespace"),
+        ("GETQUOTA \"\"", "GetQuota(\"\")"),
+        ("getquotaroot inbox", "GetQuotaRoot(\"inbox\")"),
         ("IDLE", "Idle"),
         ("CHECK", "Check"),
         ("CLOSE", "Close"),

@@ -3,7 +3,7 @@
 use super::end;
 use super::text::{flag_names, mailbox_name, number};
 use crate::imap::command::StatusItem;
-use crate::mail::SEPARATOR;
+use crate::mail::{Quota, SEPARATOR};
 
 /// `* LIST (\HasNoChildren) "/" INBOX`; `word` is LIST or LSUB. With `child_info`
 /// (RFC 5258, 4) `("CHILDINFO" ("SUBSCRIBED"))` follows.
@@ -77,6 +77,39 @@ pub fn namespace(out: &mut Vec<u8>) {
     end(out);
 }
 
+/// `* QUOTAROOT INBOX ""`, with the one root that an account has, if it has a quota
+/// (RFC 9208, 4.2.2).
+pub fn quota_root(out: &mut Vec<u8>, name: &str, has_quota: bool) {
+    out.extend_from_slice(b"* QUOTAROOT ");
+    mailbox_name(out, name, false);
+    if has_quota {
+        out.extend_from_slice(b" \"\"");
+    }
+    end(out);
+}
+
+/// `* QUOTA "" (STORAGE 10 512)`: of each limit what is used and what there may be (RFC 9208,
+/// 4.2.1); STORAGE in units of 1024 octets.
+pub fn quota(out: &mut Vec<u8>, used: Quota, limit: Quota) {
+    out.extend_from_slice(b"* QUOTA \"\" (");
+    let storage = (used.bytes.div_ceil(1024), limit.bytes / 1024);
+    let all = [
+        ("STORAGE", storage.0, storage.1, limit.bytes),
+        ("MESSAGE", used.messages, limit.messages, limit.messages),
+    ];
+    let limited = all.iter().filter(|it| it.3 > 0);
+    for (n, (name, used, most, _)) in limited.enumerate() {
+        out.extend_from_slice(if n > 0 { b" " } else { b"" });
+        out.extend_from_slice(name.as_bytes());
+        out.push(b' ');
+        number(out, *used);
+        out.push(b' ');
+        number(out, *most);
+    }
+    out.push(b')');
+    end(out);
+}
+
 impl StatusItem {
     pub fn name(self) -> &'static str {
         match self {
@@ -86,6 +119,7 @@ impl StatusItem {
             StatusItem::UidValidity => "UIDVALIDITY",
             StatusItem::Unseen => "UNSEEN",
             StatusItem::Deleted => "DELETED",
+            StatusItem::DeletedStorage => "DELETED-STORAGE",
             StatusItem::Size => "SIZE",
             StatusItem::HighestModSeq => "HIGHESTMODSEQ",
             StatusItem::AppendLimit => "APPENDLIMIT",
@@ -97,6 +131,29 @@ impl StatusItem {
 mod tests {
     use super::super::tests::said;
     use super::*;
+
+    #[test]
+    fn quotas_name_what_is_limited() {
+        let used = Quota {
+            bytes: 1025,
+            messages: 7,
+        };
+        let both = Quota {
+            bytes: 10 << 20,
+            messages: 100,
+        };
+        assert_eq!(
+            said(|out| quota(out, used, both)),
+            "* QUOTA \"\" (STORAGE 2 10240 MESSAGE 7 100)\r\n"
+        );
+        let one = Quota { bytes: 0, ..both };
+        let text = said(|out| quota(out, used, one));
+        assert_eq!(text, "* QUOTA \"\" (MESSAGE 7 100)\r\n");
+        let text = said(|out| quota_root(out, "a b", true));
+        assert_eq!(text, "* QUOTAROOT \"a b\" \"\"\r\n");
+        let text = said(|out| quota_root(out, "INBOX", false));
+        assert_eq!(text, "* QUOTAROOT INBOX\r\n");
+    }
 
     #[test]
     fn mailbox_data() {

@@ -5,9 +5,10 @@ use super::{Driver, recent};
 use crate::imap::command::{List, StatusItem};
 use crate::imap::list::{Entry, list, lsub};
 use crate::imap::response;
+use crate::imap::response::Code;
 use crate::imap::session::{Outcome, Selected};
 use crate::imap::view::Opened;
-use crate::mail::{MailboxId, MailboxInfo, MailboxName, SpecialUse, UidSet};
+use crate::mail::{Flags, MailboxId, MailboxInfo, MailboxName, Quota, SpecialUse, UidSet};
 use crate::store::{Error, Result, Watch};
 use std::io;
 
@@ -192,6 +193,10 @@ impl Driver {
             true => self.count_recent(info).await?,
             false => 0,
         };
+        let reclaimable = match items.contains(&StatusItem::DeletedStorage) {
+            true => self.deleted_storage(info).await?,
+            false => 0,
+        };
         let value = |item| match item {
             StatusItem::Messages => u64::from(info.messages),
             StatusItem::Recent => recent,
@@ -199,6 +204,7 @@ impl Driver {
             StatusItem::UidValidity => u64::from(info.uid_validity.get()),
             StatusItem::Unseen => u64::from(info.unseen),
             StatusItem::Deleted => u64::from(info.deleted),
+            StatusItem::DeletedStorage => reclaimable,
             StatusItem::Size => info.size,
             StatusItem::HighestModSeq => info.highest_modseq.get(),
             StatusItem::AppendLimit => self.context.settings().max_message_size,
@@ -206,6 +212,55 @@ impl Driver {
         let values: Vec<_> = items.iter().map(|&item| (item, value(item))).collect();
         response::mailbox::status(&mut self.out, info.name.as_str(), false, &values);
         Ok(())
+    }
+
+    /// Bytes of what EXPUNGE would take away.
+    async fn deleted_storage(&self, info: &MailboxInfo) -> Result<u64> {
+        if info.deleted == 0 {
+            return Ok(0);
+        }
+        let mailbox = info.id;
+        let read = self.context.store.read(move |snapshot| {
+            let mut bytes = 0u64;
+            let all = UidSet::from_ranges(vec![(1, u32::MAX)]);
+            snapshot.messages(mailbox, &all, |message| {
+                if message.flags.contains(Flags::DELETED) {
+                    bytes = bytes.saturating_add(message.size.into());
+                }
+                Ok(true)
+            })?;
+            Ok(bytes)
+        });
+        read.await
+    }
+
+    /// An account is one quota root, named ``, if it has a limit (RFC 9208, 3).
+    pub(super) async fn quota(&mut self, mailbox: Option<MailboxName>) -> Outcome {
+        let account = self.account();
+        let store = &self.context.store;
+        let read = async {
+            // It has to be there.
+            let info = match &mailbox {
+                Some(name) => Some(self.info(name.clone()).await?),
+                None => None,
+            };
+            let used = store.read(move |snapshot| snapshot.usage(account)).await?;
+            Ok((info, used, store.quota_of(account)?))
+        };
+        let (info, used, limit) = match read.await {
+            Ok(read) => read,
+            Err(error) => return refusal(&error),
+        };
+        let limited = limit != Quota::default();
+        if let Some(info) = &info {
+            response::mailbox::quota_root(&mut self.out, info.name.as_str(), limited);
+        } else if !limited {
+            return Outcome::no(Code::NonExistent, "This account has no quota.");
+        }
+        if limited {
+            response::mailbox::quota(&mut self.out, used, limit);
+        }
+        Outcome::ok("That is all.")
     }
 
     /// In the mailbox that this session has selected, what it was told is \Recent.

@@ -254,6 +254,7 @@ impl Driver {
             Action::Subscribe { name, subscribed } => self.subscribe(name, subscribed).await,
             Action::List(list) => self.list(list).await?,
             Action::Lsub { reference, pattern } => self.lsub(reference, pattern).await,
+            Action::Quota(mailbox) => self.quota(mailbox).await,
             Action::Status { name, items } => self.status(name, items).await,
             Action::Fetch(fetch) => self.fetch(fetch).await?,
             Action::Search(search) => self.search(search).await?,

@@ -23,6 +23,10 @@ pub fn refusal(error: &Error) -> Outcome {
         Error::Limit(what) => {
             Outcome::no(Code::Limit, format!("That is over the limit on {what}."))
         }
+        Error::OverQuota => Outcome::no(
+            Code::OverQuota,
+            "This mailbox is full: delete something and empty the trash first.",
+        ),
         Error::TooLarge => Outcome::no(
             Code::TooBig,
             "The message is too large: APPENDLIMIT names the limit.",

@@ -57,6 +57,8 @@ pub enum Action {
         name: MailboxName,
         items: Vec<StatusItem>,
     },
+    /// The account's quota; of a mailbox, whose root it is.
+    Quota(Option<MailboxName>),
     Fetch(Fetch),
     Search(Search),
     Store(Store),

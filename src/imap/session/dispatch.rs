@@ -139,6 +139,12 @@ impl Session {
                 response::mailbox::namespace(out);
                 Err(Outcome::ok("That is all."))
             }
+            Command::GetQuota(root) if root.is_empty() => act(Action::Quota(None)),
+            Command::GetQuota(_) => {
+                let text = "There is no such quota root: GETQUOTAROOT names them.";
+                Err(Outcome::no(Code::NonExistent, text))
+            }
+            Command::GetQuotaRoot(mailbox) => act(Action::Quota(Some(name(&mailbox)?))),
             Command::GenUrlAuth(urls) => act(Action::GenUrlAuth(urls)),
             Command::UrlFetch(urls) => act(Action::UrlFetch(urls)),
             Command::ResetKey {

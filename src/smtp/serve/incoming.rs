@@ -13,7 +13,7 @@ use crate::net::stream::Stream;
 use crate::recipient::{self, Resolved};
 use crate::smtp::policy::{Judgement, judge, judge_onward};
 use crate::smtp::session::{Commit, Trouble};
-use crate::store::{self, Delivery, NewItem, Posting, Snapshot};
+use crate::store::{self, Delivery, Held, NewItem, Posting, Snapshot};
 use std::collections::BTreeSet;
 
 /// Where Junk goes if an account has no mailbox for that use.
@@ -25,7 +25,7 @@ pub async fn take(
     stream: &Stream,
     arrival: Arrival,
     mut commit: Commit,
-) -> Result<(), Trouble> {
+) -> Result<Vec<AccountId>, Trouble> {
     let Some(arrived) = commit.arrived.take() else {
         return Err(Trouble::Later);
     };
@@ -61,9 +61,10 @@ pub async fn take(
             deliveries,
             queued,
         };
-        context.store.deliver_with(posting, notices).await
+        let held = Held::Together;
+        context.store.deliver_within(posting, notices, held).await
     };
-    stored.await.map(|_| ()).map_err(|error| trouble(&error))
+    stored.await.map_err(|error| trouble(&error))
 }
 
 /// One for all recipients: who sends must hear of it where a part of them gets nothing.

@@ -9,6 +9,7 @@ mod log;
 mod model;
 mod outbox;
 mod power;
+mod quota;
 mod records;
 mod recovery;
 mod space;

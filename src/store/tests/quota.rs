@@ -1,0 +1,168 @@
+//! Quotas hold in the transaction that adds; another address leaves all else as it was.
+
+use super::support::*;
+use crate::address::Address;
+use crate::mail::*;
+use crate::store::simdisk::SimDisk;
+use crate::store::*;
+use smol::block_on;
+
+async fn posting(store: &Store, accounts: &[AccountId]) -> Posting {
+    let delivery = |account: &AccountId| Delivery {
+        account: *account,
+        mailbox: MailboxName::inbox(),
+        flags: FlagNames::default(),
+    };
+    Posting {
+        message: stage(store, &text(1, 1000)).await.unwrap(),
+        date: DATE,
+        deliveries: accounts.iter().map(delivery).collect(),
+        queued: None,
+    }
+}
+
+#[test]
+fn a_full_account_takes_no_more_by_any_way_and_others_do() {
+    block_on(async {
+        let store = open(&SimDisk::default()).unwrap();
+        let ann = account(&store, "ann@b.test").await;
+        let bob = account(&store, "bob@b.test").await;
+        store.set_quota(Quota {
+            bytes: 0,
+            messages: 2,
+        });
+        let within = async |accounts: &[AccountId], held: Held| {
+            let posting = posting(&store, accounts).await;
+            store.deliver_within(posting, Vec::new(), held).await
+        };
+        for _ in 0..2 {
+            assert_eq!(within(&[ann], Held::Together).await, Ok(vec![]));
+        }
+        assert_eq!(within(&[ann], Held::Together).await, Err(Error::OverQuota));
+        let each = Held::Each(vec![ann, bob]);
+        assert_eq!(within(&[ann], each.clone()).await, Err(Error::OverQuota));
+        assert_eq!(within(&[ann, bob], each).await, Ok(vec![ann]));
+        let counts = async || {
+            let (ann, bob) = (inbox(&store, ann).await, inbox(&store, bob).await);
+            (ann.messages, bob.messages)
+        };
+        assert_eq!(counts().await, (2, 1));
+        // One reply for both: nobody is left out.
+        assert_eq!(within(&[ann, bob], Held::Together).await, Ok(vec![]));
+        assert_eq!(within(&[ann], Held::Nobody).await, Ok(vec![]));
+        assert_eq!(counts().await, (4, 2));
+        let box_of = inbox(&store, bob).await.id;
+        let all = || UidSet::from_ranges(vec![(1, u32::MAX)]);
+        let archive = mailbox(&store, bob, "Archive").await.unwrap().id;
+        assert_eq!(
+            store.copy(box_of, all(), archive).await,
+            Err(Error::OverQuota)
+        );
+        let staged = stage(&store, &text(2, 100)).await.unwrap();
+        let appended = vec![(staged, FlagNames::default(), DATE)];
+        let appended = store.append(archive, appended, Origin(None)).await;
+        assert_eq!(appended, Err(Error::OverQuota));
+        // What only moves takes no more room.
+        let moved = store.move_messages(box_of, all(), archive, Origin(None));
+        assert_eq!(moved.await.map(|it| it.0.uids.len()), Ok(2));
+        // Its own quota goes before the server's, by bytes too.
+        store
+            .change_options(bob, |it| it.max_messages = Some(0))
+            .await
+            .unwrap();
+        assert_eq!(
+            store
+                .copy(archive, all(), box_of)
+                .await
+                .map(|it| it.uids.len()),
+            Ok(2)
+        );
+        let used = store.look(|it| it.usage(bob)).unwrap();
+        assert_eq!(used.messages, 4);
+        store
+            .change_options(bob, move |it| it.quota = Some(used.bytes))
+            .await
+            .unwrap();
+        let more = |bytes| store.check_quota(bob, Quota { bytes, messages: 1 });
+        assert_eq!((more(0), more(1)), (Ok(()), Err(Error::OverQuota)));
+        store
+            .expunge(archive, None, true, Origin(None))
+            .await
+            .unwrap();
+        assert_eq!(more(used.bytes / 2), Ok(()));
+        store.close().await;
+    });
+}
+
+#[test]
+fn another_address_leaves_all_else_as_it_was() {
+    block_on(async {
+        let disk = SimDisk::default();
+        let store = open(&disk).unwrap();
+        let address = |text: &str| Address::parse(text).unwrap();
+        let ann = account(&store, "ann@b.test").await;
+        account(&store, "bob@b.test").await;
+        deliver(&store, ann, &text(1, 500)).await.unwrap();
+        let before = inbox(&store, ann).await;
+        store.add_alias(address("info@b.test"), ann).await.unwrap();
+        let group = |it: &mut Vec<Address>| {
+            it.extend(["ann@b.test", "x@c.test"].map(|it| Address::parse(it).unwrap()))
+        };
+        store
+            .change_group(address("team@b.test"), group)
+            .await
+            .unwrap();
+        let domain = address("x@b.test").domain().clone();
+        store
+            .set_catch_all(domain.clone(), Some(address("ann@b.test")))
+            .await
+            .unwrap();
+        for taken in ["bob@b.test", "team@b.test"] {
+            let renamed = store.rename_account(ann, address(taken), false).await;
+            assert_eq!(renamed, Err(Error::Exists));
+        }
+        store
+            .rename_account(ann, address("eve@d.test"), false)
+            .await
+            .unwrap();
+        let disk = disk.after_power_cut(5);
+        drop(store);
+        let store = open(&disk).unwrap();
+        let found = |text: &str| {
+            let found = store.look(|it| it.account_by_address(&address(text)));
+            found.unwrap().map(|it| (it.id, it.address.to_string()))
+        };
+        let eve = Some((ann, "eve@d.test".to_owned()));
+        assert_eq!(found("eve@d.test"), eve);
+        assert_eq!(found("info@b.test"), eve);
+        assert_eq!(found("ann@b.test"), None);
+        assert_eq!(inbox(&store, ann).await, before);
+        let members = store
+            .look(|it| it.group(&address("team@b.test")))
+            .unwrap()
+            .unwrap();
+        assert_eq!(members, ["x@c.test", "eve@d.test"].map(address));
+        let to = store.look(|it| it.catch_all(&domain)).unwrap();
+        assert_eq!(to, Some(address("eve@d.test")));
+        // An alias of its own becomes its address, and the old one the alias.
+        store
+            .rename_account(ann, address("info@b.test"), true)
+            .await
+            .unwrap();
+        assert_eq!(found("eve@d.test"), Some((ann, "info@b.test".to_owned())));
+        let aliases = store.look(|it| it.account(ann)).unwrap().unwrap().aliases;
+        assert_eq!(aliases, [address("eve@d.test")]);
+        assert!(
+            store
+                .look(|it| it.is_local_domain(address("x@d.test").domain()))
+                .unwrap()
+        );
+        store.remove_alias(address("eve@d.test")).await.unwrap();
+        assert!(
+            !store
+                .look(|it| it.is_local_domain(address("x@d.test").domain()))
+                .unwrap()
+        );
+        store.close().await;
+    });
+}
