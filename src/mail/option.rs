@@ -211,9 +211,14 @@ fn limit(option: &str, value: &str) -> Result<Option<u32>, String> {
     }
 }
 
-const UNITS: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+const UNITS: [(u64, &str); 4] = [
+    (1 << 30, "GiB"),
+    (1 << 20, "MiB"),
+    (1 << 10, "KiB"),
+    (1, "B"),
+];
 
-/// A number with KiB, MiB or GiB; 0 needs none.
+/// A number with B, KiB, MiB or GiB; 0 needs none.
 fn size(option: &str, value: &str) -> Result<Option<u64>, String> {
     let read = |(factor, unit): &(u64, &str)| {
         let number: u64 = value.strip_suffix(unit)?.parse().ok()?;
@@ -281,6 +286,8 @@ mod tests {
         assert_eq!(options.language, Some(Language::Russian));
         assert_eq!(options.quota, Some(1536 << 20));
         assert_eq!(options.max_messages, Some(1000));
+        options.quota = Some(2074);
+        assert_eq!(AccountOptions::decode(&options.encode()), options);
         assert_eq!(options.pop3_order, Some(Order::Descending));
         let open = Protocol::ALL.map(|it| options.may_use(it));
         assert_eq!(open, [true, false, true]);
