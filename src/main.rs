@@ -10,7 +10,7 @@ fn main() -> ExitCode {
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
     let done = match help::asked_for(&words) {
-        Some(topic) => help::show(topic),
+        Some(words) => help::show(words),
         None => {
             let arguments = match Arguments::read(&words) {
                 Ok(arguments) => arguments,

@@ -1,6 +1,7 @@
 //! `pillarbox help`: the manual, which is in the binary.
 
 use super::Error;
+use super::page::page;
 use crate::settings::{SETTINGS, Settings};
 
 /// Name, what it is about, and text.
@@ -36,31 +37,40 @@ pub const TOPICS: &[Topic] = topics! {
     "limits": "every limit, and what is not there yet";
 };
 
-/// The topic of `pillarbox help [TOPIC]`, if that is what the command line says: argh
-/// keeps the word help to itself.
-pub fn asked_for(words: &[String]) -> Option<Option<&str>> {
+/// What follows `pillarbox help`, if that is what the command line says: argh keeps the word
+/// help to itself.
+pub fn asked_for(words: &[String]) -> Option<&[String]> {
     match words {
-        [_, help, topic @ ..] if help == "help" => Some(topic.first().map(String::as_str)),
+        [_, help, rest @ ..] if help == "help" => Some(rest),
         _ => None,
     }
 }
 
-/// Prints a topic, or what there is.
-pub fn show(topic: Option<&str>) -> Result<(), Error> {
-    let Some(name) = topic else {
-        say!("{}", overview().trim_end());
-        return Ok(());
+/// Prints a topic, or what there is; with `--man` as a man page.
+pub fn show(words: &[String]) -> Result<(), Error> {
+    let man = words.iter().any(|it| it == "--man");
+    let name = words.iter().find(|it| *it != "--man").map(String::as_str);
+    let found = match (man, name) {
+        (true, name) => page(name),
+        (false, None) => Some(overview()),
+        (false, Some(name)) => topic_text(name),
     };
-    let Some((_, _, text)) = TOPICS.iter().find(|topic| topic.0 == name) else {
+    let Some(text) = found else {
         let names: Vec<&str> = TOPICS.iter().map(|topic| topic.0).collect();
-        let names = names.join(", ");
+        let (name, names) = (name.unwrap_or_default(), names.join(", "));
         return Err(format!("the manual has no topic {name}; it has {names}").into());
     };
     say!("{}", text.trim_end());
-    if name == "settings" {
-        say!("\n{}", all_settings().trim_end());
-    }
     Ok(())
+}
+
+/// A topic's text.
+pub fn topic_text(name: &str) -> Option<String> {
+    let (_, _, text) = TOPICS.iter().find(|topic| topic.0 == name)?;
+    Some(match name {
+        "settings" => format!("{text}\n{}", all_settings()),
+        _ => text.to_string(),
+    })
 }
 
 /// A block for each: name, default and range, then the meaning.
@@ -92,7 +102,7 @@ fn overview() -> String {
          Run it:     pillarbox serve\n\
          Use it:     pillarbox account add YOU@YOUR.DOMAIN\n\
          Options:    pillarbox --help, pillarbox serve --help\n\n\
-         The manual: pillarbox help TOPIC\n\n",
+         The manual: pillarbox help TOPIC (pillarbox help --man TOPIC: a man page)\n\n",
     );
     for (name, about, _) in TOPICS {
         text.push_str(&format!("  {name:<10} {about}\n"));
@@ -103,28 +113,89 @@ fn overview() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::Command;
-    use argh::SubCommands;
+    use crate::cli::usage::{Usage, walk};
+
+    fn manual() -> String {
+        TOPICS.iter().map(|topic| topic.2).collect()
+    }
+
+    /// Lines that are to be typed: those of the manual and of the README that begin so.
+    fn typed() -> Vec<String> {
+        let text = manual() + include_str!("../../README.md");
+        let mut found = Vec::new();
+        for line in text.lines().filter(|line| line.starts_with("    ")) {
+            // What it prints begins so too, but names no command.
+            let line = line.trim().trim_start_matches("sudo ");
+            if let Some(rest) = line.strip_prefix("pillarbox ")
+                && !rest.starts_with("is ")
+            {
+                // Behind two spaces is what it does.
+                found.push(rest.split("  ").next().unwrap().to_string());
+            }
+        }
+        found
+    }
 
     #[test]
-    fn every_command_is_in_the_manual() {
-        let manual: String = TOPICS.iter().map(|topic| topic.2).collect();
-        for command in Command::COMMANDS {
-            let name = format!("pillarbox {}", command.name);
-            assert!(manual.contains(&name), "{name} is not in the manual");
+    fn every_command_and_option_is_in_the_manual() {
+        let manual = manual();
+        let mut missing = Vec::new();
+        walk(&mut |words, usage| {
+            let name = format!("pillarbox {}", words.join(" "));
+            if !words.is_empty() && !manual.contains(&name) {
+                missing.push(name.clone());
+            }
+            for (option, _) in &usage.options {
+                if !manual.contains(option.as_str()) {
+                    missing.push(format!("{name} {option}"));
+                }
+            }
+        });
+        assert_eq!(missing, Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_the_manual_has_people_type_exists() {
+        let typed = typed();
+        assert!(typed.len() > 50, "{}", typed.len());
+        let mut wrong = Vec::new();
+        for line in typed {
+            // Of alternatives, the first.
+            let words: Vec<&str> = line
+                .split_whitespace()
+                .map(|it| it.split('|').next().unwrap())
+                .collect();
+            if words.first() == Some(&"help") {
+                continue;
+            }
+            let mut command = Vec::new();
+            let mut usage = Usage::of(&[]).unwrap();
+            for word in &words {
+                if usage.commands.iter().any(|it| it.0 == *word) {
+                    command.push(*word);
+                    usage = Usage::of(&command).unwrap();
+                }
+            }
+            let first = words.first();
+            let begins = first.is_some_and(|it| it.starts_with('-') || command.first() == Some(it));
+            // Words that are no command, where one must be.
+            let whole = usage.commands.is_empty() || words.len() == command.len();
+            let mut right = begins && (whole || command.is_empty());
+            for option in words
+                .iter()
+                .filter(|it| it.starts_with("--") && it.len() > 2)
+            {
+                let end = |c: char| !c.is_ascii_alphanumeric() && c != '-';
+                let option = option.split(end).next().unwrap();
+                // Before the verb, it is the noun's.
+                let levels = (0..=command.len()).filter_map(|n| Usage::of(&command[..n]));
+                right &= levels.flat_map(|it| it.options).any(|it| it.0 == option);
+            }
+            if !right {
+                wrong.push(line);
+            }
         }
-        for name in ["add", "list", "password", "delete"] {
-            assert!(
-                manual.contains(&format!("pillarbox account {name}")),
-                "{name}"
-            );
-        }
-        for name in ["add", "remove", "list"] {
-            assert!(
-                manual.contains(&format!("pillarbox alias {name}")),
-                "{name}"
-            );
-        }
+        assert_eq!(wrong, Vec::<String>::new());
     }
 
     #[test]

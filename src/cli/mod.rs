@@ -15,6 +15,7 @@ pub mod catch_all;
 pub mod certificate;
 pub mod check;
 pub mod collector;
+pub mod completions;
 pub mod console;
 pub mod demo;
 pub mod device;
@@ -27,6 +28,7 @@ pub mod help;
 pub mod home;
 pub mod log;
 pub mod logger;
+pub mod page;
 pub mod process;
 pub mod queue;
 pub mod route;
@@ -36,6 +38,7 @@ pub mod setup;
 pub mod status;
 pub mod test;
 pub mod tls;
+pub mod usage;
 
 use crate::address::Address;
 use crate::control::{self, Request};
@@ -107,6 +110,7 @@ pub enum Command {
     Test(test::Test),
     Tls(tls::TlsCommand),
     Check(check::Check),
+    Completions(completions::Completions),
 }
 
 fn say(text: fmt::Arguments<'_>) {
@@ -172,7 +176,8 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
         Some(Command::Test(test)) => test.run(),
         Some(Command::Tls(tls)) => tls.run(),
         Some(Command::Check(check)) => check.run(),
-        None => help::show(None),
+        Some(Command::Completions(completions)) => completions.run(),
+        None => help::show(&[]),
     }
 }
 
