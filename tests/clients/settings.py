@@ -118,12 +118,23 @@ class Settings(ServerCase):
         before = self.settings("get", "server.addresses").split()
         port = self.server.port("pop3")
         more = "127.0.0.1 ::1 127.0.0.2" if "::1" in before else "127.0.0.3 127.0.0.1"
+        known = ["127.0.0.1", "127.0.0.2", "127.0.0.3"] + ["::1"] * ("::1" in before)
+
+        def follows(addresses):
+            wanted = [it for it in known if it in addresses.split()]
+            pop3, lmtp = (wanted, wanted) if addresses != "::" else (known, ["127.0.0.1"])
+            return all(
+                self.is_open(at, it) == (it in expected)
+                for at, expected in ((port, pop3), (self.server.base + 24, lmtp))
+                for it in known
+            )
+
         for addresses in ("127.0.0.2 127.0.0.1", "::", more, "127.0.0.1"):
             self.set("server.addresses", addresses)
-            # At every moment but the change itself.
-            wait_for(lambda: self.is_open(port), message=addresses)
-        wait_for(lambda: not self.is_open(port, "127.0.0.2"))
+            # All of it: what is closing still is in the way of the next change.
+            wait_for(lambda: follows(addresses), 30, message=addresses)
         self.set("server.addresses", " ".join(before))
+        wait_for(lambda: follows(" ".join(before)), 30, message="as before")
 
     def test_a_certificate_and_its_key_are_set_together(self):
         key, certificate, other = self.file("key", ""), self.file("certificate", ""), self.file("no", "no\n")
