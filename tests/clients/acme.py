@@ -125,7 +125,7 @@ class Office(Server):
         super().__init__(base=world.base)
         self.world = world
         done = subprocess.run(
-            [harness.binary(), "account", "add", ANN, "--password-stdin", "--dir", self.directory],
+            [harness.binary(), "account", "add", ANN, "--no-welcome", "--password-stdin", "--dir", self.directory],
             input=PASSWORD + "\n", text=True, capture_output=True, timeout=60,
         )
         assert done.returncode == 0, done.stderr
