@@ -16,6 +16,7 @@ use crate::net::dns::Resolver;
 use crate::net::limit::{Gate, Limits};
 use crate::net::listen::{self, Handler, Listeners};
 use crate::net::stream::{Deadlines, Stream};
+use crate::net::tap::{Dialect, Tap};
 use crate::net::tls::{Source, Tls};
 use crate::pop3::serve as pop3;
 use crate::queue::runner::Running;
@@ -477,6 +478,19 @@ impl Gates {
     }
 }
 
+/// What writes down what is said, where the owner wants that.
+fn protocol_log(service: Service, settings: &Settings) -> Option<Tap> {
+    let (on, dialect) = match service {
+        Service::Imap | Service::Imaps => (settings.imap_access.log, Dialect::Imap),
+        Service::Pop3 | Service::Pop3s => (settings.pop3_access.log, Dialect::Pop3),
+        Service::Submission | Service::Submissions => {
+            (settings.submission_access.log, Dialect::Smtp)
+        }
+        Service::Smtp | Service::Lmtp => (settings.smtp_log, Dialect::Smtp),
+    };
+    on.then(|| Tap::new(dialect))
+}
+
 fn deadlines(settings: &Settings) -> Deadlines {
     Deadlines {
         handshake: settings.login_timeout,
@@ -494,6 +508,10 @@ fn handler(service: Service, context: &Arc<Context>, gates: &Gates) -> Handler {
     let tls = service.implicit_tls();
     let drive = move |stream: Stream| -> listen::Driving {
         let context = context.clone();
+        let stream = match protocol_log(service, &context.settings()) {
+            Some(tap) => stream.with_tap(service.name(), tap),
+            None => stream,
+        };
         match service {
             Service::Submission | Service::Submissions => {
                 Box::pin(smtp::serve(context, stream, tls))

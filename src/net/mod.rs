@@ -11,6 +11,7 @@ mod record;
 pub mod relay;
 pub mod source;
 pub mod stream;
+pub mod tap;
 pub mod tls;
 pub mod trust;
 pub mod x509;

@@ -5,6 +5,7 @@ use crate::mail::certificate::Certificate;
 use crate::net::exporter::Binding;
 use crate::net::limit::{Pass, Presence};
 use crate::net::record::{MAX_PLAIN, MAX_SEALED, MAX_WIRE, Records};
+use crate::net::tap::Tap;
 use crate::net::tls::Tls;
 use crate::wire::Input;
 use async_io::{Async, Timer};
@@ -58,6 +59,8 @@ pub struct Stream {
     farewell: &'static str,
     /// What has to be given back when the connection is over.
     held: Option<Box<dyn Send + Sync>>,
+    /// Where what is said goes to the log, and under which name.
+    tap: Option<Box<(&'static str, Tap)>>,
     /// Receives since it last gave way.
     turns: u8,
 }
@@ -124,6 +127,7 @@ impl Stream {
             goodbye: "",
             farewell: "",
             held: None,
+            tap: None,
             turns: 0,
         }
     }
@@ -143,6 +147,12 @@ impl Stream {
         self
     }
 
+    /// What is said goes to the log, with the service's name.
+    pub fn with_tap(mut self, service: &'static str, tap: Tap) -> Stream {
+        self.tap = Some(Box::new((service, tap)));
+        self
+    }
+
     /// Keeps it until the connection is over, in place of what was held before.
     pub fn hold(&mut self, held: Option<Box<dyn Send + Sync>>) {
         self.held = held;
@@ -150,6 +160,9 @@ impl Stream {
 
     /// The client has logged in: that frees a place for others that have not. More calls do nothing.
     pub fn authenticated(&mut self) {
+        if let Some((_, tap)) = self.tap.as_deref_mut() {
+            tap.logged_in();
+        }
         if let Some(pass) = &mut self.pass {
             pass.authenticated();
         }
@@ -204,6 +217,11 @@ impl Stream {
         let deadline = Instant::now().checked_add(wait);
         loop {
             if let Some(n) = self.receive_part(input, deadline).await? {
+                if let Some((service, tap)) = self.tap.as_deref_mut() {
+                    let from = input.len().saturating_sub(n);
+                    let bytes = input.bytes().get(from..).unwrap_or_default();
+                    tap.client(bytes, &mut |line| protocol(service, self.id, line));
+                }
                 return Ok(n);
             }
         }
@@ -293,6 +311,9 @@ impl Stream {
     /// Writes all of it and flushes; `TimedOut` if any 64 KiB of it takes longer than the
     /// write timeout given at accept.
     pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some((service, tap)) = self.tap.as_deref_mut() {
+            tap.server(bytes, &mut |line| protocol(service, self.id, line));
+        }
         self.set_waiting(false);
         for chunk in bytes.chunks(MAX_PLAIN) {
             let deadline = Instant::now().checked_add(self.deadlines.write);
@@ -498,6 +519,10 @@ impl Stream {
             pass.set_waiting(waiting);
         }
     }
+}
+
+fn protocol(service: &str, id: u64, line: &str) {
+    log::info!("{service} #{id} {line}");
 }
 
 impl Drop for Stream {

@@ -282,6 +282,30 @@ class Words(Limited):
             client.ehlo()
             self.assertEqual(client.esmtp_features["auth"].split(), ["SCRAM-SHA-256"])
 
+    def test_the_protocol_log_has_no_password_and_no_mail(self):
+        self.set(*(word for it in SERVICES for word in (f"{it}.protocol-log", "on")))
+        for service in SERVICES:
+            talk = self.logged_in(service)
+            if service == "submission":
+                for command in (f"MAIL FROM:<{ALICE}>", f"RCPT TO:<{ALICE}>", "DATA"):
+                    talk.say(command)
+                self.assertTrue(talk.say("Subject: hidden\r\n\r\nQUIT hidden\r\n.").startswith("250"))
+            talk.say("NOOP")
+            talk.close()
+        log = self.server.log_text()
+        for line in ("imap #\\d+ C: t LOGIN \\.\\.\\.$", "imap #\\d+ C: t NOOP$", "pop3 #\\d+ C: PASS \\.\\.\\.$",
+                     "pop3 #\\d+ S: \\+OK", "submission #\\d+ C: AUTH \\.\\.\\.$",
+                     "submission #\\d+ C: RCPT TO:<alice@demo.test>$", "submission #\\d+ S: 354 "):
+            self.assertRegex(log, f"(?m){line}")
+        # The demo tells its password itself, before the first connection.
+        said = [line for line in log.splitlines() if " C: " in line or " S: " in line]
+        secrets = (PASSWORD, "hidden", base64.b64encode(f"\0alice\0{PASSWORD}".encode()).decode())
+        self.assertEqual([line for line in said for it in secrets if it in line], [])
+        self.settings("reset", *(f"{it}.protocol-log" for it in SERVICES))
+        quiet = self.talk("imap")
+        quiet.login()
+        self.assertNotIn("t LOGIN", self.server.log_text()[len(log):])
+
     def test_order_of_pop3(self):
         self.server.empty("carol")
         self.server.append("carol", "INBOX", [harness.message(n, body=f"{n}\r\n") for n in (1, 2)])
