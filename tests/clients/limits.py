@@ -289,7 +289,7 @@ class Words(Limited):
             if service == "submission":
                 for command in (f"MAIL FROM:<{ALICE}>", f"RCPT TO:<{ALICE}>", "DATA"):
                     talk.say(command)
-                self.assertTrue(talk.say("Subject: hidden\r\n\r\nQUIT hidden\r\n.").startswith("250"))
+                self.assertTrue(talk.say(f"From: {ALICE}\r\nSubject: hidden\r\n\r\nQUIT hidden\r\n.").startswith("250"))
             talk.say("NOOP")
             talk.close()
         log = self.server.log_text()
@@ -478,6 +478,34 @@ class Storm(Limited):
             for thread in threads:
                 thread.join(60)
         self.assertEqual([it for it in self.said if it.startswith("t OK")], [])
+
+
+class Tried(Limited):
+    """`pillarbox test` on servers with something wrong."""
+
+    def tried(self, status):
+        done = self.run_client(binary(), "test", "--dir", self.server.directory, status=(status,))
+        return done.stdout
+
+    def test_all_is_well_and_times_are_printed(self):
+        said = self.tried(0)
+        for service in ("submission", "submissions", "imap", "imaps", "pop3", "pop3s"):
+            self.assertRegex(said, rf"(?m)^ok +{service} +\d+ ms  logged in")
+        self.assertIn("All is well", said)
+        # Nobody is left behind.
+        self.assertNotIn("pillarbox-test-", self.server.cli("account", "list"))
+
+    def test_what_is_wrong_is_named(self):
+        self.set("server.hostname", "box", "imap.login-type", "tls-scram")
+        said = self.tried(0)
+        self.assertRegex(said, r"(?m)^look +imap +not tried: its login-type takes no password")
+        self.assertRegex(said, r"(?m)^look +name +box is no full name: pillarbox settings set server.hostname")
+        # What was set does not hold for the connection that is here already.
+        self.settings("reset", "imap.login-type", "server.hostname")
+        held = self.logged_in("imap")
+        self.set("imap.max-connections", "1")
+        self.assertRegex(self.tried(1), r"(?m)^FAIL +imap +\d+ ms  port \d+: ")
+        held.close()
 
 
 class LiveSessions(Limited):

@@ -43,13 +43,15 @@ pub fn disk(dir: &Path) -> Found {
         Ok(space) => space,
         Err(error) => return Broken(format!("{}: {error}", dir.display())),
     };
-    let free = space.f_bavail.saturating_mul(space.f_frsize);
+    room(space.f_bavail.saturating_mul(space.f_frsize))
+}
+
+fn room(free: u64) -> Found {
+    const MENDS: &str = "pillarbox account list shows whose mail takes it; or use a larger disk";
     let shown = format!("{} MiB free", free >> 20);
     match free {
-        ..FULL => Broken(format!(
-            "{shown}: delete mail or accounts, or use a larger disk"
-        )),
-        FULL..ROOMY => Odd(format!("{shown}: that is little")),
+        ..FULL => Broken(format!("{shown}, no mail is taken: {MENDS}")),
+        FULL..ROOMY => Odd(format!("{shown}, that is little: {MENDS}")),
         _ => Well(shown),
     }
 }
@@ -98,9 +100,13 @@ pub async fn name(settings: &Settings) -> Found {
             let all: Vec<String> = found.records.iter().map(|it| it.to_string()).collect();
             Well(format!("{name} is {}", all.join(", ")))
         }
-        Err(DnsError::Temporary(why)) => Odd(format!("the DNS gives no answer for {name}: {why}")),
+        Err(DnsError::Temporary(why)) => Odd(format!(
+            "the DNS gives no answer for {name}: {why}; another server to ask: pillarbox settings \
+             set dns.servers ADDRESS"
+        )),
         Err(_) => Odd(format!(
-            "{name} has no address in the DNS: make an A or AAAA record"
+            "{name} has no address in the DNS: make an A or AAAA record, then: pillarbox dns \
+             check YOUR.DOMAIN"
         )),
     }
 }
@@ -116,6 +122,37 @@ mod tests {
             clock(Timestamp::from_second(EARLIEST).unwrap()),
             Well(_)
         ));
+    }
+
+    #[test]
+    fn a_disk_is_told_before_it_is_full() {
+        assert!(matches!(room(ROOMY), Well(_)));
+        for (free, said) in [(ROOMY - 1, "255 MiB free"), (FULL - 1, "31 MiB free")] {
+            match room(free) {
+                Odd(text) if free >= FULL => assert!(text.starts_with(said), "{text}"),
+                Broken(text) if free < FULL => assert!(text.starts_with(said), "{text}"),
+                _ => panic!("{free} is not enough"),
+            }
+        }
+        assert!(matches!(disk(Path::new("/nowhere")), Broken(_)));
+    }
+
+    #[test]
+    fn a_name_that_nobody_finds_is_told_with_what_mends_it() {
+        let said = |hostname: &str| {
+            let settings = Settings {
+                hostname: hostname.into(),
+                // Nobody listens there.
+                name_servers: vec!["127.0.0.1:1".parse().unwrap()],
+                ..Settings::default()
+            };
+            match smol::block_on(name(&settings)) {
+                Odd(text) => text,
+                _ => panic!("nobody could say that"),
+            }
+        };
+        assert!(said("box").contains("pillarbox settings set server.hostname"));
+        assert!(said("mail.example.test").contains("pillarbox settings set dns.servers"));
     }
 
     #[test]

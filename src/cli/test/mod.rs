@@ -132,6 +132,14 @@ async fn visit_all(
             all.push(listen);
         }
     }
+    all.retain(|listen| {
+        let shows = may_show_password(settings, listen.service);
+        if !shows {
+            let odd = "not tried: its login-type takes no password, and this test has no other";
+            report.machine(listen.service.name(), Found::Odd(odd.into()));
+        }
+        shows
+    });
     let (takes, others): (Vec<Listen>, Vec<Listen>) = all
         .into_iter()
         .partition(|it| matches!(it.service, Service::Submission | Service::Submissions));
@@ -154,6 +162,17 @@ async fn visit_all(
         report.service(listen, began, came_of);
     }
     Ok(())
+}
+
+/// The test logs in by a password, under TLS.
+fn may_show_password(settings: &Settings, service: Service) -> bool {
+    let access = match service {
+        Service::Imap | Service::Imaps => &settings.imap_access,
+        Service::Pop3 | Service::Pop3s => &settings.pop3_access,
+        Service::Submission | Service::Submissions => &settings.submission_access,
+        Service::Smtp | Service::Lmtp => return true,
+    };
+    access.login.passwords(true)
 }
 
 /// A line a step, printed as it comes.
