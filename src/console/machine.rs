@@ -68,6 +68,10 @@ pub struct Place {
 enum State {
     /// The status was asked for, before anybody has logged in.
     Opening,
+    /// Whether the administrator has a password was asked for.
+    Greeting,
+    /// None has: nobody has set the server up.
+    Fresh,
     /// No server answers.
     Down,
     Starting,
@@ -175,6 +179,19 @@ impl Console {
                 }
                 _ => self.open(),
             },
+            State::Fresh => match word {
+                "0" => self.end(""),
+                word => match Language::parse(&word.to_lowercase()) {
+                    Some(language) => {
+                        self.language = language;
+                        self.fresh()
+                    }
+                    None => {
+                        self.state = State::Starting;
+                        self.run("", Program::Setup)
+                    }
+                },
+            },
             State::LogIn => self.password(line),
             State::Confirming => match is_yes(word) {
                 true => {
@@ -200,9 +217,15 @@ impl Console {
         match (state, reply) {
             (State::Opening, Ok(rows)) => {
                 let text = page(&rows, self.now, self.language);
-                self.log_in(&format!("\n{text}\n"))
+                self.state = State::Greeting;
+                let show = Request::Administrator(Administrator::Show);
+                ask(format!("\n{text}\n"), show)
             }
-            (State::Opening | State::Starting, Err(error)) => self.down(&error),
+            (State::Greeting, Ok(rows)) => match rows.iter().flatten().any(|it| it == "none") {
+                true => self.fresh(),
+                false => self.log_in(""),
+            },
+            (State::Opening | State::Greeting | State::Starting, Err(error)) => self.down(&error),
             (State::Checking, reply) => self.checked(reply),
             (State::Recovered, reply) => {
                 let text = match reply {
@@ -345,7 +368,8 @@ impl Console {
 
     fn read(&self, say: String, secret: bool) -> Step {
         // At the machine's own screen, the page may stand there for days.
-        let waits = self.place.local && matches!(self.state, State::LogIn | State::Down);
+        let waits =
+            self.place.local && matches!(self.state, State::LogIn | State::Down | State::Fresh);
         let within = (!waits).then_some(IDLE);
         Step {
             say,

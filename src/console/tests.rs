@@ -29,7 +29,7 @@ impl Talk {
         let (console, step) = Console::new(place, language);
         let mut talk = Talk { console, step };
         assert!(matches!(talk.step.then, Then::Ask(Request::Status)));
-        talk.replied(Ok(vec![vec!["stopped".into()]]));
+        talk.greeted("set");
         talk
     }
 
@@ -38,6 +38,14 @@ impl Talk {
         talk.types("the right one");
         talk.checked("right");
         talk
+    }
+
+    /// The status, and whether there is a password.
+    fn greeted(&mut self, password: &str) -> &mut Talk {
+        assert_eq!(self.asked(), "status");
+        self.replied(Ok(vec![vec!["stopped".into()]]));
+        assert_eq!(self.asked(), "administrator-show");
+        self.replied(Ok(vec![vec![password.into()]]))
     }
 
     fn event(&mut self, event: Event) -> &mut Talk {
@@ -99,7 +107,6 @@ impl Talk {
 fn nothing_is_there_before_the_password_and_five_wrong_ones_end_it() {
     let mut talk = Talk::begin(NETWORK, Language::English);
     assert!(talk.reads_secret());
-    talk.says("STOPPED");
     for n in 0..5 {
         assert!(!talk.step.say.contains("Log out"));
         assert!(talk.reads_secret());
@@ -117,6 +124,23 @@ fn with_no_password_set_there_is_no_way_in() {
     talk.types("whatever it is").checked("none");
     talk.says("pillarbox setup");
     assert!(talk.ended());
+}
+
+#[test]
+fn who_stands_at_a_machine_that_is_not_set_up_sets_it_up() {
+    let (console, step) = Console::new(NETWORK, Language::English);
+    let mut talk = Talk { console, step };
+    talk.greeted("none").says("pillarbox setup");
+    assert!(talk.ended());
+    let (console, step) = Console::new(BOX, Language::English);
+    let mut talk = Talk { console, step };
+    talk.greeted("none").says("Press Enter to begin");
+    talk.types("ru").says("Нажмите Enter");
+    talk.types("");
+    assert!(matches!(talk.step.then, Then::Run(Program::Setup)));
+    talk.event(Event::Ran(Ok(String::new())));
+    talk.greeted("set");
+    assert!(talk.reads_secret());
 }
 
 #[test]
@@ -325,5 +349,6 @@ fn the_language_is_chosen_in_place_of_the_password() {
     assert_eq!(talk.asked(), "status");
     talk.replied(Ok(vec![vec!["stopped".into()]]));
     talk.says("ОСТАНОВЛЕН");
+    talk.replied(Ok(vec![vec!["set".into()]]));
     talk.says("Введите пароль");
 }

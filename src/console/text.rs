@@ -54,6 +54,8 @@ texts! {
     TOO_MANY: "Too many wrong passwords.", "Слишком много неверных паролей.";
     NO_PASSWORD: "No administrator's password is set yet. On this machine, as root:\n    pillarbox setup                     sets the whole server up\n    pillarbox administrator password    sets the password alone",
         "Пароль администратора ещё не задан. На этой машине, от имени root:\n    pillarbox setup                     настроит весь сервер\n    pillarbox administrator password    задаст только пароль";
+    SET_UP: "This server is not set up yet.\nPress Enter to begin, or type 0 to leave (ru: in Russian).",
+        "Этот сервер ещё не настроен.\nНажмите Enter, чтобы начать, или введите 0, чтобы выйти (en: in English).";
     UNREACHABLE: "The mail server can't be asked: {}", "Почтовый сервер не отвечает: {}";
     START: "Press Enter to start the mail service, or type 0 to leave.",
         "Нажмите Enter, чтобы запустить почтовую службу, или введите 0, чтобы выйти.";

@@ -65,6 +65,17 @@ impl Console {
         }
     }
 
+    /// Whoever stands at a machine that nobody has set up may do that; by network, who is root.
+    pub(super) fn fresh(&mut self) -> Step {
+        if !self.place.local {
+            let text = format!("{}\n", self.text(NO_PASSWORD));
+            return self.end(&text);
+        }
+        self.state = State::Fresh;
+        let text = format!("{}\n{}", self.text(SET_UP), self.text(CHOICE));
+        self.read(text, false)
+    }
+
     pub(super) fn down(&mut self, error: &str) -> Step {
         self.state = State::Down;
         let next = if self.place.appliance {
