@@ -7,7 +7,7 @@ mod services;
 use super::settings::in_force;
 use super::{DEFAULT_DIR, Error};
 use crate::address::Address;
-use crate::control::{self, Request};
+use crate::control::{self, Lifecycle, Request};
 use crate::net::authority::Authority;
 use crate::net::connect::Authorities;
 use crate::net::trust::Trust;
@@ -64,7 +64,15 @@ impl Test {
         let visited = self
             .free(&address)
             .and_then(|()| smol::block_on(visit_all(&visitor, &settings, &mut report)));
-        control::ask(&self.dir, Request::DeleteAccount { address })?;
+        let deleted = Request::DeleteAccount {
+            address: address.clone(),
+        };
+        let kept_until = control::ask(&self.dir, deleted)?;
+        // There is nothing in it that anybody could want back.
+        if kept_until.iter().flatten().any(|it| !it.is_empty()) {
+            let gone = Lifecycle::Purge { address };
+            control::ask(&self.dir, Request::Lifecycle(gone))?;
+        }
         visited?;
         report.verdict()
     }
