@@ -114,6 +114,7 @@ texts! {
     COLUMN_ACCOUNT: "ACCOUNT", "ЯЩИК";
     COLUMN_MESSAGES: "MESSAGES", "ПИСЕМ";
     COLUMN_SIZE: "SIZE", "РАЗМЕР";
+    COLUMN_STATE: "STATE", "СОСТОЯНИЕ";
 
     LIST_ALIASES: "List them", "Показать все";
     ADD_ALIAS: "Add an alias", "Добавить псевдоним";

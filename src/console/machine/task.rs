@@ -111,7 +111,7 @@ impl Console {
                 for bytes in rows.iter_mut().filter_map(|row| row.get_mut(2)) {
                     *bytes = size(bytes.parse().unwrap_or(0), language);
                 }
-                let heading = [COLUMN_ACCOUNT, COLUMN_MESSAGES, COLUMN_SIZE];
+                let heading = [COLUMN_ACCOUNT, COLUMN_MESSAGES, COLUMN_SIZE, COLUMN_STATE];
                 self.rows(&heading, &rows)
             }
             Show::Queue => {
