@@ -137,12 +137,12 @@ fn converse(
     let terminal = Terminal::open();
     loop {
         let step = wizard.step();
-        if !matches!(step, Step::Save(_)) {
+        if !matches!(step, Step::Save(_) | Step::Line { .. }) {
             terminal.show(&wizard.take_output())?;
         }
         match step {
             Step::Save(text) => wizard.saved(kept.write(&text)),
-            Step::Line { secret } => match terminal.line(secret)? {
+            Step::Line { secret } => match terminal.ask(&wizard.take_output(), secret)? {
                 Typed::Line(line) => wizard.line(Some(line.reveal())),
                 Typed::Unreadable => wizard.line(None),
                 Typed::End => wizard.leave(),

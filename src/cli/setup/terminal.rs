@@ -38,10 +38,13 @@ impl Terminal {
         out.flush()
     }
 
-    pub fn line(&self, secret: bool) -> io::Result<Typed> {
+    /// Shows `text` and reads what is typed behind it. A secret is hidden before it is asked
+    /// for: who types at once is not seen either.
+    pub fn ask(&self, text: &str, secret: bool) -> io::Result<Typed> {
         if secret {
             self.set(false);
         }
+        self.show(text)?;
         let read = read_line();
         if secret {
             self.set(true);
