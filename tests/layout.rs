@@ -92,6 +92,7 @@ const RULES: &[(&str, &[&str])] = &[
         &[
             "store",
             "net::authority",
+            "net::connect",
             "net::dns",
             "net::limit",
             "net::listen",
@@ -180,6 +181,9 @@ const RULES: &[(&str, &[&str])] = &[
     ("cli/demo", &["net", "cli"]),
     // A mail program's side of all services, to try them.
     ("cli/test", &["net", "wire", "cli"]),
+    // They word what the store knows by name.
+    ("cli/app_password", &["store", "cli"]),
+    ("cli/log", &["store", "cli"]),
     // It looks at ports, names and certificates.
     ("cli/setup", &["net", "authentication", "cli"]),
     ("cli/certificate", &["net::client_certificate", "cli"]),
