@@ -156,13 +156,14 @@ fn accounts_are_made_on_the_running_server_and_on_its_store() {
         !ok && said.contains("a@example.org exists already"),
         "{said}"
     );
-    let (ok, said) = account(&["add", "b@example.org", "--password-stdin"], secret);
+    let silent = ["add", "b@example.org", "--no-welcome", "--password-stdin"];
+    let (ok, said) = account(&silent, secret);
     assert!(ok, "{said}");
-    let (ok, said) = account(&["delete", "a@example.org", "--yes"], "");
+    let (ok, said) = account(&["delete", "a@example.org", "--yes", "--now"], "");
     assert!(ok, "{said}");
     let (ok, said) = account(&["list"], "");
     assert!(
-        ok && said == "ACCOUNT        MESSAGES  SIZE\nb@example.org  0         0 B\n",
+        ok && said == "ACCOUNT        MESSAGES  SIZE  STATE\nb@example.org  0         0 B\n",
         "{said}"
     );
     let (ok, said) = account(&["set", "b@example.org", "pop3-delete", "trash"], "");

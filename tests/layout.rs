@@ -187,6 +187,9 @@ const RULES: &[(&str, &[&str])] = &[
     // It looks at ports, names and certificates.
     ("cli/setup", &["net", "authentication", "cli"]),
     ("cli/certificate", &["net::client_certificate", "cli"]),
+    // What is asked of the audit log; which services there are.
+    ("cli/log", &["store", "cli"]),
+    ("cli/app_password", &["store", "cli"]),
     ("main", &["cli"]),
 ];
 
