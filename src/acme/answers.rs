@@ -118,7 +118,7 @@ async fn accept(socket: Async<TcpListener>, drive: Arc<dyn Fn(Stream) -> Driving
         match socket.accept().await {
             Ok((connection, peer)) => {
                 let peer = peer.ip().to_canonical();
-                log::info!("acme: asked by {peer}");
+                log::debug!("acme: asked by {peer}");
                 let driving = drive(Stream::tcp(connection, peer, deadlines));
                 let late = async {
                     Timer::after(TIMEOUT).await;

@@ -143,6 +143,7 @@ fn refused(response: &Response, problem: Option<Problem>) -> Failure {
     Failure {
         why,
         wait: retry_after(response),
+        reached: true,
     }
 }
 
@@ -161,7 +162,10 @@ impl Net {
         let done = self.try_exchange(method, url, body).or(late).await;
         done.map_err(|error| {
             let why = connect::plain(&error);
-            Failure::new(format!("can't reach {url}: {why}"))
+            Failure {
+                reached: false,
+                ..Failure::new(format!("can't reach {url}: {why}"))
+            }
         })
     }
 

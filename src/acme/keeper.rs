@@ -203,8 +203,16 @@ impl Keeper {
         tries.begin(now);
         state::keep_tries(&self.store, &tries).await?;
         self.progress().busy = true;
-        let done = self.order(&wanted).or(self.until_other(&wanted)).await;
-        let told = self.settle(tries, done).await;
+        let done = async { Some(self.order(&wanted).await) };
+        let other = async {
+            self.until_other(&wanted).await;
+            None
+        };
+        let told = match done.or(other).await {
+            Some(done) => self.settle(tries, done).await,
+            // Nobody failed.
+            None => Ok(tries),
+        };
         let mut progress = self.progress();
         *progress = Progress {
             ended: progress.ended + 1,
@@ -227,13 +235,11 @@ impl Keeper {
     }
 
     /// Ends when the settings ask for something else.
-    async fn until_other(&self, wanted: &Wanted) -> Result<(), Failure> {
+    async fn until_other(&self, wanted: &Wanted) {
         loop {
             let changed = self.live.changed();
-            let settings = self.live.now();
-            let same = settings.tls_source == "acme";
-            if !same || self::wanted(&settings).as_ref() != Ok(wanted) {
-                return Err(Failure::new("the settings were changed meanwhile"));
+            if self::wanted(&self.live.now()).as_ref() != Ok(wanted) {
+                return;
             }
             changed.await;
         }
@@ -342,9 +348,7 @@ impl Keeper {
             Err(failure) => {
                 log::error!("acme: no certificate: {}", failure.why);
                 let luck = random::<1>().map_or(0, |[luck]| luck);
-                let asked = failure.wait.and_then(|it| it.try_into().ok());
-                let asked = asked.unwrap_or(SignedDuration::ZERO);
-                tries.fail(Timestamp::now(), &failure.why, asked, luck);
+                tries.fail(Timestamp::now(), &failure, luck);
             }
         }
         if tries.failures >= TELL_FAILURES && !tries.told_of_failures {
@@ -427,7 +431,7 @@ fn due(served: &Served, names: &[String], tries: &Tries, now: Timestamp) -> Time
         true => state::renewal(served.begins, served.ends),
         false => now,
     };
-    due.max(tries.next).max(tries.room(now))
+    due.max(tries.rested(now)).max(tries.room(now))
 }
 
 /// What the settings ask for. The error is a sentence.

@@ -145,7 +145,7 @@ fn an_order_is_due_for_new_names_and_at_a_third_but_not_before_the_pause() {
     let mut tries = Tries::default();
     assert_eq!(due(&["a.test"], &tries), at("2026-12-31T00:00:00Z"));
     assert_eq!(due(&["a.test", "b.test"], &tries), now);
-    tries.fail(now, "no", SignedDuration::ZERO, 0);
+    tries.fail(now, &Failure::new("no"), 0);
     assert_eq!(due(&["b.test"], &tries), at("2026-11-23T12:15:00Z"));
 }
 

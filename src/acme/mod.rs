@@ -27,6 +27,8 @@ pub struct Failure {
     pub why: String,
     /// How long the authority asks us to wait before the next try.
     pub wait: Option<Duration>,
+    /// Whether the authority was there: what it refused must not be asked again soon.
+    pub reached: bool,
 }
 
 impl Failure {
@@ -34,6 +36,7 @@ impl Failure {
         Failure {
             why: why.into(),
             wait: None,
+            reached: true,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! under way, and how the last tries went; and when the next may be. Pure but for the two
 //! functions that read and write.
 
+use super::Failure;
 use super::alarm::Level;
 use super::jose::{Key, base64, decode};
 use crate::secret::Secret;
@@ -21,8 +22,12 @@ pub const MAX_TRIES: usize = 5;
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 /// The pause after a failure; each further one doubles it.
 const FIRST_PAUSE: SignedDuration = SignedDuration::from_mins(15);
+/// The same, where the authority was not there at all: at a start the network may come late.
+const UNREACHED_PAUSE: SignedDuration = SignedDuration::from_mins(1);
+/// No pause is that long: the clock was ahead when it began.
+const ABSURD_PAUSE: SignedDuration = SignedDuration::from_hours(8 * 24);
 const LONGEST_PAUSE: SignedDuration = SignedDuration::from_hours(24);
-/// Longest explanation that is kept, bytes.
+/// Longest explanation that is kept, characters.
 const MAX_ERROR: usize = 2000;
 
 /// How the last tries went.
@@ -54,6 +59,14 @@ impl Tries {
         }
     }
 
+    /// When the pause after a failure is over.
+    pub fn rested(&self, now: Timestamp) -> Timestamp {
+        match self.next.duration_since(now) > ABSURD_PAUSE {
+            true => now,
+            false => self.next,
+        }
+    }
+
     /// An order begins.
     pub fn begin(&mut self, now: Timestamp) {
         self.begun.retain(|it| *it <= now);
@@ -62,17 +75,21 @@ impl Tries {
         self.begun.drain(..surplus);
     }
 
-    /// It failed. `luck` spreads the next tries of many servers over a quarter of the pause;
-    /// `asked` is how long the authority asks us to wait.
-    pub fn fail(&mut self, now: Timestamp, error: &str, asked: SignedDuration, luck: u8) {
-        let doubled = FIRST_PAUSE.checked_mul(1 << self.failures.min(10));
+    /// It failed. `luck` spreads the next tries of many servers over a quarter of the pause.
+    pub fn fail(&mut self, now: Timestamp, failure: &Failure, luck: u8) {
+        let first = match failure.reached {
+            true => FIRST_PAUSE,
+            false => UNREACHED_PAUSE,
+        };
+        let asked = failure.wait.and_then(|it| it.try_into().ok());
+        let asked = asked.unwrap_or(SignedDuration::ZERO);
+        let doubled = first.checked_mul(1 << self.failures.min(12));
         let pause = doubled.unwrap_or(LONGEST_PAUSE).min(LONGEST_PAUSE);
         let spread = pause.checked_mul(i32::from(luck)).unwrap_or_default() / (4 * 255);
         let pause = pause.saturating_add(spread).max(asked);
         self.next = now.saturating_add(pause).unwrap_or(now);
         self.failures = self.failures.saturating_add(1);
-        let end = error.floor_char_boundary(MAX_ERROR);
-        self.error = error.get(..end).unwrap_or_default().into();
+        self.error = failure.why.chars().take(MAX_ERROR).collect();
     }
 
     /// It went well.
@@ -207,6 +224,7 @@ pub async fn account(store: &Store, directory: &str) -> Result<Key, String> {
 mod tests {
     use super::*;
     use crate::store::Options;
+    use std::time::Duration;
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -216,8 +234,17 @@ mod tests {
     fn pauses_double_up_to_a_day_and_the_authority_may_ask_for_more() {
         let now = at("2026-11-23T12:00:00Z");
         let mut tries = Tries::default();
-        let mut pause = |luck, asked: i64| {
-            tries.fail(now, "no", SignedDuration::from_mins(asked), luck);
+        let mut pause = |luck, asked: u64| {
+            let wait = (asked > 0).then(|| Duration::from_secs(asked * 60));
+            let failure = Failure {
+                wait,
+                ..Failure::new("no")
+            };
+            tries.fail(now, &failure, luck);
+            assert_eq!(tries.rested(now), tries.next);
+            // A clock that was set back by a year does not stop us.
+            let before = now - SignedDuration::from_hours(365 * 24);
+            assert_eq!(tries.rested(before), before);
             tries.next.duration_since(now).as_mins()
         };
         let pauses: Vec<i64> = (0..9).map(|_| pause(0, 0)).collect();
@@ -227,6 +254,13 @@ mod tests {
         for _ in 0..100 {
             assert_eq!(pause(0, 0), 1440);
         }
+        tries.succeed();
+        let failure = Failure {
+            reached: false,
+            ..Failure::new("no")
+        };
+        tries.fail(now, &failure, 0);
+        assert_eq!(tries.next, at("2026-11-23T12:01:00Z"));
         tries.succeed();
         assert_eq!((tries.failures, tries.error.as_str()), (0, ""));
     }
@@ -265,7 +299,7 @@ mod tests {
             assert_eq!(tries(&store), Ok(Tries::default()));
             let mut some = Tries::default();
             some.begin(at("2026-11-23T12:00:00Z"));
-            some.fail(at("2026-11-23T12:00:09Z"), "a\nb", SignedDuration::ZERO, 9);
+            some.fail(at("2026-11-23T12:00:09Z"), &Failure::new("a\nb"), 9);
             some.told = Some((at("2026-12-01T00:00:00Z"), Level::Last));
             some.told_of_failures = true;
             keep_tries(&store, &some).await.unwrap();
