@@ -41,7 +41,7 @@ pub struct Lease {
     pool: Pool,
     key: String,
     who: String,
-    connection: Option<Connection>,
+    connection: Option<Box<Connection>>,
     _place: SemaphoreGuardArc,
 }
 
@@ -58,7 +58,7 @@ struct Idle {
     /// As whom it is logged in.
     who: String,
     since: Instant,
-    connection: Connection,
+    connection: Box<Connection>,
 }
 
 impl Pool {
@@ -81,7 +81,7 @@ impl Pool {
     }
 
     /// The connection last given back for that server and that login.
-    pub fn take(&self, key: &str, who: &str) -> Option<Connection> {
+    pub fn take(&self, key: &str, who: &str) -> Option<Box<Connection>> {
         let idle = &mut lock(&self.0.kept).idle;
         let at = idle.iter().rposition(|it| it.key == key && it.who == who)?;
         Some(idle.remove(at).connection)
@@ -92,7 +92,7 @@ impl Pool {
         &self,
         key: String,
         who: &str,
-        connection: Connection,
+        connection: Box<Connection>,
         place: SemaphoreGuardArc,
     ) -> Lease {
         Lease {
@@ -105,7 +105,7 @@ impl Pool {
     }
 
     /// Keeps a connection for a moment, then ends it.
-    fn give_back(&self, key: &str, who: &str, connection: Connection) {
+    fn give_back(&self, key: &str, who: &str, connection: Box<Connection>) {
         let mut kept = lock(&self.0.kept);
         let spent = connection.carried >= MAX_CARRIED || connection.is_spent();
         if spent || kept.idle.len() >= MAX_IDLE {
@@ -127,8 +127,8 @@ impl Pool {
     async fn watch(self) {
         while let Some(wait) = self.next() {
             Timer::after(wait).await;
-            for connection in self.tired() {
-                task::spawn(connection.quit()).detach();
+            for tired in self.tired() {
+                task::spawn(tired.connection.quit()).detach();
             }
         }
     }
@@ -141,10 +141,10 @@ impl Pool {
         oldest.map(|since| IDLE.saturating_sub(since.elapsed()))
     }
 
-    fn tired(&self) -> Vec<Connection> {
+    fn tired(&self) -> Vec<Idle> {
         let idle = &mut lock(&self.0.kept).idle;
         let tired = idle.extract_if(.., |it| it.since.elapsed() >= IDLE);
-        tired.map(|it| it.connection).collect()
+        tired.collect()
     }
 }
 

@@ -47,7 +47,7 @@ struct Way {
 /// What became of a connection.
 enum End {
     /// It may carry more.
-    Done(Connection),
+    Done(Box<Connection>),
     /// The server takes no more over this one.
     Spent,
     Broken,
@@ -183,7 +183,7 @@ impl Transport {
         }
         loop {
             match self.maker.open(hop, way.login.as_ref()).await {
-                Ok(connection) => match self.carry(connection, parcel, letter).await {
+                Ok(made) => match self.carry(Box::new(made), parcel, letter).await {
                     End::Done(connection) => {
                         parcel.lease = Some(self.pool.lease(key, who, connection, place));
                     }
@@ -291,7 +291,7 @@ impl Transport {
     /// All recipients, in as many transactions as the server wants.
     async fn carry(
         &self,
-        mut connection: Connection,
+        mut connection: Box<Connection>,
         parcel: &mut Parcel<'_>,
         letter: &mut Letter,
     ) -> End {
