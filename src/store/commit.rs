@@ -70,6 +70,9 @@ pub(super) struct Committer {
     pending: Option<Position>,
     /// Where a batch failed that could not be taken away: it may be there at the next start.
     doubt: Option<Mark>,
+    /// A part of the log is lost, and the numbers that it may have given are not skipped yet:
+    /// whatever is changed first skips them.
+    lost: bool,
     since: Since,
 }
 
@@ -138,12 +141,14 @@ impl Committer {
             position,
             pending: None,
             doubt: None,
+            lost: false,
             since: Since::default(),
         }
     }
 
     /// What was read from the log at the start is not in a checkpoint yet.
     pub fn note_replayed(&mut self, replayed: &Replayed) {
+        self.lost = replayed.hole || replayed.skipped;
         self.since.redo = replayed.redo;
         self.since.rows = replayed.rows;
     }
@@ -216,15 +221,9 @@ impl Committer {
         self.checkpoint_later();
     }
 
-    /// After the log was read at the start: makes a checkpoint of that. Of a `lost` part of it,
-    /// no numbers are given again.
-    pub fn settle(&mut self, lost: bool) -> Result<()> {
-        let mut settle = |tx: &mut Tx<'_>| {
-            if lost {
-                mailbox::skip_lost(tx)?;
-            }
-            Ok(Outcome::Keep)
-        };
+    /// After the log was read at the start: makes a checkpoint of that.
+    pub fn settle(&mut self) -> Result<()> {
+        let mut settle = |_: &mut Tx<'_>| Ok(Outcome::Keep);
         self.make_room();
         let mut ended = self.transact(true, &mut settle);
         if matches!(ended, Err(Error::Full)) && self.shared.space.drop_ballast() {
@@ -299,6 +298,7 @@ impl Committer {
             Stage::Working => {}
             Stage::Writing(start, effects) => return Err(self.unwrite(start, effects, error)),
             Stage::Logged(effects) => {
+                self.lost = false;
                 self.reopen();
                 return Ok(Ended::Committed(effects, false));
             }
@@ -310,6 +310,7 @@ impl Committer {
                     return Err(Error::Storage(error.to_string()));
                 }
                 if made.is_some_and(|made| made.log.sequence == self.position.log.sequence) {
+                    self.lost = false;
                     return Ok(Ended::Committed(effects, true));
                 }
             }
@@ -369,6 +370,9 @@ impl Committer {
         let handle = self.handle()?;
         let mut txn = handle.db.begin_write()?;
         let mut tx = Tx::new(&txn, &self.shared.segments, self.position)?;
+        if self.lost {
+            mailbox::skip_lost(&mut tx)?;
+        }
         let outcome = f(&mut tx)?;
         let wanted = matches!(outcome, Outcome::Keep) && (tx.touched() || checkpoint);
         if !wanted {
@@ -410,6 +414,7 @@ impl Committer {
                 .map_err(|error| Error::Storage(error.to_string()))?;
             txn.commit()?;
         }
+        self.lost = false;
         self.position = position;
         self.shared.counters.commits.fetch_add(1, Relaxed);
         Ok(Ended::Committed(stage.take(), durable))

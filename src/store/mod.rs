@@ -204,11 +204,12 @@ impl Store {
         if replayed.hole {
             recover::report_hole(&**disk, replayed.end);
             // Before any write: numbers behind the hole would be given out again.
-            committer.settle(true)?;
+            committer.settle()?;
         } else if replayed.skipped {
             // What is lost may have named segments anew that now have no row.
             recover::keep_files(&**disk);
-            committer.settle(true).ok();
+            // Where it fails, the first change skips the numbers of what is lost.
+            committer.settle().ok();
         }
         let unswept = match replayed.clean {
             _ if replayed.hole || replayed.skipped => None,

@@ -113,7 +113,7 @@ impl Writer {
         if !self.worth_trying() {
             log::warn!("no room for a checkpoint of what the log has: it waits");
             self.committer.settle_later();
-        } else if self.committer.settle(false).is_ok() {
+        } else if self.committer.settle().is_ok() {
             self.sweep_found(false);
         }
     }

@@ -439,6 +439,79 @@ fn a_segment_missing_in_the_middle_costs_nothing_behind_it() {
     });
 }
 
+/// Whatever fails at the start after a part of the log was lost, and again later: no number is
+/// given out a second time.
+#[test]
+fn numbers_of_what_is_lost_are_not_given_again_though_the_first_checkpoint_fails() {
+    smol::block_on(async {
+        let disk = SimDisk::new();
+        // So that segments are small.
+        disk.set_capacity(Some(24 << 20));
+        let store = open(&disk).unwrap();
+        account(&store, "alice@demo.test").await;
+        let id = inbox(&store, ALICE).await.id;
+        for n in 0..50 {
+            deliver(&store, ALICE, &text(n, 100_000)).await.unwrap();
+        }
+        let disk = {
+            let killed = disk.after_kill();
+            store.close().await;
+            killed
+        };
+        let missing = contents(&disk).remove(1).0;
+        disk.remove(&missing).unwrap();
+        let next = async |store: &Store| {
+            deliver(store, ALICE, &text(1, 3000)).await?;
+            Ok::<_, Error>(messages(store, id).await.last().unwrap().uid.get())
+        };
+        let syncs = {
+            let disk = disk.after_kill();
+            let store = open(&disk).unwrap();
+            let syncs = disk.syncs();
+            store.close().await;
+            syncs
+        };
+        let mut late = 0;
+        for sync in 0..syncs {
+            let disk = disk.after_kill();
+            // All from there on: whatever is tried again fails too.
+            disk.fail_syncs(sync..u64::MAX);
+            let opened = open(&disk);
+            disk.fail_syncs(0..0);
+            let store = opened.or_else(|_| open(&disk)).unwrap();
+            let settled = store.counters().checkpoints.load(Relaxed) > 0;
+            let uid = loop {
+                match next(&store).await {
+                    Ok(uid) => break uid,
+                    Err(error) => assert!(matches!(error, Error::Storage(_)), "{error:?}"),
+                }
+            };
+            assert!(uid > mailbox::LOST_NUMBERS, "sync {sync}: {uid}");
+            let again = next(&store).await.unwrap();
+            assert_eq!(again, uid + 1, "sync {sync}: skipped once");
+            late += u32::from(!settled);
+            expect_sound(&store).await;
+            store.close().await;
+        }
+        assert!(late > 0, "no first checkpoint failed");
+        // A disk without a free byte for it.
+        let full = disk.after_kill();
+        full.set_capacity(Some(full.used()));
+        let store = open(&full).unwrap();
+        let refused = next(&store).await;
+        full.set_capacity(None);
+        let uid = match refused {
+            Ok(uid) => uid,
+            Err(error) => {
+                assert_eq!(error, Error::Full);
+                next(&store).await.unwrap()
+            }
+        };
+        assert!(uid > mailbox::LOST_NUMBERS, "{uid}");
+        store.close().await;
+    });
+}
+
 #[test]
 fn what_a_start_could_not_sweep_goes_after_the_next_checkpoint() {
     const STRAY: &str = "mail/00000009.seg";
