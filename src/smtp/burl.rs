@@ -134,7 +134,10 @@ impl Session {
                 let taken = self.incoming().map(|it| it.take(&bytes));
                 self.phase = Phase::Url(Url::Open { size, last });
                 self.header = match taken {
-                    Some(Ok(Output::Header(header))) => header,
+                    Some(Ok(Output::Header(header))) => {
+                        self.begins_with(&header);
+                        header
+                    }
                     Some(Ok(Output::Body(_))) => bytes,
                     Some(Ok(Output::Nothing)) | None => return Next::Again,
                     // What was wrong is said at the end, which is now.
