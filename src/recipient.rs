@@ -6,7 +6,7 @@
 //! domain's catch-all takes; unknown, if the domain is ours; and else another server's.
 
 use crate::address::Address;
-use crate::mail::srs::{self, Rewriter};
+use crate::mail::srs::{self, Rewriter, Way};
 use crate::mail::{AccountId, MailboxName};
 use crate::store::{Error, Result, Snapshot};
 use std::collections::{BTreeSet, HashSet};
@@ -125,7 +125,14 @@ impl Expansion<'_> {
         let rewriter = rewriter(self.snapshot)?;
         let restored = rewriter.and_then(|it| it.restore(address, self.now));
         let sender = match restored {
-            Some(Ok(sender)) => sender,
+            Some(Ok(Way::To(sender))) => sender,
+            Some(Ok(Way::Token(token))) => {
+                let known = self.snapshot.record(srs::SENDERS, &token)?;
+                match known.as_deref().and_then(srs::remembered) {
+                    Some((_, sender)) => sender,
+                    None => return Ok(Place::Unknown),
+                }
+            }
             Some(Err(why)) => {
                 log::info!("{address} is no address of a sender: {why:?}");
                 return Ok(Place::Unknown);
@@ -364,6 +371,17 @@ mod tests {
         assert_eq!(at(&forged, NOW), Resolved::Unknown);
         let elsewhere = sent.replace("@b.de", "@c.de");
         assert_eq!(at(&elsewhere, NOW), Resolved::Elsewhere);
+        // One that was too long is found where it is remembered, and nowhere else.
+        let long = address(&format!("{}@far.test", "x".repeat(60)));
+        let (short, token) = rewriter.shorten(&long, &ours, NOW).unwrap();
+        let short = short.to_string();
+        assert_eq!(at(&short, NOW), Resolved::Unknown);
+        let row = srs::remember(&long, NOW);
+        block_on(store.put_record(srs::SENDERS, &token, row)).unwrap();
+        let Resolved::Here(targets) = at(&short, NOW) else {
+            panic!("{short} is unknown");
+        };
+        assert!(targets.returns && targets.remote == [long]);
         // A group's member is none.
         group(&store, "team@b.de", &[&sent]);
         assert_eq!(at("team@b.de", NOW), at("bob@b.de", NOW));

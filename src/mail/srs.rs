@@ -6,6 +6,8 @@
 //! ann@far.test           SRS0=hash=day=far.test=ann@office.test
 //! SRS0=…@other.test      SRS1=hash=other.test==…@office.test
 //! ```
+//!
+//! One that gets too long is remembered under a token instead: `SRS0=hash=day==token@office.test`.
 
 use crate::address::{Address, Domain};
 use ring::hmac;
@@ -13,6 +15,8 @@ use ring::hmac;
 /// The kind of the store's records that hold the key, and its name.
 pub const KEYS: &str = "srs";
 pub const KEY: &str = "key";
+/// The kind of those that hold a sender under its token.
+pub const SENDERS: &str = "srs sender";
 /// Days for which a rewritten address takes bounces: longer than anyone tries to deliver.
 pub const MAX_AGE: i64 = 21;
 
@@ -21,6 +25,8 @@ const DAY: i64 = 24 * 3600;
 const DAYS: i64 = 1 << 10;
 /// Characters of the hash, five bits each: 30 bits, and a guess costs a refusal.
 const HASH: usize = 6;
+/// Characters of a token: 40 bits.
+const TOKEN: usize = 8;
 /// Of one case: servers on the way may fold it.
 const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 /// What may stand behind `SRS0`; `=` is ours.
@@ -35,6 +41,14 @@ pub enum Refusal {
     /// It was not made here, or changed since.
     Forged,
     Old,
+}
+
+/// To whom a bounce goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    To(Address),
+    /// To the sender that is remembered under that token.
+    Token(String),
 }
 
 /// Whether it has the form of an address that was rewritten here.
@@ -68,18 +82,35 @@ impl Rewriter {
         Address::new(&local, forwarder.clone()).ok()
     }
 
+    /// As `rewrite` for one that gets too long, with the token under which the caller has to
+    /// remember the sender.
+    pub fn shorten(
+        &self,
+        sender: &Address,
+        forwarder: &Domain,
+        now: i64,
+    ) -> Option<(Address, String)> {
+        let tag = hmac::sign(&self.0, format!("token={sender}").as_bytes());
+        let bytes = tag.as_ref().iter().take(5);
+        let token = characters(bytes.fold(0, |all, it| all << 8 | u64::from(*it)), TOKEN);
+        let day = day(now);
+        let hash = self.hash(&[&day, "", &token]);
+        let short = Address::new(&format!("SRS0={hash}={day}=={token}"), forwarder.clone());
+        Some((short.ok()?, token))
+    }
+
     /// Where a bounce to `address` goes. `None` where it is no such address.
-    pub fn restore(&self, address: &Address, now: i64) -> Option<Result<Address, Refusal>> {
+    pub fn restore(&self, address: &Address, now: i64) -> Option<Result<Way, Refusal>> {
         let local = address.local();
         let restored = match (without(local, "SRS0="), without(local, "SRS1=")) {
             (Some(rest), _) => self.restore_first(rest, now),
-            (_, Some(rest)) => self.restore_further(rest),
+            (_, Some(rest)) => self.restore_further(rest).map(Way::To),
             _ => return None,
         };
         Some(restored)
     }
 
-    fn restore_first(&self, text: &str, now: i64) -> Result<Address, Refusal> {
+    fn restore_first(&self, text: &str, now: i64) -> Result<Way, Refusal> {
         let mut parts = text.splitn(4, '=');
         let mut part = || parts.next().ok_or(Refusal::Forged);
         let (hash, its_day, host, local) = (part()?, part()?, part()?, part()?);
@@ -87,7 +118,8 @@ impl Rewriter {
         let made = number(its_day).ok_or(Refusal::Forged)?;
         match (now.div_euclid(DAY) - made).rem_euclid(DAYS) > MAX_AGE {
             true => Err(Refusal::Old),
-            false => to(local, host),
+            false if host.is_empty() => Ok(Way::Token(local.to_ascii_uppercase())),
+            false => to(local, host).map(Way::To),
         }
     }
 
@@ -117,6 +149,22 @@ impl Rewriter {
         let bits = bytes.fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
         characters(bits, HASH)
     }
+}
+
+/// What is remembered of a sender under its token: the day, and the address.
+pub fn remember(sender: &Address, now: i64) -> Vec<u8> {
+    format!("{} {sender}", now.div_euclid(DAY)).into_bytes()
+}
+
+/// The day, since 1970, and the sender.
+pub fn remembered(row: &[u8]) -> Option<(i64, Address)> {
+    let (day, sender) = std::str::from_utf8(row).ok()?.split_once(' ')?;
+    Some((day.parse().ok()?, Address::parse(sender).ok()?))
+}
+
+/// Whether no bounce is taken any more to one that was remembered on that day.
+pub fn is_over(day: i64, now: i64) -> bool {
+    now.div_euclid(DAY) - day > MAX_AGE
 }
 
 /// A sender that another server has rewritten.
@@ -197,7 +245,10 @@ mod tests {
         let back = rewriter.restore(&bounced, NOW).unwrap().unwrap();
         let folded = address(&sent.to_string().to_lowercase());
         assert_eq!(rewriter.restore(&folded, NOW), Some(Ok(back.clone())));
-        (sent.to_string(), back.to_string())
+        match back {
+            Way::To(back) => (sent.to_string(), back.to_string()),
+            Way::Token(_) => panic!("{sent} holds all"),
+        }
     }
 
     #[test]
@@ -244,7 +295,7 @@ mod tests {
         let sent = rewriter.rewrite(&address("ann@far.test"), &office(), NOW);
         let sent = sent.unwrap().to_string();
         let is = |text: &str, now: i64| rewriter.restore(&address(text), now);
-        let ann = Some(Ok(address("ann@far.test")));
+        let ann = Some(Ok(Way::To(address("ann@far.test"))));
         assert_eq!(is(&sent, NOW + MAX_AGE * DAY), ann);
         assert_eq!(
             is(&sent, NOW + (MAX_AGE + 1) * DAY),
@@ -273,9 +324,25 @@ mod tests {
     }
 
     #[test]
-    fn what_gets_too_long_is_left() {
-        let long = format!("{}@far.test", "x".repeat(60));
+    fn what_gets_too_long_goes_by_a_token() {
+        let long = address(&format!("{}@far.test", "x".repeat(60)));
         let rewriter = Rewriter::new(b"key");
-        assert_eq!(rewriter.rewrite(&address(&long), &office(), NOW), None);
+        assert_eq!(rewriter.rewrite(&long, &office(), NOW), None);
+        let (short, token) = rewriter.shorten(&long, &office(), NOW).unwrap();
+        assert!(is_rewritten(&short));
+        let back = |text: &str, now| rewriter.restore(&address(text), now);
+        let short = short.to_string();
+        let way = Some(Ok(Way::Token(token.clone())));
+        assert_eq!(back(&short, NOW), way);
+        assert_eq!(back(&short.to_lowercase(), NOW), way);
+        let late = NOW + (MAX_AGE + 1) * DAY;
+        assert_eq!(back(&short, late), Some(Err(Refusal::Old)));
+        let other = short.replace(&token, "AAAAAAAA");
+        assert_eq!(back(&other, NOW), Some(Err(Refusal::Forged)));
+        // The same sender has the same token, another another.
+        let again = rewriter.shorten(&long, &office(), NOW + DAY).unwrap();
+        assert_eq!(again.1, token);
+        let other = address(&format!("{}@far.test", "y".repeat(60)));
+        assert_ne!(rewriter.shorten(&other, &office(), NOW).unwrap().1, token);
     }
 }

@@ -48,6 +48,8 @@ pub struct Commit {
     pub forwarder: Option<Domain>,
     /// Of mail from other servers: what is to be judged and traced.
     pub arrived: Option<Arrived>,
+    /// The domain of the From field, where LMTP brought it and it is one.
+    pub author: Option<String>,
 }
 
 /// How a message came in from another server.

@@ -4,6 +4,7 @@
 use crate::address::{Address, Domain};
 use crate::mail::Account;
 use crate::mail::addressing::Grant;
+use crate::message::header;
 use crate::message::lexer::{Broken, Cursor};
 
 /// Most mailboxes of one From field.
@@ -82,6 +83,15 @@ impl Trusted {
     pub(super) fn author(&self, tls: bool) -> Option<Author> {
         (tls || !self.tls).then(|| self.author.clone())
     }
+}
+
+/// The domain of one From field, whose authors all have the same.
+pub fn domain(header: &[u8]) -> Option<String> {
+    let mut fields = header::fields(header).filter(|it| it.is(b"From"));
+    let authors = mailboxes(fields.next()?.value())?;
+    let domain = authors.first()?.domain();
+    let one = fields.next().is_none() && authors.iter().all(|it| it.domain() == domain);
+    one.then(|| domain.to_string())
 }
 
 /// The addresses of a `mailbox-list` (RFC 5322, 3.4), one at least. `None` for anything
@@ -248,5 +258,23 @@ mod tests {
         assert!(author.owns(&Address::parse("anything@b.de").unwrap()));
         assert!(!author.owns(&Address::parse("anything@sub.b.de").unwrap()));
         assert_eq!(author.addresses(), "@a.de, @b.de, @c.de, @d.de, @e.de, ...");
+    }
+
+    #[test]
+    fn the_author_is_one_domain_or_unclear() {
+        let of = |header: &str| domain(header.as_bytes());
+        assert_eq!(
+            of("From: A <a@b.test>, c@B.test\r\n").as_deref(),
+            Some("b.test")
+        );
+        for unclear in [
+            "Subject: x\r\n",
+            "From: a@b.test\r\nFrom: a@b.test\r\n",
+            "From: a@b.test, c@d.test\r\n",
+            "From: a@b.test <c@d.test>\r\n",
+            "From:\r\n",
+        ] {
+            assert_eq!(of(unclear), None, "{unclear}");
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! DATA and BDAT: a message on its way in.
 
-use super::author::Author;
+use super::author::{self, Author};
 use super::passage::{self, Passage};
-use super::repair::{Output, Repair, Stamp, Trace};
+use super::repair::{Output, Repair, Stamp, Trace, header_of};
 use super::reply::Reply;
 use super::role::Role;
 use super::session::{Arrived, Ask, Asked, Next, Phase, Session, Trouble, sequence};
@@ -363,9 +363,13 @@ impl Session {
         }
     }
 
-    fn begins_with(&mut self, text: &[u8]) {
+    /// What goes to the store first: the header, once it is whole.
+    pub(super) fn begins_with(&mut self, text: &[u8]) {
         if let Some(transaction) = &mut self.transaction {
             transaction.begins_with(text);
+            if self.config.role == Role::Lmtp {
+                transaction.author = author::domain(header_of(text));
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! What becomes of mail from other servers, by what was found out of it. Pure.
 
-use crate::authentication::dmarc::Policy;
+use crate::authentication::dmarc::{self, Policy};
 use crate::authentication::results::Results;
 use crate::authentication::{Verdict, is_within};
 
@@ -45,15 +45,13 @@ pub fn judge_onward(results: &Results, ours: &[String]) -> Judgement {
     let Some(dmarc) = &results.dmarc else {
         return Judgement::Accept;
     };
-    let is_ours = ours
-        .iter()
-        .any(|it| is_within(it, &dmarc.organization) || is_within(&dmarc.domain, it));
+    let is_ours = is_ours(dmarc, ours);
     match (dmarc.verdict, dmarc.policy) {
         (Verdict::Pass, _) => Judgement::Accept,
         (Verdict::PermError, _) => Judgement::Refuse(
             "A member of that group is elsewhere, and the From field is not one of one domain",
         ),
-        (Verdict::TempError, _) if is_ours => Judgement::Later,
+        (Verdict::TempError, _) if is_ours || may_be_ours(dmarc, ours) => Judgement::Later,
         (Verdict::Fail, Policy::Reject | Policy::Quarantine) => Judgement::Refuse(
             "A member of that group is elsewhere, and the domain of the From field asks for \
              suspicion of mail that is not shown to be its own (DMARC)",
@@ -64,6 +62,43 @@ pub fn judge_onward(results: &Results, ours: &[String]) -> Judgement {
         ),
         _ => Judgement::Accept,
     }
+}
+
+/// As [`judge_onward`], of what LMTP brings. The server in front has judged it; but whether an
+/// author of ours wrote it, only a login here shows. `author`: what DNS says of the From
+/// field's domain.
+pub fn judge_unproven(author: &dmarc::Outcome, ours: &[String]) -> Judgement {
+    match author.verdict {
+        Verdict::PermError => Judgement::Refuse(
+            "A member of that group is elsewhere, and the From field is not one of one domain",
+        ),
+        _ if is_ours(author, ours) => Judgement::Refuse(
+            "A member of that group is elsewhere, and the From field has a domain of this server: \
+             submit it with a login, which shows who wrote it",
+        ),
+        Verdict::TempError if may_be_ours(author, ours) => Judgement::Later,
+        _ => Judgement::Accept,
+    }
+}
+
+/// Whether the author's domain is of one organization with one of ours.
+fn is_ours(author: &dmarc::Outcome, ours: &[String]) -> bool {
+    let is_ours =
+        |it: &String| is_within(it, &author.organization) || is_within(&author.domain, it);
+    ours.iter().any(is_ours)
+}
+
+/// While DNS does not say which domain is at the head of the author's, a sister of ours can't
+/// be told from a stranger: who shares the last two labels may be one.
+fn may_be_ours(author: &dmarc::Outcome, ours: &[String]) -> bool {
+    let head = |domain: &str| {
+        let mut labels = domain.rsplit('.');
+        (
+            labels.next().map(str::to_owned),
+            labels.next().map(str::to_owned),
+        )
+    };
+    ours.iter().any(|it| head(it) == head(&author.domain))
 }
 
 fn spf_fails(results: &Results) -> bool {
@@ -80,7 +115,7 @@ mod tests {
     use super::*;
     use crate::authentication::arc::Chain;
     use crate::authentication::dkim::Verified;
-    use crate::authentication::{dmarc, spf};
+    use crate::authentication::spf;
 
     fn results(verdict: Verdict, policy: Policy, spf: Verdict) -> Results {
         Results {
@@ -99,6 +134,58 @@ mod tests {
             }),
             ..Results::default()
         }
+    }
+
+    fn author(verdict: Verdict, domain: &str, organization: &str) -> dmarc::Outcome {
+        dmarc::Outcome {
+            verdict,
+            domain: domain.into(),
+            organization: organization.into(),
+            ..dmarc::Outcome::default()
+        }
+    }
+
+    /// While DNS is down, the head of a domain is not known.
+    #[test]
+    fn a_sister_of_ours_waits_for_dns() {
+        let ours = ["mail.corp.test".to_owned()];
+        for (domain, expected) in [
+            ("mail.corp.test", Judgement::Later),
+            ("news.corp.test", Judgement::Later),
+            ("corp.test", Judgement::Later),
+            ("far.test", Judgement::Accept),
+        ] {
+            let results = Results {
+                dmarc: Some(author(Verdict::TempError, domain, domain)),
+                ..Results::default()
+            };
+            assert_eq!(judge_onward(&results, &ours), expected, "{domain}");
+        }
+    }
+
+    #[test]
+    fn who_is_of_ours_is_not_believed_without_a_login() {
+        use Judgement::{Accept, Later};
+        let ours = ["mail.corp.test".to_owned()];
+        let judged = |verdict, domain: &str, organization: &str| {
+            judge_unproven(&author(verdict, domain, organization), &ours)
+        };
+        for verdict in [Verdict::None, Verdict::Fail, Verdict::TempError] {
+            for domain in ["mail.corp.test", "a.mail.corp.test"] {
+                let told = judged(verdict, domain, domain);
+                assert!(matches!(told, Judgement::Refuse(_)), "{domain}: {told:?}");
+            }
+        }
+        let sister = judged(Verdict::None, "news.corp.test", "corp.test");
+        assert!(matches!(sister, Judgement::Refuse(_)), "{sister:?}");
+        let unclear = judged(Verdict::PermError, "", "");
+        assert!(matches!(unclear, Judgement::Refuse(_)), "{unclear:?}");
+        assert_eq!(
+            judged(Verdict::TempError, "news.corp.test", "news.corp.test"),
+            Later
+        );
+        assert_eq!(judged(Verdict::TempError, "far.test", "far.test"), Accept);
+        assert_eq!(judged(Verdict::Fail, "far.test", "far.test"), Accept);
     }
 
     #[test]
@@ -169,7 +256,10 @@ mod tests {
             let judge = |verdict, policy| judge(foreign, foreign, verdict, policy, false);
             assert_eq!(judge(Verdict::None, Policy::None), Accept);
             assert_eq!(judge(Verdict::Fail, Policy::None), Accept);
-            assert_eq!(judge(Verdict::TempError, Policy::None), Accept);
+            // A sister of ours, for all that is known.
+            let sister = foreign == "b.firm.test";
+            let expected = if sister { Later } else { Accept };
+            assert_eq!(judge(Verdict::TempError, Policy::None), expected);
             assert!(is_refused(judge(Verdict::Fail, Policy::Quarantine)));
             assert!(is_refused(judge(Verdict::Fail, Policy::Reject)));
             assert!(is_refused(judge(Verdict::PermError, Policy::None)));

@@ -7,6 +7,7 @@ mod hold;
 mod home;
 mod incoming;
 mod limit;
+mod lmtp;
 mod notices;
 mod spool;
 
@@ -561,6 +562,9 @@ async fn deliver(
         Role::Lmtp => Held::Each(std::mem::take(&mut commit.alone)),
         Role::Submission | Role::Incoming => Held::Together,
     };
+    if sender.role == Role::Lmtp {
+        lmtp::may_go_on(context, &commit).await?;
+    }
     forward::rewrite(context, &mut commit, now().unix).await?;
     let queued = (!commit.remote.is_empty()).then_some(NewItem {
         account,

@@ -54,6 +54,8 @@ pub struct Transaction {
     pub begun: i64,
     /// Of mail from other servers, once it has begun.
     pub arrived: Option<Arrived>,
+    /// Of what LMTP brings: the domain of the From field, if it is one.
+    pub author: Option<String>,
 }
 
 impl Session {
@@ -100,6 +102,7 @@ impl Session {
             id: String::new(),
             begun: 0,
             arrived: None,
+            author: None,
         });
         Reply::new(250, "2.1.0", "Ok")
     }
@@ -468,6 +471,7 @@ impl Transaction {
             delivered,
             forwarder: self.forwarder.take(),
             arrived: self.arrived.take(),
+            author: self.author.take(),
         }
     }
 

@@ -181,7 +181,11 @@ class Forwarding(unittest.TestCase):
     def test_what_lmtp_brings_is_not_signed(self):
         """Whoever its author claims to be; what is submitted to the same group is."""
         lmtp = smtplib.LMTP("127.0.0.1", self.server.base + 24)
-        lmtp.sendmail(ANN, [TEAM], mail(ERIN, TEAM, "lmtp-unsigned"))
+        lmtp.sendmail(ANN, [TEAM], mail(ANN, TEAM, "lmtp-unsigned"))
+        # A From of ours would be believed, since it goes on from a sender of ours.
+        with self.assertRaises(smtplib.SMTPDataError) as refused:
+            lmtp.sendmail(ANN, [TEAM], mail(ERIN, TEAM, "lmtp-ours"))
+        self.assertEqual(refused.exception.smtp_code, 550, refused.exception)
         lmtp.quit()
         self.assertNotIn(b"DKIM-Signature:", self.forwarded("lmtp-unsigned").body)
         smtp = smtplib.SMTP("127.0.0.1", self.server.base + 587, timeout=30)

@@ -78,7 +78,7 @@ impl Arrival {
     ) -> Examined {
         let message = self.hashing.finish();
         let query = query(context, peer, sender, client);
-        let author = author_domain(message.header());
+        let author = author::domain(message.header());
         let asked = ask(&context.resolver, &message, &query, author.as_deref());
         let mut results = asked
             .or(async {
@@ -154,7 +154,7 @@ fn draw() -> u8 {
     random::<1>().map_or(0, |[byte]| byte % 100)
 }
 
-async fn in_time<T>(asked: impl Future<Output = T>) -> Option<T> {
+pub(super) async fn in_time<T>(asked: impl Future<Output = T>) -> Option<T> {
     let late = async {
         Timer::after(STRANGERS_PATIENCE).await;
         None
@@ -162,7 +162,7 @@ async fn in_time<T>(asked: impl Future<Output = T>) -> Option<T> {
     async { Some(asked.await) }.or(late).await
 }
 
-fn no_spf() -> spf::Outcome {
+pub(super) fn no_spf() -> spf::Outcome {
     spf::Outcome {
         verdict: Verdict::TempError,
         reason: "DNS does not answer",
@@ -170,16 +170,7 @@ fn no_spf() -> spf::Outcome {
     }
 }
 
-/// The domain of one From field, whose authors all have the same.
-fn author_domain(header: &[u8]) -> Option<String> {
-    let mut fields = header::fields(header).filter(|it| it.is(b"From"));
-    let authors = author::mailboxes(fields.next()?.value())?;
-    let domain = authors.first()?.domain();
-    let one = fields.next().is_none() && authors.iter().all(|it| it.domain() == domain);
-    one.then(|| domain.to_string())
-}
-
-fn unclear() -> dmarc::Outcome {
+pub(super) fn unclear() -> dmarc::Outcome {
     dmarc::Outcome {
         verdict: Verdict::PermError,
         reason: "the author is unclear",
@@ -187,7 +178,7 @@ fn unclear() -> dmarc::Outcome {
     }
 }
 
-fn unanswered(author: Option<&str>) -> Results {
+pub(super) fn unanswered(author: Option<&str>) -> Results {
     let domain = |author| ascii_domain(author).unwrap_or_default();
     Results {
         spf: Some((no_spf(), "", String::new())),
@@ -278,23 +269,5 @@ mod tests {
             assert!(turns > 0 && staged.is_ok());
             assert!(places.try_acquire().is_some());
         });
-    }
-
-    #[test]
-    fn the_author_is_one_domain_or_unclear() {
-        let domain = |header: &str| author_domain(header.as_bytes());
-        assert_eq!(
-            domain("From: A <a@b.test>, c@B.test\r\n").as_deref(),
-            Some("b.test")
-        );
-        for unclear in [
-            "Subject: x\r\n",
-            "From: a@b.test\r\nFrom: a@b.test\r\n",
-            "From: a@b.test, c@d.test\r\n",
-            "From: a@b.test <c@d.test>\r\n",
-            "From:\r\n",
-        ] {
-            assert_eq!(domain(unclear), None, "{unclear}");
-        }
     }
 }

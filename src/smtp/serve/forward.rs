@@ -15,6 +15,8 @@ use crate::store::{self, Snapshot, Store};
 use async_lock::Mutex;
 use std::sync::Arc;
 
+/// Senders too long to be rewritten that are remembered at once.
+const MAX_SENDERS: usize = 5000;
 /// The first two messages must not make a key each.
 static MAKING: Mutex<()> = Mutex::new(());
 
@@ -28,9 +30,64 @@ pub async fn rewrite(context: &Context, commit: &mut Commit, now: i64) -> Result
     let Some(own) = found.map_err(|error| trouble(&error))? else {
         return Ok(());
     };
-    match rewriter(&context.store).await?.rewrite(sender, &own, now) {
-        Some(rewritten) => commit.envelope.sender = Some(rewritten),
-        None => log::info!("{sender} is too long to be rewritten; it goes on as it is"),
+    let rewriter = rewriter(&context.store).await?;
+    commit.envelope.sender = match rewriter.rewrite(sender, &own, now) {
+        Some(rewritten) => Some(rewritten),
+        None => {
+            let short = shortened(&context.store, &rewriter, sender, &own, now, MAX_SENDERS);
+            Some(short.await?)
+        }
+    };
+    Ok(())
+}
+
+/// For a sender that gets too long, as those of bulk mail do: it is remembered for as long as
+/// bounces may come, one of `most`.
+async fn shortened(
+    store: &Store,
+    rewriter: &Rewriter,
+    sender: &Address,
+    own: &Domain,
+    now: i64,
+    most: usize,
+) -> Result<Address, Trouble> {
+    let Some((short, token)) = rewriter.shorten(sender, own, now) else {
+        return Err(Trouble::Refused(
+            "A member of that group is elsewhere, and its domain too long for a sender of its own",
+        ));
+    };
+    let row = srs::remember(sender, now);
+    let known = store.look(|it| it.record(srs::SENDERS, &token));
+    if known.map_err(|error| trouble(&error))? == Some(row.clone()) {
+        return Ok(short);
+    }
+    let noted = async {
+        let is_full = || store.look(|it| Ok(it.record_keys(srs::SENDERS)?.len() >= most));
+        if is_full()? {
+            forget(store, now).await?;
+            if is_full()? {
+                return Ok(false);
+            }
+        }
+        store.put_record(srs::SENDERS, &token, row).await?;
+        Ok(true)
+    };
+    match noted.await {
+        Ok(true) => Ok(short),
+        Ok(false) => Err(Trouble::Wait(
+            "Too many long senders' addresses went on to other servers lately; try later",
+        )),
+        Err(error) => Err(trouble(&error)),
+    }
+}
+
+/// Those to whom no bounce is taken any more.
+async fn forget(store: &Store, now: i64) -> store::Result<()> {
+    let all = store.look(|it| it.records(srs::SENDERS))?;
+    for (token, row) in all {
+        if srs::remembered(&row).is_none_or(|(day, _)| srs::is_over(day, now)) {
+            store.remove_record(srs::SENDERS, &token).await?;
+        }
     }
     Ok(())
 }
@@ -69,5 +126,49 @@ pub fn sealer(store: &Store, commit: &Commit) -> Option<Arc<SigningKey>> {
             log::error!("the DKIM keys can't be read: {error}");
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Options;
+    use crate::store::simdisk::SimDisk;
+
+    const DAY: i64 = 24 * 3600;
+
+    #[test]
+    fn long_senders_are_remembered_once_and_forgotten_when_they_are_old() {
+        let options = Options {
+            reserve: 0,
+            ballast: 0,
+            ..Options::default()
+        };
+        let store = Store::open_on(Arc::new(SimDisk::new()), options).unwrap();
+        let rewriter = Rewriter::new(b"key");
+        let own = Domain::parse("office.test").unwrap();
+        let long = Address::parse(&format!("{}@far.test", "x".repeat(60))).unwrap();
+        let kept = || store.look(|it| it.record_keys(srs::SENDERS)).unwrap().len();
+        smol::block_on(async {
+            let short = async |who: &Address, now| {
+                super::shortened(&store, &rewriter, who, &own, now, 10).await
+            };
+            let first = short(&long, DAY).await.unwrap();
+            assert_eq!(short(&long, DAY).await, Ok(first));
+            assert_eq!(kept(), 1);
+            // As many as there may be, half of them old.
+            for n in 1..10 {
+                let day = DAY * if n % 2 == 0 { 1 } else { 100 };
+                let row = srs::remember(&long, day);
+                let token = n.to_string();
+                let put = store.put_record(srs::SENDERS, &token, row);
+                put.await.unwrap();
+            }
+            let other = Address::parse(&format!("{}@far.test", "y".repeat(60))).unwrap();
+            let soon = short(&other, 2 * DAY).await;
+            assert!(matches!(soon, Err(Trouble::Wait(_))), "{soon:?}");
+            short(&other, 100 * DAY).await.unwrap();
+            assert_eq!(kept(), 6);
+        });
     }
 }

@@ -73,16 +73,18 @@ fn judgement(context: &Context, commit: &Commit, results: &Results) -> Result<Ju
     if commit.remote.is_empty() || !matches!(judgement, Judgement::Accept | Judgement::Junk) {
         return Ok(judgement);
     }
-    let ours = context.store.look(Snapshot::local_domains);
-    let ours = ours.map_err(|error| trouble(&error))?;
-    let ours: Vec<String> = ours
-        .iter()
-        .filter_map(|it| ascii_domain(it.as_str()))
-        .collect();
-    Ok(match judge_onward(results, &ours) {
+    Ok(match judge_onward(results, &our_domains(context)?) {
         Judgement::Accept => judgement,
         onward => onward,
     })
+}
+
+/// As DNS has them.
+pub fn our_domains(context: &Context) -> Result<Vec<String>, Trouble> {
+    let ours = context.store.look(Snapshot::local_domains);
+    let ours = ours.map_err(|error| trouble(&error))?;
+    let ours = ours.iter().filter_map(|it| ascii_domain(it.as_str()));
+    Ok(ours.collect())
 }
 
 fn passes(results: &Results) -> bool {
