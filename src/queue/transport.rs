@@ -172,7 +172,7 @@ impl Transport {
             }
             match self.carry(kept, parcel, letter).await {
                 End::Done(connection) => {
-                    parcel.lease = Some(self.pool.lease(key, who, *connection, place));
+                    parcel.lease = Some(self.pool.lease(key, who, connection, place));
                     return Ok(());
                 }
                 End::Spent | End::Broken => {}
@@ -185,7 +185,7 @@ impl Transport {
             match self.maker.open(hop, way.login.as_ref()).await {
                 Ok(made) => match self.carry(Box::new(made), parcel, letter).await {
                     End::Done(connection) => {
-                        parcel.lease = Some(self.pool.lease(key, who, *connection, place));
+                        parcel.lease = Some(self.pool.lease(key, who, connection, place));
                     }
                     // Each has carried one at least: there is an end to it.
                     End::Spent => continue,
@@ -318,7 +318,7 @@ impl Transport {
                 return End::Broken;
             }
         }
-        End::Done(Box::new(connection))
+        End::Done(connection)
     }
 
     async fn transaction(
