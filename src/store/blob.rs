@@ -4,11 +4,16 @@ use super::disk::File;
 use super::error::{Error, Result};
 use super::frame::{self, FRAME};
 use super::schema::BlobRow;
+use super::segment::lock;
+use crate::mail::EmailId;
+use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// A stored message's bytes; stays readable though the message be expunged meanwhile.
 pub struct Blob {
+    email: EmailId,
+    damaged: Arc<Damaged>,
     file: Arc<dyn File>,
     row: BlobRow,
     /// The frame read last, for callers that take less than a frame at a time.
@@ -18,8 +23,15 @@ pub struct Blob {
 }
 
 impl Blob {
-    pub(super) fn new(file: Arc<dyn File>, row: BlobRow) -> Blob {
+    pub(super) fn new(
+        file: Arc<dyn File>,
+        row: BlobRow,
+        email: EmailId,
+        damaged: Arc<Damaged>,
+    ) -> Blob {
         Blob {
+            email,
+            damaged,
             file,
             row,
             last: None,
@@ -73,7 +85,37 @@ impl Blob {
         let offset = self.row.offset + before.map(|&it| u64::from(it)).sum::<u64>();
         self.packed.resize(length as usize, 0);
         self.file.read_at(offset, &mut self.packed)?;
-        frame::decompress(&self.packed, raw, out)
+        let whole = frame::decompress(&self.packed, raw, out);
+        whole.inspect_err(|_| self.damaged.note(self.email))
+    }
+}
+
+/// Messages that are remembered as damaged.
+const MAX_DAMAGED: usize = 1000;
+
+/// Messages found to be damaged since the start: refused before a byte of them is sent. What was
+/// announced and can't be sent ends a connection, and a client would ask for it again and again.
+#[derive(Default)]
+pub(super) struct Damaged(Mutex<BTreeSet<EmailId>>);
+
+impl Damaged {
+    fn note(&self, email: EmailId) {
+        let mut known = lock(&self.0);
+        if known.len() < MAX_DAMAGED {
+            known.insert(email);
+        }
+    }
+
+    pub fn refuse(&self, email: EmailId) -> Result<()> {
+        match lock(&self.0).contains(&email) {
+            true => Err(Error::corrupt("a frame of a message")),
+            false => Ok(()),
+        }
+    }
+
+    /// They are to be looked at anew.
+    pub fn forget(&self) {
+        lock(&self.0).clear();
     }
 }
 

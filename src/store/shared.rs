@@ -2,6 +2,7 @@
 
 use super::Options;
 use super::audit::Pending;
+use super::blob::Damaged;
 use super::change::Hub;
 use super::check::Touched;
 use super::disk::{Counters, Disk};
@@ -45,6 +46,7 @@ pub(super) struct Shared {
     pub uids: UidCache,
     /// For a check that is under way.
     pub touched: Touched,
+    pub damaged: Arc<Damaged>,
     slot: Mutex<Slot>,
     /// Told when `slot` has changed.
     reopened: Condvar,
@@ -121,6 +123,7 @@ impl Shared {
             recent: Mutex::default(),
             uids: UidCache::default(),
             touched: Touched::default(),
+            damaged: Arc::default(),
             slot: Mutex::new(Slot::Open(handle)),
             reopened: Condvar::new(),
         }

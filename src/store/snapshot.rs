@@ -345,7 +345,10 @@ impl Snapshot {
             .get(email.0)?
             .ok_or_else(|| Error::corrupt("a message without its bytes"))?;
         let row = BlobRow::decode(row.value())?;
-        Ok(Blob::new(self.shared.segments.open(row.segment)?, row))
+        let damaged = &self.shared.damaged;
+        damaged.refuse(email)?;
+        let file = self.shared.segments.open(row.segment)?;
+        Ok(Blob::new(file, row, email, damaged.clone()))
     }
 }
 

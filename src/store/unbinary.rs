@@ -6,6 +6,7 @@ use super::disk::File;
 use super::error::Result;
 use super::schema::BlobRow;
 use super::staging::{Staged, Staging};
+use crate::mail::EmailId;
 use crate::message::convert::{self, Base64Lines, Piece, Target};
 use crate::message::structure::{ByteRange, MAX_HEADER};
 use crate::message::survey::Survey;
@@ -67,7 +68,8 @@ impl Staged {
             size: data.size,
             frames: data.frames.clone(),
         };
-        Blob::new(file, row)
+        // Not stored yet: it has no number.
+        Blob::new(file, row, EmailId(0), Arc::default())
     }
 }
 

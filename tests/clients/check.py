@@ -130,7 +130,14 @@ class Damaged(unittest.TestCase):
         _, count = client.select(mailbox, readonly=True)
         found, lost = [], 0
         for n in range(1, int(count[0]) + 1):
-            status, answer = client.fetch(str(n), "(BODY.PEEK[])")
+            try:
+                status, answer = client.fetch(str(n), "(BODY.PEEK[])")
+            except imaplib.IMAP4.abort:
+                # Damaged far behind its announced length: once, then it is refused.
+                client = server.imap(user)
+                client.select(mailbox, readonly=True)
+                status, answer = client.fetch(str(n), "(BODY.PEEK[])")
+                self.assertEqual(status, "NO")
             parts = [part[1] for part in answer if isinstance(part, tuple)]
             if status == "OK":
                 found += parts

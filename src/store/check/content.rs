@@ -38,6 +38,7 @@ impl Check<'_> {
                 Ok(total)
             })?;
             self.progress.begin(3, total);
+            self.store.shared().damaged.forget();
             self.read_all()?;
         }
         self.locate()
