@@ -55,6 +55,8 @@ impl From<Error> for Stop {
     }
 }
 
+/// Takes a row: its key and its value.
+type Visit<'v, C> = &'v mut dyn FnMut(&mut C, &Snapshot, &[u8], &[u8]) -> Result<()>;
 type Checked<T> = std::result::Result<T, Stop>;
 
 struct Check<'a> {
@@ -191,7 +193,7 @@ impl Check<'_> {
         name: &'static str,
         first: Vec<u8>,
         end: Option<Vec<u8>>,
-        visit: &mut dyn FnMut(&mut Self, &Snapshot, &[u8], &[u8]) -> Result<()>,
+        visit: Visit<'_, Self>,
     ) -> Checked<()> {
         let mut from = Bound::Included(first);
         let mut unreadable = 0;
