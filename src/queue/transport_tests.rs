@@ -122,6 +122,14 @@ fn talk(
             "QUIT" => "221 bye",
             _ => "250 ok",
         };
+        // It hears of a chunk when it has it: what it does at BDAT comes behind the last byte.
+        if verb == "BDAT" {
+            let size = line.split(' ').nth(1).and_then(|it| it.parse().ok());
+            let size = size.ok_or(std::io::ErrorKind::InvalidData)?;
+            if std::io::copy(&mut (&mut lines).take(size), &mut std::io::sink())? < size {
+                return Ok(());
+            }
+        }
         let said = match does(&verb, &line) {
             None => usual,
             Some(Does::Say(text)) => text,
@@ -155,13 +163,6 @@ fn talk(
                 return Ok(());
             }
         };
-        if verb == "BDAT" {
-            let size = line.split(' ').nth(1).and_then(|it| it.parse().ok());
-            let size = size.ok_or(std::io::ErrorKind::InvalidData)?;
-            if std::io::copy(&mut (&mut lines).take(size), &mut std::io::sink())? < size {
-                return Ok(());
-            }
-        }
         if [".", "BDAT"].contains(&verb.as_str()) && said.starts_with('2') {
             seen.taken.lock().unwrap().push(recipients.join(" "));
         }

@@ -79,6 +79,11 @@ impl SimDisk {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Nothing is read or written until what this gives is dropped: who wants to, waits.
+    pub fn stop(&self) -> impl Sized {
+        self.state()
+    }
+
     /// Syncs so far, of files and directories.
     pub fn syncs(&self) -> u64 {
         self.state().syncs

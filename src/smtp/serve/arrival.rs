@@ -234,40 +234,61 @@ impl Examined {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Options;
+    use crate::store::simdisk::{Seeded, SimDisk};
+    use async_lock::Semaphore;
+    use smol::block_on;
+
+    /// Larger than what a message has of the memory, and nothing makes it smaller.
+    const SIZE: usize = 2 << 20;
 
     #[test]
     fn an_arrival_keeps_its_place_until_it_is_written() {
-        use async_lock::Semaphore;
-        smol::block_on(async {
-            let dir = tempfile::tempdir().unwrap();
-            let store = Store::open(dir.path(), Default::default()).unwrap();
-            let places = Arc::new(Semaphore::new(1));
+        let dir = tempfile::tempdir().unwrap();
+        let disk = SimDisk::new();
+        let options = Options {
+            reserve: 0,
+            ballast: 0,
+            ..Options::default()
+        };
+        let store = Store::open_on(Arc::new(disk.clone()), options).unwrap();
+        let places = Arc::new(Semaphore::new(1));
+        let is_free = || places.try_acquire().is_some();
+        let mut random = Seeded::new(1);
+        let body = (0..SIZE).map(|_| random.below(256) as u8);
+        let message: Vec<u8> = b"From: a@b.test\r\n\r\n"
+            .iter()
+            .copied()
+            .chain(body)
+            .collect();
+        let examined = block_on(async {
             let (mut spool, mut hashing) = (Spool::new(dir.path().into()), Hashing::new());
-            // Large enough for a file, so that writing it takes more than one turn.
-            let message = [b"From: a@b.test\r\n\r\n".to_vec(), vec![b'x'; 1 << 20]].concat();
             hashing.push(&message);
             spool.write(&message).await.unwrap();
-            let examined = Examined {
+            Examined {
                 results: Results::default(),
                 _place: places.try_acquire_arc().unwrap(),
                 arrival: spool,
                 staging: store.stage(None).await.unwrap(),
                 message: hashing.finish(),
-            };
-            let arrived = Arrived::default();
-            let mut storing = Box::pin(examined.store("us.test", &arrived, None));
-            let mut turns = 0;
-            let staged = loop {
-                assert!(places.try_acquire().is_none(), "after {turns} turns");
-                match future::poll_once(&mut storing).await {
-                    Some(staged) => break staged,
-                    None => turns += 1,
-                }
-                future::yield_now().await;
-            };
-            drop(storing);
-            assert!(turns > 0 && staged.is_ok());
-            assert!(places.try_acquire().is_some());
+            }
         });
+        let arrived = Arrived::default();
+        let mut storing = Box::pin(examined.store("us.test", &arrived, None));
+        let mut turn = || block_on(future::poll_once(&mut storing));
+        // Without the disk it can't come to its end.
+        let stopped = disk.stop();
+        assert!(turn().is_none() && !is_free());
+        drop(stopped);
+        let staged = loop {
+            match turn() {
+                Some(staged) => break staged,
+                None => assert!(!is_free(), "too early"),
+            }
+            std::thread::yield_now();
+        };
+        drop(storing);
+        staged.unwrap();
+        assert!(is_free());
     }
 }
