@@ -7,7 +7,7 @@
 
 use crate::address::Address;
 use crate::mail::srs::{self, Rewriter, Way};
-use crate::mail::{AccountId, MailboxName};
+use crate::mail::{AccountId, MailboxName, Standing};
 use crate::store::{Error, Result, Snapshot};
 use std::collections::{BTreeSet, HashSet};
 
@@ -22,6 +22,8 @@ pub enum Resolved {
     Here(Targets),
     /// The domain is ours, the name is not.
     Unknown,
+    /// An account's that is disabled and takes no mail.
+    Disabled,
     /// The domain is another server's.
     Elsewhere,
 }
@@ -58,6 +60,7 @@ fn resolve_at(snapshot: &Snapshot, address: &Address, now: i64) -> Result<Resolv
     match expansion.visit(address, 0)? {
         Place::Elsewhere => Ok(Resolved::Elsewhere),
         Place::Unknown => Ok(Resolved::Unknown),
+        Place::Disabled => Ok(Resolved::Disabled),
         Place::Here if expansion.targets.is_empty() => Ok(Resolved::Unknown),
         Place::Here => Ok(Resolved::Here(expansion.targets)),
     }
@@ -80,6 +83,7 @@ struct Expansion<'a> {
 enum Place {
     Here,
     Unknown,
+    Disabled,
     Elsewhere,
 }
 
@@ -158,16 +162,19 @@ impl Expansion<'_> {
             match self.visit(member, depth + 1)? {
                 Place::Here => {}
                 Place::Unknown => log::warn!("a group or catch-all names {member}: unknown here"),
+                Place::Disabled => log::info!("a group or catch-all names {member}: disabled"),
                 Place::Elsewhere => self.take_remote(member)?,
             }
         }
         Ok(Place::Here)
     }
 
-    /// An account that takes no mail is as unknown as one that is not there.
+    /// One that is deleted is as unknown as one that was never there.
     fn take(&mut self, account: AccountId, mailbox: MailboxName) -> Result<Place> {
-        if !self.snapshot.standing(account)?.takes_mail() {
-            return Ok(Place::Unknown);
+        match self.snapshot.standing(account)? {
+            it if it.takes_mail() => {}
+            Standing::Disabled { .. } => return Ok(Place::Disabled),
+            _ => return Ok(Place::Unknown),
         }
         self.targets.local.insert((account, mailbox));
         self.check_room()?;
@@ -315,6 +322,31 @@ mod tests {
         .unwrap();
         is("eve@b.de", "2 INBOX");
         is("eve+x@b.de", "2 INBOX");
+    }
+
+    #[test]
+    fn an_account_out_of_use_takes_what_its_owner_lets_it() {
+        let store = store();
+        group(&store, "team@b.de", &["ann@b.de", "bob@b.de"]);
+        for (standing, itself, team) in [
+            (
+                Standing::Disabled { takes_mail: true },
+                "1 INBOX",
+                "1 INBOX, 2 INBOX",
+            ),
+            (
+                Standing::Disabled { takes_mail: false },
+                "Disabled",
+                "2 INBOX",
+            ),
+            (Standing::Deleted { until: i64::MAX }, "Unknown", "2 INBOX"),
+        ] {
+            block_on(store.set_standing(AccountId(1), standing)).unwrap();
+            for name in ["ann@b.de", "info@b.de", "ann+shop@b.de"] {
+                assert_eq!(resolved(&store, name), itself, "{name}: {standing:?}");
+            }
+            assert_eq!(resolved(&store, "team@b.de"), team, "{standing:?}");
+        }
     }
 
     #[test]

@@ -104,6 +104,10 @@ impl<C: Carrier> Attempter<C> {
                 let text = "there is no such address here any more";
                 return Ok(Err(Outcome::Failed(refusal("5.1.1", text))));
             }
+            Ok(Resolved::Disabled) => {
+                let text = "the mailbox is disabled and takes no mail";
+                return Ok(Err(Outcome::Failed(refusal("5.2.1", text))));
+            }
             Ok(Resolved::Elsewhere) => {}
             // RFC 3463, 3.3: mailing list expansion problem.
             Err(Error::Limit(what)) => {

@@ -86,7 +86,7 @@ impl Teller {
         let found = self.store.look(|it| recipient::resolve(it, sender))?;
         Ok(match found {
             Resolved::Here(targets) => Some(targets),
-            Resolved::Unknown => None,
+            Resolved::Unknown | Resolved::Disabled => None,
             Resolved::Elsewhere => Some(Targets {
                 remote: vec![sender.clone()],
                 ..Targets::default()

@@ -89,6 +89,8 @@ pub struct Found {
 pub enum NoRecipient {
     /// The domain is ours, the name is not.
     Unknown,
+    /// Its account is disabled and takes no mail.
+    Disabled,
     /// Who sends has written to too many today that it never wrote to before.
     TooManyNew,
     /// Its mailbox is full; `never`: the message would not fit into an empty one.

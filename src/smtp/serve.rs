@@ -487,6 +487,7 @@ fn find(context: &Context, sender: &Sender<'_>, address: &Address) -> Result<Fou
             remote: vec![address.clone()],
         },
         Ok(Resolved::Unknown) => return Err(NoRecipient::Unknown),
+        Ok(Resolved::Disabled) => return Err(NoRecipient::Disabled),
         Err(error) => return Err(NoRecipient::Trouble(trouble(&error))),
     };
     match no_route(context) {

@@ -168,6 +168,21 @@ fn trouble_of_the_store_is_told_where_it_happens() {
 }
 
 #[test]
+fn a_recipient_that_is_disabled_is_told_from_one_that_is_not_there() {
+    for (why, reply) in [
+        (NoRecipient::Unknown, "550 5.1.1"),
+        (NoRecipient::Disabled, "550 5.2.1"),
+    ] {
+        let mut world = World {
+            recipient: Some(why),
+            ..World::default()
+        };
+        let told = world.play(&format!("{LOGIN}{ENVELOPE}"));
+        assert_eq!(told.last().map(String::as_str), Some(reply));
+    }
+}
+
+#[test]
 fn a_chunk_that_could_not_begin_fails_those_behind_it() {
     let chunks = "BDAT 10\r\nFrom: ann@BDAT 8 LAST\r\nb.de\r\n\r\nNOOP\r\n";
     let mut world = World {

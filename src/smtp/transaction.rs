@@ -253,6 +253,10 @@ impl Session {
                 }
             },
             Err(NoRecipient::Unknown) => Reply::new(550, "5.1.1", "There is no such address here"),
+            // RFC 3463, 3.3: mailbox disabled, not accepting messages.
+            Err(NoRecipient::Disabled) => {
+                Reply::new(550, "5.2.1", "This mailbox is disabled and takes no mail")
+            }
             Err(NoRecipient::TooManyNew) => Reply::new(
                 450,
                 "4.7.1",

@@ -238,7 +238,8 @@ class Accounts(ServerCase):
         self.cli("account", "disable", ann, "--refuse-mail")
         with self.assertRaises(smtplib.SMTPRecipientsRefused) as refused:
             self.submit([ann], message(2))
-        self.assertEqual(refused.exception.recipients[ann][0], 550)
+        code, text = refused.exception.recipients[ann]
+        self.assertEqual((code, text.split()[0]), (550, b"5.2.1"))
         self.assertRegex(self.cli("account", "list"), rf"(?m)^{ann} .*disabled, refuses mail$")
         self.cli("account", "enable", ann)
         self.assertEqual(len(self.server_bodies(ann)), 1)

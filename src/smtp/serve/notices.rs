@@ -54,7 +54,7 @@ fn find(context: &Context, what: &Delivered) -> store::Result<Option<Targets>> {
     let resolved = context.store.look(|it| recipient::resolve(it, &sender))?;
     let mut targets = match resolved {
         Resolved::Here(targets) => targets,
-        Resolved::Unknown => return Ok(None),
+        Resolved::Unknown | Resolved::Disabled => return Ok(None),
         Resolved::Elsewhere => Targets {
             remote: vec![sender],
             ..Targets::default()
