@@ -138,8 +138,8 @@ impl Lifecycle {
     }
 }
 
-/// With a server, `live` is what it runs by. Errors are sentences for the owner.
-pub async fn perform(store: &Store, live: Option<&Live>, request: Lifecycle) -> Reply {
+/// With a server, `live` is what it runs by; `who` asks. Errors are sentences for the owner.
+pub async fn perform(store: &Store, live: Option<&Live>, who: &str, request: Lifecycle) -> Reply {
     match request {
         Lifecycle::AddAppPassword {
             address,
@@ -170,7 +170,7 @@ pub async fn perform(store: &Store, live: Option<&Live>, request: Lifecycle) -> 
             address,
             to,
             keep_alias,
-        } => rename(store, &address, to, keep_alias).await,
+        } => rename(store, live, who, &address, to, keep_alias).await,
         Lifecycle::Restore { address } => {
             let account = deleted(store, &address).await?;
             stand(store, &account, Standing::Active).await
@@ -247,14 +247,38 @@ async fn stand(store: &Store, account: &Account, standing: Standing) -> Reply {
     stood.map(|_| Vec::new()).map_err(sentence)
 }
 
-async fn rename(store: &Store, address: &Address, to: Address, keep_alias: bool) -> Reply {
+/// The owner's settings follow, in the same transaction.
+async fn rename(
+    store: &Store,
+    live: Option<&Live>,
+    who: &str,
+    address: &Address,
+    to: Address,
+    keep_alias: bool,
+) -> Reply {
     if is_reserved(to.local()) {
         return Err(format!("{to}: this name is reserved; choose another"));
     }
     let account = undeleted(store, address).await?;
-    let renamed = store.rename_account(account.id, to.clone(), keep_alias);
+    let _turn = match live {
+        Some(live) => Some(live.turn.lock().await),
+        None => None,
+    };
+    let old = &account.address;
+    if !keep_alias && live.is_some_and(|it| settings::is_given_administrator(it, old)) {
+        return Err(format!(
+            "server.administrators was given at the start and names {old}: keep that as an alias, \
+             or start the server with another"
+        ));
+    }
+    let (after, notes) = settings::renamed(store, who, old, &to)?;
+    let changes = !notes.is_empty();
+    let renamed = store.rename_account(account.id, to.clone(), keep_alias, notes);
     match renamed.await {
-        Ok(()) => Ok(Vec::new()),
+        Ok(()) => match live {
+            Some(live) if changes => live.apply(&after).map(|()| Vec::new()),
+            _ => Ok(Vec::new()),
+        },
         Err(Error::Exists) => Err(format!("{to} exists already, as an account or an alias")),
         Err(error) => Err(error.to_string()),
     }
@@ -331,6 +355,59 @@ fn sentence(error: Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::{Credential, Secret};
+    use crate::settings::Settings;
+    use crate::settings::document::Chosen;
+    use crate::store::Options;
+
+    #[test]
+    fn who_was_named_at_the_start_keeps_the_address_at_least_as_an_alias() {
+        let address = |text: &str| Address::parse(text).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), Options::default()).unwrap();
+        let credential = Credential::create(&Secret::new("correct horse".into())).unwrap();
+        let given = [("server.administrators".into(), "ann@b.test".into())].into();
+        let live = Live::new(Settings::default(), given, &Chosen::new()).unwrap();
+        let rename = |from: &str, to: &str, keep_alias: bool| {
+            let request = Lifecycle::Rename {
+                address: address(from),
+                to: address(to),
+                keep_alias,
+            };
+            smol::block_on(perform(&store, Some(&live), "root", request))
+        };
+        smol::block_on(store.create_account(address("ann@b.test"), credential)).unwrap();
+        let refused = rename("ann@b.test", "eve@b.test", false).unwrap_err();
+        assert!(refused.starts_with("server.administrators was given at the start"));
+        assert_eq!(rename("ann@b.test", "eve@b.test", true), Ok(vec![]));
+        assert_eq!(rename("eve@b.test", "amy@b.test", false), Ok(vec![]));
+        assert_eq!(live.now().administrators, [address("ann@b.test")]);
+    }
+
+    #[test]
+    fn a_running_server_follows_at_once() {
+        let address = |text: &str| Address::parse(text).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), Options::default()).unwrap();
+        let credential = Credential::create(&Secret::new("correct horse".into())).unwrap();
+        let live = Live::fixed(Settings::default());
+        smol::block_on(async {
+            let made = store.create_account(address("ann@b.test"), credential);
+            made.await.unwrap();
+            let chosen = [("server.administrators".into(), "ann@b.test".into())].into();
+            let set = settings::Choosing::Set(chosen);
+            settings::perform(&store, Some(&live), "root", set)
+                .await
+                .unwrap();
+            let request = Lifecycle::Rename {
+                address: address("ann@b.test"),
+                to: address("eve@b.test"),
+                keep_alias: false,
+            };
+            perform(&store, Some(&live), "root", request).await.unwrap();
+        });
+        assert_eq!(live.now().administrators, [address("eve@b.test")]);
+    }
 
     #[test]
     fn every_request_is_read_as_it_was_written() {

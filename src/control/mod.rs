@@ -220,7 +220,7 @@ async fn answer(world: &World, request: Result<Request, String>) -> Reply {
             if !changes {
                 world.save_events().await;
             }
-            lifecycle::perform(&world.store, Some(&world.live), request).await
+            lifecycle::perform(&world.store, Some(&world.live), &world.who, request).await
         }
         Request::DeleteAccount { address } => {
             lifecycle::delete(&world.store, Some(&world.live), &address).await

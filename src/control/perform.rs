@@ -23,7 +23,7 @@ pub async fn perform(store: &Store, request: Request) -> Reply {
             done.map(none).map_err(|error| sentence(&error, &address))
         }
         Request::DeleteAccount { address } => lifecycle::delete(store, None, &address).await,
-        Request::Lifecycle(request) => lifecycle::perform(store, None, request).await,
+        Request::Lifecycle(request) => lifecycle::perform(store, None, &own_user(), request).await,
         Request::ShowAccount { address } => show_account(store, &address).await,
         Request::SetOption {
             address,

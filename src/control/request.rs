@@ -441,6 +441,8 @@ mod tests {
             ("check-start quick repair", true),
             ("route-remove default", true),
             ("log-show x 1 login 9", false),
+            ("setup-facts", false),
+            ("setup-apply language en", true),
         ] {
             let request = Request::read(line.as_bytes()).unwrap();
             assert_eq!(request.changes(), changes, "{line}");

@@ -1,6 +1,7 @@
 //! Requests about settings: what the owner chose, a record each, and who chose it when.
 
 use super::Reply;
+use crate::address::Address;
 use crate::net::connect::read_roots;
 use crate::net::listen;
 use crate::net::tls::{Source, Tls};
@@ -12,6 +13,8 @@ use jiff::Timestamp;
 /// The kinds of the records; keys are the names, and the changes' numbers.
 const SETTING: &str = "setting";
 const CHANGE: &str = "setting-change";
+/// The setting that names accounts.
+const ADMINISTRATORS: &str = "server.administrators";
 /// Changes that are remembered; the oldest go.
 const MAX_CHANGES: usize = 1000;
 
@@ -186,6 +189,34 @@ pub(super) fn check(before: &Chosen, after: &Chosen, live: Option<&Live>) -> Res
         Some(live) => try_ports(&live.now().listen()?, &settings.listen()?),
         None => Ok(()),
     }
+}
+
+/// What is chosen once an account's address is another, and the notes of that.
+pub(super) fn renamed(
+    store: &Store,
+    who: &str,
+    old: &Address,
+    new: &Address,
+) -> Result<(Chosen, Vec<Note>), String> {
+    let before = chosen(store)?;
+    let mut after = before.clone();
+    if let Some(value) = after.get_mut(ADMINISTRATORS) {
+        let (setting, mut settings) = (find(ADMINISTRATORS)?, Settings::default());
+        setting.set(&mut settings, value)?;
+        let named = settings.administrators.iter_mut();
+        let named: Vec<_> = named.filter(|it| *it == old).collect();
+        if !named.is_empty() {
+            named.into_iter().for_each(|it| *it = new.clone());
+            *value = setting.show(&settings);
+        }
+    }
+    let notes = notes(store, &before, &after, who)?;
+    Ok((after, notes))
+}
+
+/// Whether the server was started to tell that address what its owner should know.
+pub(super) fn is_given_administrator(live: &Live, address: &Address) -> bool {
+    live.is_given(ADMINISTRATORS) && live.now().administrators.contains(address)
 }
 
 fn try_ports(open: &[Listen], wanted: &[Listen]) -> Result<(), String> {

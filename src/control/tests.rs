@@ -109,11 +109,31 @@ fn script(dir: &Path) {
     let again = ask(dir, delete(alice())).unwrap_err();
     assert!(again.contains("is deleted, and can be had back until"));
     done(Lifecycle::Restore { address: alice() });
-    done(Lifecycle::Rename {
-        address: alice(),
-        to: address("bob@example.org"),
-        keep_alias: true,
-    });
+    let choose = |value: &str| {
+        let chosen = [("server.administrators".to_owned(), value.to_owned())].into();
+        ask(dir, Request::Choosing(Choosing::Set(chosen))).unwrap();
+    };
+    let administrators = || {
+        let rows = ask(dir, Request::Choosing(Choosing::List)).unwrap();
+        let row = rows.into_iter().find(|it| it[0] == "server.administrators");
+        row.unwrap()[3].clone()
+    };
+    let rename = |from: &str, to: &str, keep_alias: bool| {
+        done(Lifecycle::Rename {
+            address: address(from),
+            to: address(to),
+            keep_alias,
+        });
+    };
+    choose("carol@example.org ALICE@example.org");
+    rename("alice@example.org", "eve@example.org", false);
+    assert_eq!(administrators(), "carol@example.org eve@example.org");
+    choose("carol@example.org");
+    rename("eve@example.org", "alice@example.org", false);
+    assert_eq!(administrators(), "carol@example.org");
+    choose("alice@example.org");
+    rename("alice@example.org", "bob@example.org", true);
+    assert_eq!(administrators(), "bob@example.org");
     assert!(ask(dir, delete(alice())).is_err());
     ask(dir, delete(address("bob@example.org"))).unwrap();
     done(Lifecycle::Purge {

@@ -284,15 +284,20 @@ impl Store {
         Ok(())
     }
     /// Another own address, everything else as it was. [`Error::Exists`] if it is taken. The old
-    /// one becomes an alias, or where groups and catch-alls name it they name the new one.
+    /// one becomes an alias, or where groups and catch-alls name it they name the new one. Makes
+    /// the notes with it, all or nothing.
     pub async fn rename_account(
         &self,
         account: AccountId,
         to: Address,
         keep_alias: bool,
+        notes: Vec<Note>,
     ) -> Result<()> {
-        self.grow(move |tx| account::rename(tx, account, &to, keep_alias))
-            .await
+        self.grow(move |tx| {
+            account::rename(tx, account, &to, keep_alias)?;
+            noted::make(tx, &notes)
+        })
+        .await
     }
     pub async fn add_alias(&self, alias: Address, account: AccountId) -> Result<()> {
         self.grow(move |tx| account::add_alias(tx, &alias, account))

@@ -81,7 +81,7 @@ impl Store {
     }
 }
 
-fn make(tx: &mut Tx<'_>, notes: &[Note]) -> Result<()> {
+pub(super) fn make(tx: &mut Tx<'_>, notes: &[Note]) -> Result<()> {
     for note in notes {
         match &note.value {
             Some(value) => record::put(tx, note.kind, &note.key, value)?,

@@ -118,11 +118,13 @@ fn another_address_leaves_all_else_as_it_was() {
             .await
             .unwrap();
         for taken in ["bob@b.test", "team@b.test"] {
-            let renamed = store.rename_account(ann, address(taken), false).await;
+            let renamed = store
+                .rename_account(ann, address(taken), false, vec![])
+                .await;
             assert_eq!(renamed, Err(Error::Exists));
         }
         store
-            .rename_account(ann, address("eve@d.test"), false)
+            .rename_account(ann, address("eve@d.test"), false, vec![])
             .await
             .unwrap();
         let disk = disk.after_power_cut(5);
@@ -146,7 +148,7 @@ fn another_address_leaves_all_else_as_it_was() {
         assert_eq!(to, Some(address("eve@d.test")));
         // An alias of its own becomes its address, and the old one the alias.
         store
-            .rename_account(ann, address("info@b.test"), true)
+            .rename_account(ann, address("info@b.test"), true, vec![])
             .await
             .unwrap();
         assert_eq!(found("eve@d.test"), Some((ann, "info@b.test".to_owned())));
