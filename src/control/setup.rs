@@ -4,7 +4,9 @@
 use super::administrator::known;
 use super::routing::Routing;
 use super::{Reply, administrator_record, settings};
+use crate::announce::welcome;
 use crate::keys;
+use crate::mail::option::Language;
 use crate::queue::route::{DEFAULT, KIND as ROUTE, Route};
 use crate::secret::Secret;
 use crate::settings::document::Chosen;
@@ -140,15 +142,23 @@ async fn apply(store: &Store, live: Option<&Live>, who: &str, answers: &Answers)
         value: Some(plan.answers.into_bytes()),
     });
     let account = plan.account.clone();
+    let language = Language::of(answers.get("language").unwrap_or_default());
     let done = store
-        .note_with_account(plan.account, plan.credential, notes)
+        .note_with_account(plan.account, plan.credential, language, notes)
         .await;
-    done.map_err(|error| match error {
+    let made = done.map_err(|error| match error {
         Error::Exists => format!("{account} exists already, as an alias or a group"),
         error => error.to_string(),
     })?;
     if let Some(live) = live {
         live.apply(&after)?;
+    }
+    if let Some(id) = made {
+        let settings = settings::now(store, live)?;
+        // All is applied; the owner can ask for it once more (`account welcome`).
+        if let Err(error) = welcome::send(store, &settings, id).await {
+            log::warn!("{account} can't be welcomed: {error}");
+        }
     }
     Ok(Vec::new())
 }
@@ -205,6 +215,7 @@ fn route(store: &Store, relay: Relay) -> Result<Option<Route>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::MailboxName;
     use crate::secret::Credential;
     use crate::setup::sealed;
     use crate::store::Options;
@@ -292,8 +303,14 @@ mod tests {
                 assert_eq!(all(&store), before);
                 assert!(store.look(|it| it.accounts()).unwrap().is_empty());
             }
-            apply(&[]).await.unwrap();
+            apply(&[("language", "ru")]).await.unwrap();
             let found = store.look(|it| it.accounts()).unwrap();
+            let welcomed = || {
+                let inbox = store.look(|it| it.mailbox(found[0].id, &MailboxName::inbox()));
+                let options = store.look(|it| it.account_options(found[0].id));
+                (inbox.unwrap().unwrap().messages, options.unwrap().language)
+            };
+            assert_eq!(welcomed(), (1, Some(Language::Russian)));
             assert_eq!(found[0].address.to_string(), "anna@example.org");
             assert_eq!(found[0].address.domain().to_string(), "example.org");
             let [settings, _, routes, administrator, dkim, _] = all(&store).try_into().unwrap();
@@ -309,6 +326,7 @@ mod tests {
                 ("administrator.password", ""),
                 ("account.password", ""),
                 ("relay.password", ""),
+                ("language", "ru"),
             ];
             apply(&kept).await.unwrap();
             assert_eq!(all(&store), before);
@@ -322,6 +340,8 @@ mod tests {
             // Without a relay there is no route.
             apply(&[("relay.mode", "none")]).await.unwrap();
             assert!(all(&store)[2].is_empty());
+            // One welcome is enough, and the account's language is its own matter by now.
+            assert_eq!(welcomed(), (1, Some(Language::Russian)));
         });
     }
 }

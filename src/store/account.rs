@@ -127,19 +127,19 @@ pub(super) fn create(
 }
 
 /// The account of that address: made with the credential if it is not there, or given that
-/// one, if any. [`Error::Exists`] where the address is an alias, [`Error::NoAccount`] where
-/// there is neither account nor credential.
+/// one, if any. Which it is if it was made. [`Error::Exists`] where the address is an alias,
+/// [`Error::NoAccount`] where there is neither account nor credential.
 pub(super) fn ensure(
     tx: &mut Tx<'_>,
     address: &Address,
     credential: Option<&Credential>,
-) -> Result<()> {
+) -> Result<Option<AccountId>> {
     match (find_address(tx, address)?, credential) {
-        (None, Some(credential)) => create(tx, address, credential).map(|_| ()),
+        (None, Some(credential)) => create(tx, address, credential).map(Some),
         (None, None) => Err(Error::NoAccount),
         (Some(id), _) if account(tx, id)?.address != *address => Err(Error::Exists),
-        (Some(id), Some(credential)) => set_credential(tx, id, credential),
-        (Some(_), None) => Ok(()),
+        (Some(id), Some(credential)) => set_credential(tx, id, credential).map(|()| None),
+        (Some(_), None) => Ok(None),
     }
 }
 

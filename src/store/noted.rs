@@ -3,13 +3,15 @@
 
 use super::account;
 use super::error::Result;
+use super::option;
 use super::outbox::{self, Letter};
 use super::record;
 use super::staging::Staged;
 use super::tx::Tx;
 use super::{Delivery, Store};
 use crate::address::Address;
-use crate::mail::DateTime;
+use crate::mail::option::Language;
+use crate::mail::{AccountId, DateTime};
 use crate::secret::Credential;
 use event_listener::EventListener;
 
@@ -56,19 +58,25 @@ impl Store {
         self.write(move |tx| make(tx, &notes)).await
     }
 
-    /// Makes the account of `address`, or gives it another credential (`None`: it is there and
-    /// keeps its own), and makes the notes, all or nothing.
+    /// Makes the account of `address`, in that language, or gives it another credential
+    /// (`None`: it is there and keeps its own), and makes the notes, all or nothing. Gives the
+    /// account if it was made.
     pub async fn note_with_account(
         &self,
         address: Address,
         credential: Option<Credential>,
+        language: Language,
         notes: Vec<Note>,
-    ) -> Result<()> {
+    ) -> Result<Option<AccountId>> {
         let done = self.grow(move |tx| {
-            account::ensure(tx, &address, credential.as_ref())?;
-            make(tx, &notes)
+            let made = account::ensure(tx, &address, credential.as_ref())?;
+            if let Some(id) = made {
+                option::change(tx, id, &mut |it| it.language = Some(language))?;
+            }
+            make(tx, &notes)?;
+            Ok(made)
         });
-        done.await.inspect(|()| self.tell_of_records())
+        done.await.inspect(|_| self.tell_of_records())
     }
 
     /// Told of the next record that [`Store::put_record`] or [`Store::remove_record`] changes.
