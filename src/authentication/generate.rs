@@ -1,22 +1,26 @@
-//! New private keys. ring makes Ed25519 keys but no RSA keys: the primes come from
-//! crypto-primes, ring checks what came of them and alone signs (so that no timing of other
-//! code is ever seen from outside).
+//! New private keys. ring makes Ed25519 keys but no RSA keys: crypto-primes says what is a
+//! prime, ring checks what came of the primes and alone signs (so that no timing of other code
+//! is ever seen from outside).
 
 use super::key::Algorithm;
 use crate::secret::Secret;
-use crypto_bigint::rand_core::{TryCryptoRng, TryRng};
 use crypto_bigint::{NonZero, U1024, U2048};
-use crypto_primes::hazmat::{SetBits, SmallFactorsSieveFactory};
-use crypto_primes::{Flavor, is_prime, sieve_and_find};
+use crypto_primes::{Flavor, is_prime};
 use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::{Ed25519KeyPair, RsaKeyPair};
-use std::convert::Infallible;
 
 /// RFC 8301, 3.2: signers use 2048 bits at least; longer ones outgrow a DNS reply.
-const PRIME_BITS: u32 = 1024;
+const PRIME_BYTES: usize = 128;
 const EXPONENT: u32 = 65_537;
+/// Of what the primes differ by: 2048 / 2 - 100.
+const MIN_DISTANCE_BITS: u32 = 924;
 /// Times that two primes may not fit each other or the exponent.
 const MAX_ATTEMPTS: usize = 8;
+/// Random numbers tried for one prime; one in 355 is prime, and FIPS 186-5 (A.1.3) gives up
+/// after as many.
+const MAX_CANDIDATES: usize = 5 * 2048;
+/// Primes below are tried as divisors: seven in eight candidates need no more than that.
+const MAX_DIVISOR: u32 = 1 << 13;
 
 /// Ed25519 in PKCS #8, RSA (2048 bits, 65537) in PKCS #1; takes RSA a second or so: not on the
 /// executor. `None` where the system has no randomness.
@@ -31,24 +35,64 @@ pub fn private_key(algorithm: Algorithm) -> Option<Secret<Vec<u8>>> {
 }
 
 fn rsa() -> Option<Secret<Vec<u8>>> {
-    let mut random = Random { failed: false };
-    let (one, two) = (prime(&mut random)?, prime(&mut random)?);
-    if random.failed {
+    let divisors = primes_below(MAX_DIVISOR);
+    let (one, two) = (prime(&divisors)?, prime(&divisors)?);
+    let (p, q) = if one > two { (one, two) } else { (two, one) };
+    // FIPS 186-5, A.1.3: primes too near each other are found from their product.
+    if p.wrapping_sub(&q).bits_vartime() <= MIN_DISTANCE_BITS {
         return None;
     }
-    let (p, q) = if one > two { (one, two) } else { (two, one) };
     let der = private_key_info(&p, &q)?;
-    // Sizes, p * q = n, the distance of p and q, and that the exponents fit: ring looks.
+    // Sizes, p * q = n, and that the exponents fit: ring looks.
     RsaKeyPair::from_der(der.reveal()).ok()?;
     Some(der)
 }
 
-fn prime(random: &mut Random) -> Option<U1024> {
+/// Of random numbers, the first that is prime: so each prime is as likely as another. The
+/// crate's own search has a table of 49 kB.
+fn prime(divisors: &[u32]) -> Option<U1024> {
+    (0..MAX_CANDIDATES).find_map(|_| {
+        let candidate = candidate()?;
+        let divides = |divisor: &u32| remainder(candidate.reveal(), *divisor) == 0;
+        // The exponent has an inverse only where it does not divide the prime less one.
+        if divisors.iter().any(divides) || remainder(candidate.reveal(), EXPONENT) == 1 {
+            return None;
+        }
+        let number = U1024::from_be_slice(candidate.reveal());
+        is_prime(Flavor::Any, &number).then_some(number)
+    })
+}
+
+/// A random odd number, big-endian; `None` where the system has no randomness.
+fn candidate() -> Option<Secret<[u8; PRIME_BYTES]>> {
+    let mut bytes = [0; PRIME_BYTES];
+    SystemRandom::new().fill(&mut bytes).ok()?;
     // Two bits at the top: the product then has all its 2048.
-    let candidates =
-        SmallFactorsSieveFactory::new(Flavor::Any, PRIME_BITS, SetBits::TwoMsb).ok()?;
-    let found = sieve_and_find(random, candidates, |_, it| is_prime(Flavor::Any, it));
-    found.ok()?
+    bytes[0] |= 0xC0;
+    bytes[PRIME_BYTES - 1] |= 1;
+    Some(Secret::new(bytes))
+}
+
+/// Of a big-endian number; the divisor is not 0.
+fn remainder(number: &[u8; PRIME_BYTES], divisor: u32) -> u32 {
+    let divisor = u64::from(divisor);
+    let rest = number.as_chunks().0.iter().fold(0, |rest, digit| {
+        (rest << 32 | u64::from(u32::from_be_bytes(*digit))) % divisor
+    });
+    // Less than the divisor.
+    rest as u32
+}
+
+/// The odd ones.
+fn primes_below(end: u32) -> Vec<u32> {
+    let mut primes: Vec<u32> = Vec::new();
+    for odd in (3..end).step_by(2) {
+        let mut small = primes.iter().take_while(|it| *it * *it <= odd);
+        if small.all(|it| odd % it != 0) {
+            primes.push(odd);
+        }
+    }
+    primes
 }
 
 /// RSAPrivateKey (RFC 8017, A.1.2) of two primes, the larger first.
@@ -115,39 +159,43 @@ fn value(tag: u8, content: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(content);
 }
 
-/// The system's randomness, as crypto-primes takes it; where there is none, `failed` says so
-/// and nothing of what was made is used.
-struct Random {
-    failed: bool,
-}
-
-impl TryRng for Random {
-    type Error = Infallible;
-
-    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
-        let mut bytes = [0; 4];
-        self.try_fill_bytes(&mut bytes)?;
-        Ok(u32::from_le_bytes(bytes))
-    }
-
-    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
-        let mut bytes = [0; 8];
-        self.try_fill_bytes(&mut bytes)?;
-        Ok(u64::from_le_bytes(bytes))
-    }
-
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
-        self.failed |= SystemRandom::new().fill(bytes).is_err();
-        Ok(())
-    }
-}
-
-impl TryCryptoRng for Random {}
-
 #[cfg(test)]
 mod tests {
     use super::super::key::{PublicKey, SigningKey};
     use super::*;
+
+    #[test]
+    fn primes_are_large_odd_and_fit_the_exponent() {
+        let divisors = primes_below(MAX_DIVISOR);
+        assert_eq!(divisors[..6], [3, 5, 7, 11, 13, 17]);
+        // Of the primes below 8192, all but 2.
+        assert_eq!((divisors.len(), divisors.last()), (1027, Some(&8191)));
+        let (p, q) = (prime(&divisors).unwrap(), prime(&divisors).unwrap());
+        assert_ne!(p, q);
+        for it in [p, q] {
+            assert!(it.shr(1022) == U1024::from_u32(3) && is_prime(Flavor::Any, &it));
+            let bytes = it.to_be_bytes();
+            let bytes: &[u8; PRIME_BYTES] = bytes.as_ref().try_into().unwrap();
+            assert!(divisors.iter().all(|by| remainder(bytes, *by) != 0));
+            assert_ne!(remainder(bytes, EXPONENT), 1);
+        }
+    }
+
+    #[test]
+    fn remainders_are_those_of_whole_numbers() {
+        let mut number = [0; PRIME_BYTES];
+        number[PRIME_BYTES - 16..]
+            .copy_from_slice(&0x1234_5678_9ABC_DEF0_0FED_CBA9_8765_4321_u128.to_be_bytes());
+        for by in [1, 3, 8191, EXPONENT, u32::MAX] {
+            let expected = 0x1234_5678_9ABC_DEF0_0FED_CBA9_8765_4321_u128 % u128::from(by);
+            assert_eq!(u128::from(remainder(&number, by)), expected);
+        }
+        // 2^1024 - 1 is a multiple of 2^32 - 1 and of 3, and 256^127 is none of 3.
+        assert_eq!(remainder(&[0xFF; PRIME_BYTES], u32::MAX), 0);
+        number = [0; PRIME_BYTES];
+        number[0] = 1;
+        assert_eq!(remainder(&number, 3), 1);
+    }
 
     #[test]
     fn new_keys_sign_what_their_records_verify() {
