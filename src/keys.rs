@@ -204,7 +204,7 @@ pub async fn rotate(store: &Store, domain: &Domain) -> Result<(usize, usize), St
     }
     let signing = count(State::Signing, &keys);
     // First those that take over: cut between two, there are too many signatures, not none.
-    keys.sort_by_key(|it| it.state == State::Signing);
+    keys.sort_unstable_by_key(|it| it.state == State::Signing);
     for key in &mut keys {
         key.state = match key.state {
             State::Waiting => State::Signing,

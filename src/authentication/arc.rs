@@ -84,7 +84,7 @@ pub(super) fn sets<'a>(fields: &[Field<'a>]) -> Result<Vec<Set<'a>>, &'static st
             let number = instance(field.value()).ok_or("an instance number is wrong")?;
             numbered.push((number, *field));
         }
-        numbered.sort_by_key(|it| it.0);
+        numbered.sort_unstable_by_key(|it| it.0);
         let in_order = numbered.iter().zip(1..).all(|(it, n)| it.0 == n);
         match in_order {
             true => Ok(numbered.into_iter().map(|it| it.1).collect()),

@@ -24,7 +24,7 @@ impl Dns for Resolver {
 
     async fn mx(&self, name: &str) -> Result<Vec<String>, Unavailable> {
         let mut found = records(Resolver::mx(self, name).await)?;
-        found.sort_by_key(|it| it.preference);
+        found.sort_unstable_by_key(|it| it.preference);
         Ok(found.into_iter().map(|it| it.exchange).collect())
     }
 

@@ -84,8 +84,8 @@ async fn adjust(
     places: &Arc<Semaphore>,
     running: &mut BTreeMap<Number, Running>,
 ) -> Result<()> {
-    let wanted = context.store.look(record::all)?;
-    let mut wanted: BTreeMap<Number, Collector> = wanted.into_iter().collect();
+    let mut wanted: BTreeMap<Number, Collector> = BTreeMap::new();
+    wanted.extend(context.store.look(record::all)?);
     let stale: Vec<Number> = running
         .iter()
         .filter(|(number, it)| wanted.get(number).is_none_or(|new| is_stopped(it, new)))

@@ -140,7 +140,7 @@ pub fn all(snapshot: &Snapshot) -> Result<Vec<(Number, Collector)>> {
             .map_err(|_| Error::Corrupt("a collector's number".into()))?;
         found.push((number, Collector::decode(value.reveal())?));
     }
-    found.sort_by_key(|(number, _)| *number);
+    found.sort_unstable_by_key(|(number, _)| *number);
     Ok(found)
 }
 

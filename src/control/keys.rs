@@ -112,6 +112,6 @@ fn domains(store: &Store) -> Reply {
         ]
     };
     let mut rows: Vec<Vec<String>> = domains.iter().map(row).collect();
-    rows.sort();
+    rows.sort_unstable();
     Ok(rows)
 }

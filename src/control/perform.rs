@@ -97,7 +97,7 @@ async fn list_accounts(store: &Store) -> Reply {
         Ok(rows)
     });
     let mut rows = rows.await.map_err(|error| error.to_string())?;
-    rows.sort();
+    rows.sort_unstable();
     Ok(rows)
 }
 
@@ -195,7 +195,7 @@ async fn list_aliases(store: &Store) -> Reply {
         Ok(rows)
     });
     let mut rows = rows.await.map_err(|error| error.to_string())?;
-    rows.sort();
+    rows.sort_unstable();
     Ok(rows)
 }
 

@@ -92,7 +92,7 @@ impl Program {
             SearchKey::And(keys) => {
                 let parts = keys.into_iter().map(|key| Program::new(key, scope));
                 let mut parts: Vec<Program> = parts.collect();
-                parts.sort_by_key(Program::cost);
+                parts.sort_unstable_by_key(Program::cost);
                 return Program::All(parts);
             }
             SearchKey::Or(a, b) => {

@@ -206,8 +206,9 @@ pub fn loops() -> Reply {
 /// The same for the same servers, in whatever order and writing they come.
 fn names(records: &[Mx]) -> String {
     let names = records.iter().map(|it| it.exchange.to_ascii_lowercase());
-    let names: BTreeSet<String> = names.collect();
-    let names: Vec<String> = names.into_iter().take(MAX_NAMED).collect();
+    let mut sorted: BTreeSet<String> = BTreeSet::new();
+    sorted.extend(names);
+    let names: Vec<String> = sorted.into_iter().take(MAX_NAMED).collect();
     names.join(",")
 }
 
@@ -227,7 +228,7 @@ fn in_order(mut records: Vec<Mx>) -> Vec<Mx> {
             (mx.preference, chance, mx)
         })
         .collect();
-    keyed.sort_by_key(|it| (it.0, it.1));
+    keyed.sort_unstable_by_key(|it| (it.0, it.1));
     keyed.into_iter().map(|it| it.2).collect()
 }
 

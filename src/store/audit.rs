@@ -373,7 +373,7 @@ impl Snapshot {
     pub fn last_uses(&self, account: AccountId) -> Result<Vec<LastUse>> {
         let row = self.record(USES, &account.0.to_string())?;
         let mut uses = decode_uses(&row.unwrap_or_default())?;
-        uses.sort_by_key(|it| std::cmp::Reverse(it.at));
+        uses.sort_unstable_by_key(|it| std::cmp::Reverse(it.at));
         Ok(uses)
     }
 }

@@ -120,7 +120,9 @@ impl Snapshot {
 
     /// Sorted by name, INBOX first.
     pub fn mailboxes(&self, account: AccountId) -> Result<Vec<MailboxInfo>> {
-        let subscribed: BTreeSet<MailboxName> = self.subscriptions(account)?.into_iter().collect();
+        // Not collected: for that the set would sort first, by code of its own.
+        let mut subscribed = BTreeSet::new();
+        subscribed.extend(self.subscriptions(account)?);
         let names = self.tables.names.open(&self.txn, NAMES)?;
         let mut mailboxes = Vec::new();
         for row in names.range(names_of(account))? {
@@ -130,7 +132,9 @@ impl Snapshot {
                 mailboxes.push(row.info(id, subscribed)?);
             }
         }
-        mailboxes.sort_by(|a, b| (!a.name.is_inbox(), &a.name).cmp(&(!b.name.is_inbox(), &b.name)));
+        mailboxes.sort_unstable_by(|a, b| {
+            (!a.name.is_inbox(), &a.name).cmp(&(!b.name.is_inbox(), &b.name))
+        });
         Ok(mailboxes)
     }
 

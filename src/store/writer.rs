@@ -258,14 +258,13 @@ impl Writer {
         if !self.committer.is_open() {
             return Some(now + REOPEN_REST);
         }
-        let mut times = [
+        let times = [
             self.purging.then_some(now),
             self.compactor.due(),
             self.graves.then(|| now + GRAVE_PAUSE),
             self.checkpoint_due(),
         ];
-        times.sort();
-        times.into_iter().flatten().next()
+        times.into_iter().flatten().min()
     }
 
     fn checkpoint_due(&self) -> Option<Instant> {

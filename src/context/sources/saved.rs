@@ -112,7 +112,7 @@ fn write_counts(known: &Known, now: i64) -> Vec<u8> {
         .filter(|((_, window), _)| window.lasts(HOUR, now))
         .collect();
     // Who sends most is remembered best.
-    rows.sort_by_key(|((_, window), _)| std::cmp::Reverse(window.count));
+    rows.sort_unstable_by_key(|((_, window), _)| std::cmp::Reverse(window.count));
     rows.truncate(MAX_REMEMBERED / SOURCE);
     let mut out = Vec::with_capacity(rows.len() * SOURCE);
     for ((source, window), kind) in rows {
@@ -156,7 +156,7 @@ fn read_source(row: &[u8], known: &mut Known) {
 fn write_grey(grey: &HashMap<u64, Grey>, part: usize, now: i64) -> Vec<u8> {
     let ours = grey.iter().filter(|(key, _)| part_of(**key) == part);
     let mut rows: Vec<_> = ours.filter(|(_, it)| it.lasts(now)).collect();
-    rows.sort_by_key(|(_, it)| std::cmp::Reverse((it.known, it.since)));
+    rows.sort_unstable_by_key(|(_, it)| std::cmp::Reverse((it.known, it.since)));
     rows.truncate(MAX_REMEMBERED / SENDER);
     let mut out = Vec::with_capacity(rows.len() * SENDER);
     for (key, it) in rows {

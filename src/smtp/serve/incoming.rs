@@ -135,7 +135,8 @@ fn deliveries(
     if judgement == Judgement::Accept {
         return Ok(targets.into_iter().map(delivery).collect());
     }
-    let accounts: BTreeSet<AccountId> = targets.into_iter().map(|it| it.0).collect();
+    let mut accounts: BTreeSet<AccountId> = BTreeSet::new();
+    accounts.extend(targets.into_iter().map(|it| it.0));
     context.store.look(|snapshot| {
         let mut deliveries = Vec::new();
         for account in accounts {
