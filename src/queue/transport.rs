@@ -131,29 +131,38 @@ impl Transport {
         consignment: &Consignment,
         letter: &mut Letter,
     ) -> (Vec<(usize, Outcome)>, Option<Lease>) {
-        let begun = Instant::now();
         let mut parcel = Parcel::new(consignment);
-        for hop in &way.destination.hops {
-            if parcel.left.is_empty() || begun.elapsed() > self.maker.timeouts.attempt {
+        for (n, hop) in way.destination.hops.iter().enumerate() {
+            if parcel.left.is_empty() || (n > 0 && self.is_over(&mut parcel)) {
                 break;
             }
             if letter.is_called_off() {
-                parcel.why = Some(Outcome::Deferred(letter::called_off()));
+                parcel.call_off();
                 break;
             }
             // One place at a time, or two who wait for each other's would wait for ever.
             parcel.lease = None;
-            if let Err(Refused::Loop) = self.by(hop, way, &mut parcel, letter).await {
-                // It is us: who comes behind would only bring it back (RFC 5321, 5.1).
-                let looping = || Outcome::Failed(destination::loops());
-                parcel.why.get_or_insert_with(looping);
+            let by = self.by(hop, way, &mut parcel, letter).await;
+            parcel.go_on();
+            if let Err(Refused::Loop) = by {
+                parcel.found_loop();
                 break;
             }
         }
         parcel.told()
     }
 
-    /// By one server: over a connection that is kept, and if that has died, over a new one.
+    /// Whether the attempt has taken so long that nothing more is begun.
+    fn is_over(&self, parcel: &mut Parcel<'_>) -> bool {
+        let over = parcel.begun.elapsed() > self.maker.timeouts.attempt;
+        if over {
+            parcel.cut_short(refusal("4.4.0", "no server took it in time"));
+        }
+        over
+    }
+
+    /// By one server: over a connection that is kept, and if that has died, over a new one; over
+    /// as many as it limits each for. Nobody is asked for twice over connections that live.
     async fn by(
         &self,
         hop: &Hop,
@@ -175,7 +184,9 @@ impl Transport {
                     parcel.lease = Some(self.pool.lease(key, who, connection, place));
                     return Ok(());
                 }
-                End::Spent | End::Broken => {}
+                End::Spent => {}
+                // A connection that dies of age says nothing of the server.
+                End::Broken => parcel.go_on(),
             }
             if parcel.left.is_empty() || letter.is_called_off() {
                 return Ok(());
@@ -187,15 +198,11 @@ impl Transport {
                     End::Done(connection) => {
                         parcel.lease = Some(self.pool.lease(key, who, connection, place));
                     }
-                    // Each has carried one at least: there is an end to it.
-                    End::Spent => continue,
-                    End::Broken => {}
+                    // Each has asked for one at least who was not asked for yet: it has an end.
+                    End::Spent if !self.is_over(parcel) => continue,
+                    End::Spent | End::Broken => {}
                 },
-                // What a server said tells more than that another is not there.
-                Err(Refused::Later(reply)) if parcel.why.is_none() || reply.enhanced != "4.4.1" => {
-                    parcel.why = Some(Outcome::Deferred(reply));
-                }
-                Err(Refused::Later(_)) => {}
+                Err(Refused::Later(reply)) => parcel.blame(Outcome::Deferred(reply)),
                 Err(refused) => return Err(refused),
             }
             return Ok(());
@@ -299,7 +306,7 @@ impl Transport {
         let mut left = std::mem::take(&mut parcel.left);
         while !left.is_empty() {
             if letter.is_called_off() {
-                parcel.why = Some(Outcome::Deferred(letter::called_off()));
+                parcel.call_off();
                 parcel.left.append(&mut left);
                 break;
             }

@@ -325,6 +325,7 @@ impl Bench {
                 .by(&hops[0], &way, &mut parcel, &mut letter)
                 .await;
             assert!(by.is_ok() && began.elapsed() >= MOMENT, "too early");
+            parcel.go_on();
             assert_eq!(parcel.left.len(), to.len());
             self.transport.maker.timeouts = patient();
             let by = self
@@ -786,4 +787,79 @@ fn what_requires_tls_goes_on_until_a_server_promises_it() {
         Outcome::Failed(reply) => assert_eq!(reply.enhanced, "5.7.30"),
         other => panic!("{other:?}"),
     }
+    // One that is only away may promise it when it is back, before the others or behind them.
+    let away = || Peer::at("CONNECT", Does::Hangup);
+    for peers in [[Peer::good(), away()], [away(), Peer::good()]] {
+        let outcome = bench().send_one(&[&peers[0], &peers[1]]);
+        assert_eq!(deferred(&outcome).0, "4.4.1");
+    }
+    // And so may one that there was no time to ask.
+    let one = Peer::good();
+    let mut bench = bench();
+    bench.transport.maker.timeouts.attempt = Duration::ZERO;
+    let outcome = bench.send_one(&[&none, &one]);
+    assert_eq!(deferred(&outcome).1, "no server took it in time");
+    assert_eq!(one.connections(), 0);
+}
+
+/// Limits that leave some for a further connection, when one is asked for four of two domains;
+/// and how many connections that takes.
+const NARROW: [(&str, usize); 4] = [
+    ("250 LIMITS RCPTDOMAINMAX=1", 2),
+    ("250 LIMITS RCPTMAX=2 MAILMAX=1", 2),
+    ("250 LIMITS RCPTMAX=1", 1),
+    ("250 LIMITS RCPTDOMAINMAX=1 RCPTMAX=1 MAILMAX=1", 4),
+];
+
+#[test]
+fn a_server_that_limits_and_refuses_is_asked_once_for_each_and_then_left() {
+    let all = ["a@x.test", "b@y.test", "c@x.test", "d@y.test"];
+    for (limits, connections) in NARROW {
+        for refused in ["451 4.3.0 no disk", "450 4.3.2 slowly"] {
+            let hello: &'static str = format!("250-mx.test\r\n{limits}").leak();
+            let refuse = move |_, verb: &str, _: &str| match verb {
+                "EHLO" => Some(Does::Say(hello)),
+                "MAIL" => Some(Does::Say(refused)),
+                _ => None,
+            };
+            let (busy, good) = (Peer::new(refuse), Peer::good());
+            let bench = Bench::new(|_| ());
+            let outcomes = bench.send(&all, vec![busy.hop("mx.test")]);
+            assert_eq!(deferred(&outcomes[3]).1, &refused[10..], "{limits}");
+            assert_eq!(busy.connections(), connections, "{limits}");
+            // A next server has them all.
+            let hops = vec![busy.hop("mx.test"), good.hop("mx1.test")];
+            let outcomes = bench.send(&all, hops);
+            assert!(outcomes.iter().all(is_delivered), "{limits}: {outcomes:?}");
+            assert_eq!(good.taken().len(), 1, "{limits}");
+        }
+    }
+}
+
+#[test]
+fn a_server_that_limits_and_does_not_promise_tls_is_asked_once_for_each() {
+    let all = ["a@x.test", "b@y.test", "c@x.test", "d@y.test"];
+    for (limits, connections) in NARROW {
+        let hello: &'static str = format!("250-mx.test\r\n{limits}").leak();
+        let peer = Peer::at("EHLO", Does::Say(hello));
+        let bench = Bench {
+            require_tls: true,
+            ..Bench::new(|_| ())
+        };
+        let outcomes = bench.send(&all, vec![peer.hop("mx.test")]);
+        let failed = |it: &Outcome| matches!(it, Outcome::Failed(it) if it.enhanced == "5.7.30");
+        assert!(outcomes.iter().all(failed), "{limits}: {outcomes:?}");
+        assert!(peer.connections() <= connections, "{limits}");
+    }
+}
+
+#[test]
+fn an_attempt_that_has_taken_long_begins_with_no_further_connection() {
+    const ONE: &str = "250-mx.test\r\n250 LIMITS MAILMAX=1 RCPTMAX=1";
+    let slow = Peer::at("EHLO", Does::Say(ONE));
+    let bench = Bench::new(|it| it.attempt = Duration::ZERO);
+    let outcomes = bench.send(&["a@x.test", "b@y.test"], vec![slow.hop("mx.test")]);
+    assert!(is_delivered(&outcomes[0]), "{outcomes:?}");
+    assert_eq!(deferred(&outcomes[1]).1, "no server took it in time");
+    assert_eq!(slow.connections(), 1);
 }
