@@ -20,7 +20,7 @@ const MAX_WRONG: u32 = 5;
 /// Lines of a long answer that are shown at once: a terminal has 24.
 const PAGE: usize = 21;
 /// After power-on, so long a forgotten password can be replaced at the machine itself.
-pub const RECOVERY: Duration = Duration::from_secs(10 * 60);
+const RECOVERY: Duration = Duration::from_secs(10 * 60);
 
 /// What has happened.
 pub enum Event {
@@ -34,6 +34,15 @@ pub enum Event {
     Interrupt,
     /// Nobody typed for as long as was given.
     Idle,
+}
+
+/// When it has happened.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    /// Seconds since 1970.
+    pub now: i64,
+    /// Since the machine was switched on, suspension included.
+    pub up: Duration,
 }
 
 /// What comes next: this is said, and then that is done.
@@ -59,18 +68,19 @@ pub enum Then {
 pub struct Place {
     /// A screen or a serial line of the machine: no network terminal.
     pub local: bool,
-    /// Whether a forgotten password may be replaced here and now.
-    pub may_recover: bool,
     /// Whether the machine is ours to restart and to switch off.
     pub appliance: bool,
 }
 
 enum State {
     /// The status was asked for, before anybody has logged in.
-    Opening,
+    Opening(Opening),
     /// Whether the administrator has a password was asked for.
-    Greeting,
-    /// None has: nobody has set the server up.
+    Greeting {
+        opening: Opening,
+        accounts: bool,
+    },
+    /// None has, and there are no accounts: nobody has set the server up.
     Fresh,
     /// No server answers.
     Down,
@@ -88,6 +98,14 @@ enum State {
     Status,
     Problems,
     Paging(VecDeque<String>),
+}
+
+/// What the status is asked for.
+#[derive(Clone, Copy)]
+enum Opening {
+    Page,
+    /// The wizard, if still nobody has set the server up: the page may be days old.
+    Wizard,
 }
 
 /// A task of which not all is answered.
@@ -108,8 +126,8 @@ pub struct Console {
     logged_in: bool,
     /// Nothing but the recovery.
     only_recovers: bool,
-    /// Seconds since 1970, of the last event.
-    now: i64,
+    /// Of the last event.
+    at: Moment,
 }
 
 impl Console {
@@ -118,12 +136,16 @@ impl Console {
         let mut console = Console {
             place,
             language,
-            state: State::Opening,
+            state: State::Opening(Opening::Page),
             menus: vec![&MAIN_MENU],
             wrong: 0,
             logged_in: false,
             only_recovers: false,
-            now: 0,
+            // Until an event has told it.
+            at: Moment {
+                now: 0,
+                up: Duration::MAX,
+            },
         };
         let first = console.open();
         (console, first)
@@ -131,19 +153,14 @@ impl Console {
 
     /// Straight to a new administrator's password.
     pub fn recovering(language: Language) -> (Console, Step) {
-        let place = Place {
-            may_recover: true,
-            ..Place::default()
-        };
-        let (mut console, _) = Console::new(place, language);
+        let (mut console, _) = Console::new(Place::default(), language);
         console.only_recovers = true;
         let first = console.recover();
         (console, first)
     }
 
-    /// `now` is in seconds since 1970.
-    pub fn step(&mut self, now: i64, event: Event) -> Step {
-        self.now = now;
+    pub fn step(&mut self, at: Moment, event: Event) -> Step {
+        self.at = at;
         let state = std::mem::replace(&mut self.state, State::Menu);
         match event {
             Event::Idle => {
@@ -164,7 +181,11 @@ impl Console {
     }
 
     fn open(&mut self) -> Step {
-        self.state = State::Opening;
+        self.opening(Opening::Page)
+    }
+
+    fn opening(&mut self, opening: Opening) -> Step {
+        self.state = State::Opening(opening);
         ask(String::new(), Request::Status)
     }
 
@@ -186,14 +207,12 @@ impl Console {
                         self.language = language;
                         self.fresh()
                     }
-                    None => {
-                        self.state = State::Starting;
-                        self.run("", Program::Setup)
-                    }
+                    None => self.opening(Opening::Wizard),
                 },
             },
             State::LogIn => self.password(line),
             State::Confirming => match is_yes(word) {
+                true if !self.may_recover() => self.too_late(),
                 true => {
                     self.state = State::Recovering(None);
                     self.read(NEW_PASSWORD.of(self.language).into(), true)
@@ -215,17 +234,23 @@ impl Console {
 
     fn replied(&mut self, state: State, reply: Reply) -> Step {
         match (state, reply) {
-            (State::Opening, Ok(rows)) => {
-                let text = page(&rows, self.now, self.language);
-                self.state = State::Greeting;
-                let show = Request::Administrator(Administrator::Show);
-                ask(format!("\n{text}\n"), show)
+            (State::Opening(opening), Ok(rows)) => {
+                let text = match opening {
+                    Opening::Page => format!("\n{}\n", page(&rows, self.at.now, self.language)),
+                    Opening::Wizard => String::new(),
+                };
+                // A server that does not say so may have some.
+                let accounts = !rows.iter().any(|row| *row == ["accounts", "0"]);
+                self.state = State::Greeting { opening, accounts };
+                ask(text, Request::Administrator(Administrator::Show))
             }
-            (State::Greeting, Ok(rows)) => match rows.iter().flatten().any(|it| it == "none") {
-                true => self.fresh(),
-                false => self.log_in(""),
-            },
-            (State::Opening | State::Greeting | State::Starting, Err(error)) => self.down(&error),
+            (State::Greeting { opening, accounts }, Ok(rows)) => {
+                let none = rows.iter().flatten().any(|it| it == "none");
+                self.greeted(opening, none, accounts)
+            }
+            (State::Opening(_) | State::Greeting { .. } | State::Starting, Err(error)) => {
+                self.down(&error)
+            }
             (State::Checking, reply) => self.checked(reply),
             (State::Recovered, reply) => {
                 let text = match reply {
@@ -235,11 +260,11 @@ impl Console {
                 self.log_in(&format!("{}\n", text.trim_end()))
             }
             (State::Status, Ok(rows)) => {
-                let text = page(&rows, self.now, self.language);
+                let text = page(&rows, self.at.now, self.language);
                 self.show(&text)
             }
             (State::Problems, Ok(rows)) => {
-                let text = problems(&rows, self.now, self.language);
+                let text = problems(&rows, self.at.now, self.language);
                 self.show(&text)
             }
             (State::Working(show), Ok(rows)) => {

@@ -1,6 +1,6 @@
 //! Drives the console: what it says goes to the terminal, what it asks to the server.
 
-use super::machine::{Console, Event, Place, RECOVERY, Step, Then};
+use super::machine::{Console, Event, Moment, Place, Step, Then};
 use super::menu::Program;
 use super::terminal::{Terminal, Typed};
 use crate::control;
@@ -11,6 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// What a program of ours may print, bytes; the rest is not shown.
 const MAX_OUTPUT: u64 = 256 << 10;
@@ -31,13 +32,18 @@ pub fn run(dir: &Path, language: Language, recover: bool) -> Result<(), String> 
 }
 
 fn place(terminal: &Terminal) -> Place {
-    let local = terminal.is_local();
     let root = rustix::process::geteuid().is_root();
-    let up = clock_gettime(ClockId::Boottime).tv_sec;
     Place {
-        local,
-        may_recover: local && u64::try_from(up).is_ok_and(|it| it < RECOVERY.as_secs()),
+        local: terminal.is_local(),
         appliance: root && is_appliance(),
+    }
+}
+
+fn moment() -> Moment {
+    let up = clock_gettime(ClockId::Boottime).tv_sec;
+    Moment {
+        now: Timestamp::now().as_second(),
+        up: u64::try_from(up).map_or(Duration::MAX, Duration::from_secs),
     }
 }
 
@@ -81,7 +87,7 @@ async fn converse(
                 None => return Ok(()),
             },
         };
-        step = console.step(Timestamp::now().as_second(), event);
+        step = console.step(moment(), event);
     }
 }
 

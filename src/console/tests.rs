@@ -1,4 +1,4 @@
-use super::machine::{Console, Event, Place, Step, Then};
+use super::machine::{Console, Event, Moment, Place, Step, Then};
 use super::menu::Program;
 use super::text;
 use crate::control::{Administrator, Request};
@@ -8,13 +8,11 @@ use std::time::Duration;
 
 const NETWORK: Place = Place {
     local: false,
-    may_recover: false,
     appliance: false,
 };
-/// A machine that is ours, just switched on.
+/// A machine that is ours.
 const BOX: Place = Place {
     local: true,
-    may_recover: true,
     appliance: true,
 };
 
@@ -22,15 +20,26 @@ const BOX: Place = Place {
 struct Talk {
     console: Console,
     step: Step,
+    /// Since the machine was switched on, seconds.
+    up: u64,
 }
 
 impl Talk {
     fn begin(place: Place, language: Language) -> Talk {
         let (console, step) = Console::new(place, language);
-        let mut talk = Talk { console, step };
+        let mut talk = Talk::with(console, step);
         assert!(matches!(talk.step.then, Then::Ask(Request::Status)));
         talk.greeted("set");
         talk
+    }
+
+    /// At a machine just switched on.
+    fn with(console: Console, step: Step) -> Talk {
+        Talk {
+            console,
+            step,
+            up: 60,
+        }
     }
 
     fn logged_in(place: Place, language: Language) -> Talk {
@@ -40,16 +49,25 @@ impl Talk {
         talk
     }
 
-    /// The status, and whether there is a password.
+    /// The status of a server with an account, and whether there is a password.
     fn greeted(&mut self, password: &str) -> &mut Talk {
+        self.greeted_with("1", password)
+    }
+
+    fn greeted_with(&mut self, accounts: &str, password: &str) -> &mut Talk {
         assert_eq!(self.asked(), "status");
-        self.replied(Ok(vec![vec!["stopped".into()]]));
+        let accounts = vec!["accounts".into(), accounts.into()];
+        self.replied(Ok(vec![vec!["stopped".into()], accounts]));
         assert_eq!(self.asked(), "administrator-show");
         self.replied(Ok(vec![vec![password.into()]]))
     }
 
     fn event(&mut self, event: Event) -> &mut Talk {
-        self.step = self.console.step(1000, event);
+        let at = Moment {
+            now: 1000,
+            up: Duration::from_secs(self.up),
+        };
+        self.step = self.console.step(at, event);
         for line in self.step.say.lines() {
             assert!(line.chars().count() <= WIDTH, "{line}");
             assert!(!line.contains("{}"), "{line}");
@@ -129,18 +147,36 @@ fn with_no_password_set_there_is_no_way_in() {
 #[test]
 fn who_stands_at_a_machine_that_is_not_set_up_sets_it_up() {
     let (console, step) = Console::new(NETWORK, Language::English);
-    let mut talk = Talk { console, step };
-    talk.greeted("none").says("pillarbox setup");
+    let mut talk = Talk::with(console, step);
+    talk.greeted_with("0", "none").says("pillarbox setup");
     assert!(talk.ended());
     let (console, step) = Console::new(BOX, Language::English);
-    let mut talk = Talk { console, step };
-    talk.greeted("none").says("Press Enter to begin");
+    let mut talk = Talk::with(console, step);
+    talk.greeted_with("0", "none").says("Press Enter to begin");
     talk.types("ru").says("Нажмите Enter");
-    talk.types("");
+    talk.types("").greeted_with("0", "none");
     assert!(matches!(talk.step.then, Then::Run(Program::Setup)));
     talk.event(Event::Ran(Ok(String::new())));
     talk.greeted("set");
     assert!(talk.reads_secret());
+}
+
+#[test]
+fn who_has_accounts_or_a_password_gets_no_wizard() {
+    let (console, step) = Console::new(NETWORK, Language::English);
+    let mut talk = Talk::with(console, step);
+    talk.greeted_with("1", "none").says("pillarbox setup");
+    assert!(talk.ended());
+    // Not even where the page was there before them.
+    for (accounts, password) in [("1", "none"), ("1", "set"), ("0", "set")] {
+        let (console, step) = Console::new(BOX, Language::English);
+        let mut talk = Talk::with(console, step);
+        talk.greeted_with("0", "none").types("");
+        talk.greeted_with(accounts, password);
+        talk.greeted_with(accounts, password);
+        assert!(talk.reads_secret(), "{accounts} {password}");
+        assert_eq!(talk.step.say.contains("setup"), password == "none");
+    }
 }
 
 #[test]
@@ -248,11 +284,35 @@ fn a_forgotten_password_is_replaced_at_the_machine_alone() {
     assert!(!talk.step.say.contains("Log out"));
 }
 
+/// The page stays on a screen for months: what counts is when each step is taken.
+#[test]
+fn the_time_to_replace_it_ends_at_every_step() {
+    for late in 0..4 {
+        let mut talk = Talk::begin(BOX, Language::English);
+        for (n, line) in ["?", "yes", "a new password", "a new password"]
+            .iter()
+            .enumerate()
+        {
+            talk.up = if n < late { 599 } else { 600 };
+            talk.types(line);
+            if n == late {
+                talk.says("within 10 minutes");
+                assert!(matches!(talk.step.then, Then::Read { secret: true, .. }));
+                break;
+            }
+        }
+        talk.types("yes");
+        assert!(talk.asked().starts_with("administrator-check"), "{late}");
+    }
+}
+
 #[test]
 fn the_recovery_alone_ends_with_itself() {
     for answer in ["no", "yes"] {
         let (console, step) = Console::recovering(Language::English);
-        let mut talk = Talk { console, step };
+        let mut talk = Talk::with(console, step);
+        // On any day.
+        talk.up = 1 << 30;
         talk.types(answer);
         if answer == "yes" {
             talk.types("a new password").types("a new password");
@@ -262,7 +322,7 @@ fn the_recovery_alone_ends_with_itself() {
         assert!(talk.ended());
     }
     let (console, step) = Console::recovering(Language::English);
-    let mut talk = Talk { console, step };
+    let mut talk = Talk::with(console, step);
     assert!(talk.event(Event::Interrupt).ended());
 }
 
@@ -288,7 +348,7 @@ fn ctrl_c_breaks_off_and_idleness_logs_out() {
 #[test]
 fn a_server_that_does_not_answer_is_started_where_that_is_ours() {
     let (console, step) = Console::new(BOX, Language::English);
-    let mut talk = Talk { console, step };
+    let mut talk = Talk::with(console, step);
     talk.replied(Err("no server".into()));
     talk.says("no server");
     talk.types("");
@@ -296,7 +356,7 @@ fn a_server_that_does_not_answer_is_started_where_that_is_ours() {
     talk.event(Event::Ran(Ok(String::new())));
     assert_eq!(talk.asked(), "status");
     let (console, step) = Console::new(NETWORK, Language::English);
-    let mut talk = Talk { console, step };
+    let mut talk = Talk::with(console, step);
     talk.replied(Err("no server".into())).types("");
     assert_eq!(talk.asked(), "status");
     talk.replied(Err("no server".into())).types("0");

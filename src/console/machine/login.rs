@@ -40,13 +40,7 @@ impl Console {
                 self.wrong = 0;
                 self.menu("")
             }
-            Ok("none") => {
-                let text = format!("{}\n", self.text(NO_PASSWORD));
-                match self.place.local {
-                    true => self.log_in(&text),
-                    false => self.end(&text),
-                }
-            }
+            Ok("none") => self.no_password(),
             Ok(_) => {
                 self.wrong += 1;
                 let text = format!("{}\n", self.text(WRONG));
@@ -62,6 +56,29 @@ impl Console {
                 let text = self.failed(error);
                 self.log_in(&text)
             }
+        }
+    }
+
+    /// The server has told whether there is a password, and whether there are accounts.
+    pub(super) fn greeted(&mut self, opening: Opening, none: bool, accounts: bool) -> Step {
+        match (none, accounts, opening) {
+            (true, false, Opening::Page) => self.fresh(),
+            (true, false, Opening::Wizard) => {
+                self.state = State::Starting;
+                self.run("", Program::Setup)
+            }
+            (.., Opening::Wizard) => self.open(),
+            (true, true, Opening::Page) => self.no_password(),
+            (false, ..) => self.log_in(""),
+        }
+    }
+
+    /// Who has accounts here has set it up, if not by the wizard.
+    fn no_password(&mut self) -> Step {
+        let text = format!("{}\n", self.text(NO_PASSWORD));
+        match self.place.local {
+            true => self.log_in(&text),
+            false => self.end(&text),
         }
     }
 
@@ -94,14 +111,24 @@ impl Console {
     }
 
     pub(super) fn recover(&mut self) -> Step {
-        if !self.place.may_recover {
-            let minutes = (RECOVERY.as_secs() / 60).to_string();
-            let text = HOW_TO_RECOVER.with(self.language, &[&minutes]);
-            return self.log_in(&format!("{text}\n"));
+        if !self.may_recover() {
+            return self.too_late();
         }
         self.state = State::Confirming;
         let text = format!("{}\n{}", self.text(RECOVER), self.text(RECOVER_CONFIRM));
         self.read(text, false)
+    }
+
+    /// Whether a forgotten password may be replaced here and now: by root, who has asked for
+    /// nothing else, or at a machine that was just switched on.
+    pub(super) fn may_recover(&self) -> bool {
+        self.only_recovers || self.place.local && self.at.up < RECOVERY
+    }
+
+    pub(super) fn too_late(&mut self) -> Step {
+        let minutes = (RECOVERY.as_secs() / 60).to_string();
+        let text = HOW_TO_RECOVER.with(self.language, &[&minutes]);
+        self.log_in(&format!("{text}\n"))
     }
 
     pub(super) fn recovering_with(
@@ -110,6 +137,7 @@ impl Console {
         line: Secret<String>,
     ) -> Step {
         match once {
+            _ if !self.may_recover() => self.too_late(),
             None => {
                 self.state = State::Recovering(Some(line));
                 self.read(self.text(ONCE_MORE).into(), true)

@@ -119,8 +119,10 @@ impl Console {
                 rows.pop();
                 for next in rows.iter_mut().filter_map(|row| row.get_mut(1)) {
                     *next = match next.parse::<i64>() {
-                        Ok(moment) if moment <= self.now => NOW.of(language).into(),
-                        Ok(moment) => LATER.with(language, &[&span(moment - self.now, language)]),
+                        Ok(moment) if moment <= self.at.now => NOW.of(language).into(),
+                        Ok(moment) => {
+                            LATER.with(language, &[&span(moment - self.at.now, language)])
+                        }
                         Err(_) if next == "held" => HELD.of(language).into(),
                         Err(_) => std::mem::take(next),
                     };
