@@ -15,7 +15,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -233,6 +233,16 @@ pub fn read_limited(path: &Path) -> Result<Vec<u8>, Error> {
 
 /// Puts a file in place whole or not at all, on disk when it returns.
 pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Error> {
+    write_owned(path, bytes, mode, None)
+}
+
+/// The same for another user, by user and group number, as far as this one may give it away.
+pub fn write_owned(
+    path: &Path,
+    bytes: &[u8],
+    mode: u32,
+    owner: Option<(u32, u32)>,
+) -> Result<(), Error> {
     let written = || {
         let temporary = path.with_extension("new");
         // A leftover of a crash may carry another mode.
@@ -242,6 +252,10 @@ pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Erro
             .create_new(true)
             .mode(mode)
             .open(&temporary)?;
+        // By descriptor: whose directory it is may have put a link in its place by now.
+        if let Some((user, group)) = owner {
+            let _ = fchown(&file, Some(user), Some(group));
+        }
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
