@@ -168,7 +168,9 @@ impl Server {
         loop {
             let changed = self.context.live.changed();
             // Whatever changed before that.
+            let applied = self.context.live.applied();
             self.follow_settings().await;
+            self.context.live.set_followed(applied);
             let signal = self.signals.next();
             let woken = future::or(async { Some(signal.await) }, async {
                 changed.await;
@@ -208,14 +210,12 @@ impl Server {
             self.listeners.close(listen.address).await;
             log::info!("{} on {} is closed", listen.service, listen.address);
         }
-        let mut failed = false;
-        for listen in wanted {
-            if !self.open.contains(&listen) {
-                failed |= !self.listen(listen);
+        for listen in &wanted {
+            if !self.open.contains(listen) {
+                self.listen(*listen);
             }
         }
-        // Better where it was than nowhere.
-        for listen in gone.into_iter().filter(|_| failed) {
+        for listen in stranded(gone, &wanted, &self.open) {
             self.listen(listen);
         }
         let own = self.open.iter().map(|it| it.address);
@@ -234,20 +234,15 @@ impl Server {
         }
     }
 
-    /// Whether it could.
-    fn listen(&mut self, listen: Listen) -> bool {
+    fn listen(&mut self, listen: Listen) {
         match bind_all(&[listen]) {
             Ok(sockets) => {
                 self.sockets.extend(sockets);
                 self.open.push(listen);
                 self.accept(&[listen.service]);
                 log::info!("{} on {}", listen.service, listen.address);
-                true
             }
-            Err(error) => {
-                log::error!("{error}");
-                false
-            }
+            Err(error) => log::error!("{error}"),
         }
     }
 
@@ -265,6 +260,15 @@ impl Server {
         let _ = fs::remove_file(control::socket_path(&self.dir));
         let _ = fs::remove_file(self.dir.join(LMTP_SOCKET));
     }
+}
+
+/// Of what was closed, that of services which could be opened nowhere where they are wanted:
+/// better where they were than nowhere. Who is wanted no more stays closed.
+fn stranded(gone: Vec<Listen>, wanted: &[Listen], open: &[Listen]) -> Vec<Listen> {
+    let has = |all: &[Listen], one: &Listen| all.iter().any(|it| it.service == one.service);
+    let mut gone = gone;
+    gone.retain(|it| has(wanted, it) && !has(open, it));
+    gone
 }
 
 /// For mail servers on this machine, in the data directory.
@@ -548,5 +552,28 @@ fn handler(service: Service, context: &Arc<Context>, gates: &Gates) -> Handler {
         goodbye,
         farewell,
         drive: Arc::new(drive),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_not_move_opens_where_it_was_and_what_is_off_stays_off() {
+        let at = |service, port| Listen {
+            service,
+            address: ([127, 0, 0, 1], port).into(),
+        };
+        let (imap, pop3, smtp) = (Service::Imap, Service::Pop3, Service::Smtp);
+        // POP3 was switched off, SMTP moved, and IMAP could move nowhere.
+        let gone = vec![at(imap, 1), at(imap, 2), at(pop3, 3), at(smtp, 4)];
+        let wanted = [at(imap, 11), at(smtp, 14)];
+        let again = stranded(gone.clone(), &wanted, &[at(smtp, 14)]);
+        assert_eq!(again, [at(imap, 1), at(imap, 2)]);
+        // To one of two addresses it could.
+        let wanted = [at(imap, 11), at(imap, 12), at(smtp, 14)];
+        let open = [at(imap, 12), at(smtp, 14)];
+        assert!(stranded(gone, &wanted, &open).is_empty());
     }
 }

@@ -8,7 +8,10 @@ use crate::net::tls::{Source, Tls};
 use crate::settings::document::Chosen;
 use crate::settings::{Listen, Live, SETTINGS, Settings, find};
 use crate::store::{Note, Store};
+use async_io::Timer;
+use futures_lite::future;
 use jiff::Timestamp;
+use std::time::Duration;
 
 /// The kinds of the records; keys are the names, and the changes' numbers.
 const SETTING: &str = "setting";
@@ -17,6 +20,8 @@ const CHANGE: &str = "setting-change";
 const ADMINISTRATORS: &str = "server.administrators";
 /// Changes that are remembered; the oldest go.
 const MAX_CHANGES: usize = 1000;
+/// Longest wait for the server to be as the settings say.
+const MAX_FOLLOW: Duration = Duration::from_secs(5);
 
 /// What the owner asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,9 +159,21 @@ pub async fn perform(store: &Store, live: Option<&Live>, who: &str, request: Cho
     let notes = notes(store, &before, &after, who)?;
     store.note(notes).await.map_err(|error| error.to_string())?;
     if let Some(live) = live {
-        live.apply(&after)?;
+        apply(live, &after).await?;
     }
     Ok(Vec::new())
+}
+
+/// Has them hold, and waits until the server is so: the next change finds the sockets as the
+/// settings say, and who asked what he asked for.
+pub(super) async fn apply(live: &Live, chosen: &Chosen) -> Result<(), String> {
+    live.apply(chosen)?;
+    // One that is stopping follows no more.
+    future::or(live.followed(), async {
+        Timer::after(MAX_FOLLOW).await;
+    })
+    .await;
+    Ok(())
 }
 
 /// Whether a server could run by them; what it would have to open anew is tried.

@@ -151,7 +151,7 @@ async fn apply(store: &Store, live: Option<&Live>, who: &str, answers: &Answers)
         error => error.to_string(),
     })?;
     if let Some(live) = live {
-        live.apply(&after)?;
+        settings::apply(live, &after).await?;
     }
     if let Some(id) = made {
         let settings = settings::now(store, live)?;
