@@ -83,7 +83,7 @@ impl Blob {
         let length = *self.row.frames.get(number).ok_or_else(missing)?;
         let before = self.row.frames.iter().take(number);
         let offset = self.row.offset + before.map(|&it| u64::from(it)).sum::<u64>();
-        self.packed.resize(length as usize, 0);
+        frame::fill(&mut self.packed, length as usize);
         self.file.read_at(offset, &mut self.packed)?;
         let whole = frame::decompress(&self.packed, raw, out);
         whole.inspect_err(|_| self.damaged.note(self.email))

@@ -35,7 +35,7 @@ pub(super) fn compress(raw: &[u8], out: &mut Vec<u8>) -> Result<u32> {
     let start = out.len();
     let payload = start + HEADER;
     // A payload that isn't shorter than the raw bytes is of no use: room for more isn't needed.
-    out.resize(payload + raw.len(), 0);
+    fill(out, payload + raw.len());
     let packed = COMPRESSOR.with_borrow_mut(|slot| -> std::io::Result<Option<usize>> {
         let compressor = match slot {
             Some(compressor) => compressor,
@@ -81,7 +81,7 @@ pub(super) fn decompress(frame: &[u8], raw: usize, out: &mut Vec<u8>) -> Result<
         0 if payload.len() == raw => out.extend_from_slice(payload),
         1 => {
             let start = out.len();
-            out.resize(start + raw, 0);
+            fill(out, start + raw);
             let length = DECOMPRESSOR.with_borrow_mut(|slot| {
                 let decompressor = match slot {
                     Some(decompressor) => decompressor,
@@ -98,9 +98,31 @@ pub(super) fn decompress(frame: &[u8], raw: usize, out: &mut Vec<u8>) -> Result<
     Ok(())
 }
 
+/// Makes `out` that long, for something that writes over it. `resize` is a loop over the bytes
+/// where code is built for size: an eighth of what a FETCH cost.
+pub(super) fn fill(out: &mut Vec<u8>, length: usize) {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    out.truncate(length);
+    out.reserve(length - out.len());
+    while out.len() < length {
+        let more = (length - out.len()).min(ZEROS.len());
+        out.extend_from_slice(&ZEROS[..more]);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn buffers_get_the_length_they_are_to_have() {
+        let mut out = b"abc".to_vec();
+        for length in [3, 10_000, 4096 + 10_000, 7, 7, 0, 1] {
+            fill(&mut out, length);
+            assert_eq!(out.len(), length);
+            assert!(out.iter().skip(3).all(|&it| it == 0));
+        }
+    }
 
     #[test]
     fn frames_come_back_and_shrink() {
