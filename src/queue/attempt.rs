@@ -6,13 +6,14 @@ use super::pool::Lease;
 use super::ready::{Job, Reach};
 use super::retry::{Attempt, Policy};
 use super::tell::{Settled, Teller};
-use super::{Carrier, Rules, Sent};
+use super::{Carrier, Recorder, Recording, Rules, Sent};
 use crate::mail::outgoing::{Consignment, Lane, Outcome, QueueItem, Recipient, Reply, Status};
 use crate::message::notice::spoken;
 use crate::store::{Error, QueueChange, Result, Store};
 use futures_lite::FutureExt;
 use smol::Timer;
 use std::panic::AssertUnwindSafe;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Recipients of one consignment; the message goes again to the rest.
@@ -53,6 +54,30 @@ struct Shown {
     lease: Option<Lease>,
 }
 
+/// Records successes while the attempt goes on.
+struct Early<'a, C> {
+    attempter: &'a Attempter<C>,
+    item: &'a QueueItem,
+    /// The places that are recorded.
+    places: Mutex<Vec<usize>>,
+}
+
+impl<C: Carrier> Recorder for Early<'_, C> {
+    fn record(&self, outcomes: Vec<(usize, Outcome)>) -> Recording<'_> {
+        Box::pin(async move {
+            let now = (self.attempter.now)();
+            let settled = self.attempter.settle(self.item, outcomes, now);
+            let places: Vec<usize> = settled.iter().map(|it| it.0).collect();
+            let recorded = self.attempter.record_success(self.item, settled, now);
+            // If not, the end of the attempt tries again.
+            if recorded.await.is_ok() {
+                let mut all = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+                all.extend(places);
+            }
+        })
+    }
+}
+
 impl<C: Carrier> Attempter<C> {
     pub async fn run(&self, job: &Job) -> Ended {
         match AssertUnwindSafe(self.attempt(job)).catch_unwind().await {
@@ -83,7 +108,17 @@ impl<C: Carrier> Attempter<C> {
             self.deliver_here(&item, places, now).await?;
             return Ok(Reach::Reached);
         }
-        let shown = self.outcomes(&item, job, places, now).await;
+        let early = Early {
+            attempter: self,
+            item: &item,
+            places: Mutex::default(),
+        };
+        let mut shown = self.outcomes(&item, job, places, now, &early).await;
+        let recorded = early.places.into_inner();
+        let recorded = recorded.unwrap_or_else(PoisonError::into_inner);
+        shown
+            .outcomes
+            .retain(|(place, _)| !recorded.contains(place));
         let now = (self.now)();
         let settled = self.settle(&item, shown.outcomes, now).into_iter();
         let (done, others): (Vec<_>, Vec<_>) =
@@ -130,6 +165,7 @@ impl<C: Carrier> Attempter<C> {
         job: &Job,
         mut places: Vec<usize>,
         now: i64,
+        early: &dyn Recorder,
     ) -> Shown {
         let mut outcomes = Vec::new();
         let untried = |outcomes| Shown {
@@ -154,7 +190,8 @@ impl<C: Carrier> Attempter<C> {
             outcomes.extend(places.into_iter().map(again));
             return untried(outcomes);
         }
-        let Sent::Done(mut sent, lease) = self.send(item, job, places.clone()).await else {
+        let sent = self.send(item, job, places.clone(), early).await;
+        let Sent::Done(mut sent, lease) = sent else {
             return untried(outcomes);
         };
         // An attempt that the owner has stopped is none: they stay as they were.
@@ -192,13 +229,19 @@ impl<C: Carrier> Attempter<C> {
         }
     }
 
-    async fn send(&self, item: &QueueItem, job: &Job, places: Vec<usize>) -> Sent {
+    async fn send(
+        &self,
+        item: &QueueItem,
+        job: &Job,
+        places: Vec<usize>,
+        early: &dyn Recorder,
+    ) -> Sent {
         let consignment = Consignment {
             item: item.clone(),
             lane: job.lane.clone(),
             recipients: places,
         };
-        let sent = AssertUnwindSafe(self.carrier.send(consignment));
+        let sent = AssertUnwindSafe(self.carrier.send(consignment, early));
         sent.catch_unwind().await.unwrap_or_else(|_| {
             log::error!("queue {}: sending stumbled over a bug", item.id.0);
             Sent::Done(Vec::new(), None)

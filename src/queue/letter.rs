@@ -21,6 +21,8 @@ pub struct Letter {
     store: Store,
     id: QueueId,
     email: EmailId,
+    /// Whether it was called off, at the queue's change of that number.
+    called_off: Option<(u64, bool)>,
     /// `None` only while it is with the reader pool.
     blob: Option<Blob>,
     pub size: u32,
@@ -66,6 +68,7 @@ impl Letter {
             store: store.clone(),
             id: item.id,
             email,
+            called_off: None,
             size: blob.size(),
             ours: item.ours,
             kept,
@@ -80,11 +83,20 @@ impl Letter {
     }
 
     /// Whether the owner has held or dropped it since: nobody is to get it any more whom it has
-    /// not reached yet.
-    pub fn is_called_off(&self) -> bool {
+    /// not reached yet. Looks only where the queue has changed since it last looked.
+    pub fn is_called_off(&mut self) -> bool {
+        // Asked for first: what changes meanwhile is seen next time.
+        let changes = self.store.queue_changes();
+        if let Some((at, called_off)) = self.called_off
+            && at == changes
+        {
+            return called_off;
+        }
         let item = self.store.look(|it| it.queue_item(self.id));
+        let called_off = item.map(|it| it.is_none_or(|it| it.held));
+        self.called_off = called_off.ok().map(|it| (changes, it));
         // Where that can't be read, nobody has said so.
-        item.is_ok_and(|it| it.is_none_or(|it| it.held))
+        self.called_off.is_some_and(|it| it.1)
     }
 
     /// Whether it can be made 7-bit without loss; finds out how, once.

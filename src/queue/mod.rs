@@ -40,6 +40,7 @@ use ready::Limits;
 use retry::Policy;
 use runner::{Runner, Running};
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -48,12 +49,27 @@ pub trait Carrier: Send + Sync + 'static {
     /// The way of that sender's mail to a domain, as far as it is known without asking anyone.
     fn lane(&self, sender: Option<&Address>, domain: &Domain) -> Lane;
 
-    fn send(&self, consignment: Consignment) -> impl Future<Output = Sent> + Send;
+    /// Tells `recorder` who has got the message before it goes out once more to others of them.
+    fn send(
+        &self,
+        consignment: Consignment,
+        recorder: &dyn Recorder,
+    ) -> impl Future<Output = Sent> + Send;
 }
+
+/// Keeps what came of some recipients while others of the message are still to be sent to: a
+/// power cut must not send it to them again.
+pub trait Recorder: Send + Sync {
+    /// Ends when it is on disk: their places, all delivered.
+    fn record(&self, outcomes: Vec<(usize, Outcome)>) -> Recording<'_>;
+}
+
+/// See [`Recorder::record`].
+pub type Recording<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 /// What an attempt came to.
 pub enum Sent {
-    /// By the recipients' places. A place without an outcome is tried again. The connection is
+    /// By the recipients' places, recorded or not. A place without an outcome is tried again. The connection is
     /// kept until they are recorded.
     Done(Vec<(usize, Outcome)>, Option<Lease>),
     /// Nothing was tried: they have another lane, which [`Carrier::lane`] knows now.

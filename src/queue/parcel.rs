@@ -1,5 +1,6 @@
 //! A consignment on its way from server to server: who still waits for an answer of his own.
 
+use super::Recorder;
 use super::connection::Carried;
 use super::destination;
 use super::letter::called_off;
@@ -16,6 +17,9 @@ pub struct Parcel<'a> {
     /// Those whom it was asked for, and whom another may have.
     onward: Vec<usize>,
     told: Vec<(usize, Outcome)>,
+    /// How many of these the recorder has seen.
+    seen: usize,
+    recorder: &'a dyn Recorder,
     /// What the servers came to: the last, and a failure only where all say so.
     why: Option<Outcome>,
     /// When the first server's turn began.
@@ -25,12 +29,14 @@ pub struct Parcel<'a> {
 }
 
 impl<'a> Parcel<'a> {
-    pub fn new(consignment: &'a Consignment) -> Parcel<'a> {
+    pub fn new(consignment: &'a Consignment, recorder: &'a dyn Recorder) -> Parcel<'a> {
         Parcel {
             consignment,
             left: consignment.recipients.clone(),
             onward: Vec::new(),
             told: Vec::new(),
+            seen: 0,
+            recorder,
             why: None,
             begun: Instant::now(),
             lease: None,
@@ -48,6 +54,20 @@ impl<'a> Parcel<'a> {
                 true => self.onward.push(place),
                 false => self.told.push((place, outcome.clone())),
             }
+        }
+    }
+
+    /// Has it recorded who has got it, if it is to go out to others.
+    pub async fn record(&mut self, others: bool) {
+        if !others && self.left.is_empty() && self.onward.is_empty() {
+            return;
+        }
+        let new = self.told.iter().skip(self.seen);
+        let got = new.filter(|(_, outcome)| matches!(outcome, Outcome::Delivered { .. }));
+        let got: Vec<_> = got.cloned().collect();
+        self.seen = self.told.len();
+        if !got.is_empty() {
+            self.recorder.record(got).await;
         }
     }
 

@@ -35,8 +35,9 @@ struct Kept {
 }
 
 /// A connection that has carried a message: it carries no other, and keeps its place, until this
-/// is dropped, when the outcome is on disk. So a power cut costs one message a connection at most
-/// that its server has and we don't know of.
+/// is dropped, when the outcome is on disk; and what it carries in several transactions is recorded
+/// after each. So a power cut costs one transaction a connection at most that its server has and
+/// we don't know of.
 pub struct Lease {
     pool: Pool,
     key: String,

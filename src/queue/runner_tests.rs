@@ -7,7 +7,7 @@ use crate::mail::{AccountId, DateTime, MailboxName, UidSet};
 use crate::queue::claims::Claims;
 use crate::queue::ready::Limits;
 use crate::queue::retry::Policy;
-use crate::queue::{Rules, Sent};
+use crate::queue::{Recorder, Rules, Sent};
 use crate::secret::{Credential, ScramKeys};
 use crate::store::disk::Disk;
 use crate::store::simdisk::{Seeded, SimDisk};
@@ -46,8 +46,12 @@ struct World {
     slow: AtomicBool,
     /// By which server the domains in `.turn.test` go.
     turn: AtomicUsize,
+    /// Each recipient in a transaction of his own.
+    one_each: AtomicBool,
     /// Whoever is called `gate` is taken once it is open.
     open: AtomicBool,
+    /// Somebody of that name is there.
+    at_gate: AtomicBool,
     /// What the owner has set instead of LIMITS.
     limits: Mutex<Option<Limits>>,
 }
@@ -89,7 +93,7 @@ impl Carrier for Double {
         }
     }
 
-    async fn send(&self, consignment: Consignment) -> Sent {
+    async fn send(&self, consignment: Consignment, recorder: &dyn Recorder) -> Sent {
         let world = &self.0;
         let hop = consignment.lane.hop.clone();
         if hop.ends_with(".mx.test") {
@@ -108,6 +112,7 @@ impl Carrier for Double {
         for place in consignment.recipients {
             let address = &consignment.item.recipients[place].address;
             while address.local() == "gate" && !world.open.load(SeqCst) {
+                world.at_gate.store(true, SeqCst);
                 Timer::after(Duration::from_millis(1)).await;
             }
             let outcome = match address.local() {
@@ -135,6 +140,11 @@ impl Carrier for Double {
                 }
             };
             outcomes.push((place, outcome));
+            if world.one_each.load(SeqCst)
+                && let Some(done) = outcomes.last()
+            {
+                recorder.record(vec![done.clone()]).await;
+            }
         }
         world.busy.iter().take(mine).for_each(|it| {
             it.fetch_sub(1, SeqCst);
@@ -401,6 +411,44 @@ fn domains_behind_one_server_share_its_limit() {
             bench.end().await;
         });
     }
+}
+
+#[test]
+fn a_power_cut_repeats_nothing_of_the_transactions_before() {
+    let disk = SimDisk::new();
+    let (id, before, disk) = smol::block_on(async {
+        let bench = Bench::new(&disk).await;
+        bench.world.one_each.store(true, SeqCst);
+        let to = ["a@x.test", "b@x.test", "gate@x.test", "c@x.test"];
+        let with_notice = |item: &mut NewItem| item.recipients[1].notify.success = true;
+        let id = bench.queue("ann@here.test", &to, with_notice).await;
+        let recorded = |it: &Bench| {
+            let recipients = it.item(id).unwrap().recipients;
+            let is_done = |it: &Recipient| matches!(it.status, Status::Delivered(_));
+            recipients.iter().map(is_done).collect::<Vec<_>>() == [true, true, false, false]
+        };
+        let at_gate = |it: &Bench| it.world.at_gate.load(SeqCst);
+        bench.until("it goes on", at_gate).await;
+        assert!(recorded(&bench), "{:?}", bench.item(id));
+        assert_eq!(bench.inbox().len(), 1, "the notice that was asked for");
+        assert_eq!(bench.world.attempts.load(SeqCst), 1);
+        let before = bench.world.taken.lock().unwrap().clone();
+        assert_eq!(before.len(), 2);
+        let cut = disk.after_power_cut(7);
+        bench.running.stop(Duration::ZERO).await;
+        bench.store.close().await;
+        (id, before, cut)
+    });
+    smol::block_on(async {
+        let bench = Bench::new(&disk).await;
+        bench.world.open.store(true, SeqCst);
+        let gone = |it: &Bench| it.items().is_empty();
+        bench.until("the rest goes", gone).await;
+        let taken = bench.world.taken.lock().unwrap().clone();
+        let rest = ["gate@x.test", "c@x.test"].map(|to| (id.0, to.to_owned()));
+        assert_eq!(taken, rest, "after {before:?}");
+        bench.end().await;
+    });
 }
 
 /// Another lane, or the same again: only one attempt has him.

@@ -136,7 +136,10 @@ fn pass_on(
             lane,
             recipients: vec![0],
         };
-        let Sent::Done(outcomes, _) = transport.send(consignment).await else {
+        let Sent::Done(outcomes, _) = transport
+            .send(consignment, &super::tests::Recorded::default())
+            .await
+        else {
             panic!("another lane")
         };
         assert!(

@@ -8,7 +8,7 @@ use super::parcel::Parcel;
 use super::pool::{Lease, Pool};
 use super::route::{Route, TlsMode};
 use super::sts::{self, PolicyStore};
-use super::{Carrier, Sent};
+use super::{Carrier, Recorder, Sent};
 use crate::address::{Address, Domain};
 use crate::mail::outgoing::{Consignment, Lane, Outcome, QueueItem, Reply};
 use crate::net::connect::{Authorities, Own, PATIENCE};
@@ -80,7 +80,7 @@ impl Transport {
         settings
     }
 
-    async fn attempt(&self, consignment: Consignment) -> Sent {
+    async fn attempt(&self, consignment: Consignment, recorder: &dyn Recorder) -> Sent {
         let all = |outcome: Outcome| {
             let places = consignment.recipients.iter();
             let all = places.map(|&place| (place, outcome.clone())).collect();
@@ -120,7 +120,8 @@ impl Transport {
                 return all(Outcome::Deferred(letter::unreadable()));
             }
         };
-        let (told, lease) = self.deliver(&way, &consignment, &mut letter).await;
+        let parcel = Parcel::new(&consignment, recorder);
+        let (told, lease) = self.deliver(&way, parcel, &mut letter).await;
         Sent::Done(told, lease)
     }
 
@@ -128,10 +129,9 @@ impl Transport {
     async fn deliver(
         &self,
         way: &Way,
-        consignment: &Consignment,
+        mut parcel: Parcel<'_>,
         letter: &mut Letter,
     ) -> (Vec<(usize, Outcome)>, Option<Lease>) {
-        let mut parcel = Parcel::new(consignment);
         for (n, hop) in way.destination.hops.iter().enumerate() {
             if parcel.left.is_empty() || (n > 0 && self.is_over(&mut parcel)) {
                 break;
@@ -319,6 +319,7 @@ impl Transport {
             let transaction = self.transaction(item, &places, &connection, letter).await;
             let carried = connection.carry(transaction, letter).await;
             parcel.take(&places, &carried);
+            parcel.record(!left.is_empty()).await;
             if !carried.sound {
                 // Nobody has asked for them yet.
                 parcel.left.append(&mut left);
@@ -425,8 +426,8 @@ impl Carrier for Arc<Transport> {
         Transport::lane(self, sender, domain)
     }
 
-    async fn send(&self, consignment: Consignment) -> Sent {
-        self.attempt(consignment).await
+    async fn send(&self, consignment: Consignment, recorder: &dyn Recorder) -> Sent {
+        self.attempt(consignment, recorder).await
     }
 }
 

@@ -4,6 +4,7 @@
 
 use super::super::letter::is_called_off;
 use super::super::pool::MAX_PER_SERVER;
+use super::super::{Recorder, Recording};
 use super::*;
 use crate::mail::DateTime;
 use crate::mail::outgoing::{Envelope, Notify, QueueId, Recipient, Status};
@@ -217,6 +218,20 @@ struct Bench {
     transport: Transport,
     message: Vec<u8>,
     require_tls: bool,
+    recorded: Recorded,
+}
+
+/// The places that were recorded on the way, each time.
+#[derive(Clone, Default)]
+pub struct Recorded(Arc<Mutex<Vec<Vec<usize>>>>);
+
+impl Recorder for Recorded {
+    fn record(&self, outcomes: Vec<(usize, Outcome)>) -> Recording<'_> {
+        assert!(outcomes.iter().all(|it| is_delivered(&it.1)));
+        let places = outcomes.iter().map(|it| it.0).collect();
+        self.0.lock().unwrap().push(places);
+        Box::pin(async {})
+    }
 }
 
 impl Bench {
@@ -248,6 +263,7 @@ impl Bench {
             transport,
             message: b"From: ann@us.test\r\n\r\nhi\r\n".to_vec(),
             require_tls: false,
+            recorded: Recorded::default(),
         }
     }
 
@@ -261,7 +277,7 @@ impl Bench {
             let way = way(hops);
             let (mut told, _) = self
                 .transport
-                .deliver(&way, &consignment, &mut letter)
+                .deliver(&way, self.parcel(&consignment), &mut letter)
                 .await;
             told.sort_by_key(|it| it.0);
             let places: Vec<usize> = told.iter().map(|it| it.0).collect();
@@ -269,6 +285,10 @@ impl Bench {
             told.into_iter().map(|it| it.1).collect()
         };
         smol::block_on(futures_lite::future::or(attempt, hung()))
+    }
+
+    fn parcel<'a>(&'a self, consignment: &'a Consignment) -> Parcel<'a> {
+        Parcel::new(consignment, &self.recorded)
     }
 
     async fn consignment(&self, to: &[&str]) -> Consignment {
@@ -318,7 +338,8 @@ impl Bench {
                 .unwrap();
             let hops = vec![slow.hop("mx0.test"), other.hop("mx1.test")];
             let way = way(hops.clone());
-            let mut parcel = Parcel::new(&consignment);
+            let recorded = self.recorded.clone();
+            let mut parcel = Parcel::new(&consignment, &recorded);
             let began = Instant::now();
             let by = self
                 .transport
@@ -616,7 +637,8 @@ fn a_connection_carries_nothing_more_until_the_outcome_is_recorded() {
                 let letter = Letter::open(&bench.transport.store, &consignment.item).await;
                 let mut letter = letter.unwrap();
                 let way = way(vec![peer.hop("mx.test")]);
-                let sent = bench.transport.deliver(&way, &consignment, &mut letter);
+                let parcel = bench.parcel(&consignment);
+                let sent = bench.transport.deliver(&way, parcel, &mut letter);
                 let (told, lease) = sent.await;
                 assert!(told.iter().all(|it| is_delivered(&it.1)));
                 lease.unwrap()
@@ -724,8 +746,9 @@ fn settings_hold_for_the_next_message() {
         consignment.lane = unknown(&Domain::parse("[127.0.0.1]").unwrap());
         consignment
     });
-    let outcome = |bench: &Bench| match smol::block_on(bench.transport.attempt(consignment(bench)))
-    {
+    let outcome = |bench: &Bench| match smol::block_on(
+        bench.transport.attempt(consignment(bench), &bench.recorded),
+    ) {
         Sent::Done(told, _) => told.into_iter().next().unwrap().1,
         Sent::OtherLane => panic!("another lane"),
     };
@@ -834,6 +857,45 @@ fn a_server_that_limits_and_refuses_is_asked_once_for_each_and_then_left() {
             assert_eq!(good.taken().len(), 1, "{limits}");
         }
     }
+}
+
+#[test]
+fn who_has_got_it_is_recorded_before_it_goes_out_again() {
+    let all = ["a@x.test", "b@y.test", "c@x.test", "d@y.test"];
+    for (limits, recorded) in [
+        ("250 LIMITS RCPTMAX=1", &[vec![0], vec![1], vec![2]][..]),
+        ("250 LIMITS RCPTMAX=2 MAILMAX=1", &[vec![0, 1]]),
+        ("250 LIMITS RCPTDOMAINMAX=1", &[vec![0, 2]]),
+        ("250 LIMITS", &[]),
+    ] {
+        let bench = Bench::new(|_| ());
+        let hello: &'static str = format!("250-mx.test\r\n{limits}").leak();
+        let wanted = recorded.to_vec();
+        let (seen, mails) = (bench.recorded.clone(), AtomicUsize::new(0));
+        // At each MAIL all is recorded that went before.
+        let peer = Peer::new(move |_, verb, _| {
+            if verb == "MAIL" {
+                let n = mails.fetch_add(1, SeqCst);
+                assert_eq!(*seen.0.lock().unwrap(), wanted[..n]);
+            }
+            (verb == "EHLO").then_some(Does::Say(hello))
+        });
+        let outcomes = bench.send(&all, vec![peer.hop("mx.test")]);
+        assert!(outcomes.iter().all(is_delivered), "{limits}: {outcomes:?}");
+        assert_eq!(*bench.recorded.0.lock().unwrap(), recorded, "{limits}");
+    }
+    // Those whom the first server took, when another has to take the rest.
+    let first = Peer::new(|_, verb, line| match verb {
+        "EHLO" => Some(Does::Say("250-mx.test\r\n250 LIMITS RCPTMAX=1")),
+        "RCPT" if line.contains("b@y.test") => Some(Does::Hangup),
+        _ => None,
+    });
+    let (bench, second) = (Bench::new(|_| ()), Peer::good());
+    let hops = vec![first.hop("mx0.test"), second.hop("mx1.test")];
+    let outcomes = bench.send(&all, hops);
+    assert!(outcomes.iter().all(is_delivered), "{outcomes:?}");
+    assert_eq!(*bench.recorded.0.lock().unwrap(), [[0]]);
+    assert_eq!((first.taken().len(), second.taken().len()), (1, 1));
 }
 
 #[test]

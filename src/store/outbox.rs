@@ -15,6 +15,7 @@ use crate::address::Domain;
 use crate::mail::outgoing::{QueueId, QueueItem, Recipient, Reply, Status};
 use crate::mail::{AccountId, DateTime, EmailId, Quota};
 use event_listener::{Event, EventListener};
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
 /// Messages that the queue holds.
@@ -39,6 +40,8 @@ pub struct Due {
 pub(super) struct OutboxNews {
     event: Event,
     news: Mutex<News>,
+    /// Commits that changed a message of the queue.
+    changes: AtomicU64,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -57,8 +60,9 @@ pub struct QueueNews {
 }
 
 impl OutboxNews {
-    /// A commit gave a message this place in the order.
+    /// A commit gave a message this place in the order, or took it away from there.
     pub fn tell(&self, place: (u64, u64)) {
+        self.changes.fetch_add(1, SeqCst);
         let mut news = lock(&self.news);
         news.first = Some(news.first.map_or(place, |first| first.min(place)));
         drop(news);
@@ -262,6 +266,8 @@ fn remove(tx: &mut Tx<'_>, item: &QueueItem, place: u64) -> Result<()> {
     let outbox = &mut tx.change().outbox;
     outbox.remove((ITEM, item.id.0))?;
     outbox.remove((place, item.id.0))?;
+    // Nobody waits for that place, but who is sending it has to know.
+    tx.queue_changed((NEVER, item.id.0));
     tx.release(item.email, 1)
 }
 
@@ -365,6 +371,11 @@ impl Store {
     /// Told of the next commit that gives a message of the queue a place in its order.
     pub fn queue_changed(&self) -> EventListener {
         self.shared().outbox.event.listen()
+    }
+
+    /// Another number as soon as any message of the queue has changed or is gone.
+    pub fn queue_changes(&self) -> u64 {
+        self.shared().outbox.changes.load(SeqCst)
     }
 
     /// What has changed since the last call; for one caller.
