@@ -79,7 +79,10 @@ impl Server {
         let live = Arc::new(live);
         let open = settings.listen()?;
         let sockets = bind_all(&open)?;
-        let tls = Tls::new(certificate_source(dir, &settings))?;
+        let tls = Tls::start(
+            certificate_source(dir, &settings),
+            &local_source(dir, &settings),
+        )?;
         let listeners = Listeners::new(deadlines(&settings));
         let gates = Gates::new(&settings, room);
         let own = Own::new(open.iter().map(|it| it.address));
@@ -355,12 +358,22 @@ fn transport(context: &Context) -> Arc<Transport> {
     Arc::new(Transport::new(store, resolver, live, own))
 }
 
-/// Where the certificate comes from by these settings.
-pub fn certificate_source(dir: &Path, settings: &Settings) -> Source {
+fn certificate_names(settings: &Settings) -> Vec<String> {
     let mut names = vec![settings.hostname.clone()];
     let more = settings.tls_names.iter();
     names.extend(more.filter(|it| **it != settings.hostname).cloned());
-    let data = dir.to_path_buf();
+    names
+}
+
+fn local_source(dir: &Path, settings: &Settings) -> Source {
+    Source::Local {
+        data: dir.to_path_buf(),
+        names: certificate_names(settings),
+    }
+}
+
+/// Where the certificate comes from by these settings.
+pub fn certificate_source(dir: &Path, settings: &Settings) -> Source {
     match (
         settings.tls_source,
         &settings.tls_certificate,
@@ -370,8 +383,11 @@ pub fn certificate_source(dir: &Path, settings: &Settings) -> Source {
             certificate: certificate.clone(),
             key: key.clone(),
         },
-        ("acme", ..) => Source::Acme { data, names },
-        _ => Source::Local { data, names },
+        ("acme", ..) => Source::Acme {
+            data: dir.to_path_buf(),
+            names: certificate_names(settings),
+        },
+        _ => local_source(dir, settings),
     }
 }
 

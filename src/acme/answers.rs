@@ -4,13 +4,13 @@
 
 use super::http::{self, Asked};
 use super::jose::dns_value;
+use crate::net::limit::{Gate, Limits};
 use crate::net::listen;
 use crate::net::stream::{Deadlines, Stream};
 use crate::net::tls::provider;
 use crate::task;
 use crate::wire::Input;
 use async_io::{Async, Timer};
-use async_lock::Semaphore;
 use futures_lite::FutureExt;
 use rcgen::{CertificateParams, CustomExtension, KeyPair};
 use ring::digest::{SHA256, digest};
@@ -24,9 +24,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Connections served at once; an authority makes a handful, from several places.
-const MAX_CONNECTIONS: usize = 32;
+const MAX_CONNECTIONS: usize = 64;
+/// The same from one source: one host must not take all places. Behind a router that hides
+/// where connections come from, the authority is one source too.
+const MAX_OF_SOURCE: usize = 8;
 /// For one connection, from its beginning to its end.
-const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// How long to wait when there is no file or memory for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// The protocol by which the authority asks (RFC 8737, 4).
@@ -93,6 +96,11 @@ fn open(
     let port = port.checked_add(places.port_base);
     let port = port.ok_or("server.port-base is too high for the challenge's port")?;
     let drive: Arc<dyn Fn(Stream) -> Driving + Send + Sync> = Arc::new(drive);
+    let gate = Gate::new(Limits {
+        total: MAX_CONNECTIONS,
+        unauthenticated: MAX_CONNECTIONS,
+        per_source: MAX_OF_SOURCE,
+    });
     let mut tasks = Vec::new();
     for address in places.addresses {
         let address = SocketAddr::new(*address, port);
@@ -102,22 +110,28 @@ fn open(
                  choose another acme.challenge"
             )
         })?;
-        tasks.push(task::spawn(accept(socket, drive.clone())));
+        tasks.push(task::spawn(accept(socket, gate.clone(), drive.clone())));
     }
     Ok(Open { _tasks: tasks })
 }
 
-async fn accept(socket: Async<TcpListener>, drive: Arc<dyn Fn(Stream) -> Driving + Send + Sync>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+async fn accept(
+    socket: Async<TcpListener>,
+    gate: Arc<Gate>,
+    drive: Arc<dyn Fn(Stream) -> Driving + Send + Sync>,
+) {
     let deadlines = Deadlines {
         handshake: TIMEOUT,
         write: TIMEOUT,
     };
     loop {
-        let place = places.acquire_arc().await;
         match socket.accept().await {
             Ok((connection, peer)) => {
                 let peer = peer.ip().to_canonical();
+                // Who is too many is closed at once, so that others need not wait for it.
+                let Ok(place) = gate.admit(peer) else {
+                    continue;
+                };
                 log::debug!("acme: asked by {peer}");
                 let driving = drive(Stream::tcp(connection, peer, deadlines));
                 let late = async {

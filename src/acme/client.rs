@@ -5,7 +5,7 @@ use super::Failure;
 use super::http::{self, Reading, Response};
 use super::jose::{Key, Signer};
 use super::json::quote;
-use super::message::{Directory, Problem};
+use super::message::{Directory, Problem, plain_url};
 use crate::net::connect::{self, Authorities};
 use crate::net::dns::Resolver;
 use crate::wire::Input;
@@ -17,6 +17,8 @@ use std::time::Duration;
 
 /// For one request and its response.
 const TIMEOUT: Duration = Duration::from_secs(60);
+/// Into so many pieces a response may be cut: each is a look at all that came before it.
+const MAX_READS: usize = 4096;
 /// How often a request is sent again because its nonce was not taken (RFC 8555, 6.5).
 const MAX_NONCES: usize = 10;
 /// The longest that an authority can make us wait.
@@ -136,14 +138,18 @@ pub fn says_too_little(what: &str) -> Failure {
 }
 
 fn refused(response: &Response, problem: Option<Problem>) -> Failure {
-    let why = match problem {
+    let why = match &problem {
         Some(it) => format!("the ACME authority refuses: {} ({})", it.detail, it.kind),
         None => format!("the ACME authority fails: HTTP status {}", response.status),
     };
+    let kind = problem.map_or(String::new(), |it| it.kind);
+    // Too many requests, a lost nonce: the order itself is as it was.
+    let passes =
+        matches!(response.status, 408 | 429) || kind == "badNonce" || kind == "rateLimited";
     Failure {
-        why,
         wait: retry_after(response),
-        reached: true,
+        over: (400..500).contains(&response.status) && !passes,
+        ..Failure::new(why)
     }
 }
 
@@ -161,7 +167,7 @@ impl Net {
         };
         let done = self.try_exchange(method, url, body).or(late).await;
         done.map_err(|error| {
-            let why = connect::plain(&error);
+            let (url, why) = (plain_url(url), connect::plain(&error));
             Failure {
                 reached: false,
                 ..Failure::new(format!("can't reach {url}: {why}"))
@@ -203,13 +209,57 @@ impl Net {
         }
         stream.send(request.as_bytes()).await?;
         let mut input = Input::new();
-        loop {
+        for _ in 0..MAX_READS {
             let ended = stream.receive(&mut input, TIMEOUT).await? == 0;
             match http::response(input.bytes(), ended, method == "HEAD") {
                 Reading::Whole(response) => return Ok(response),
                 Reading::Partial if !ended => {}
-                _ => return Err(io::Error::other("it does not speak HTTP as it should")),
+                _ => break,
             }
         }
+        Err(io::Error::other("it does not speak HTTP as it should"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl Client {
+        /// One whose directory is known, and which is registered.
+        pub fn known(net: Net, at: &str) -> Client {
+            let url = |what: &str| format!("{at}/{what}");
+            Client {
+                net,
+                directory: Directory {
+                    new_nonce: url("nonce"),
+                    new_account: url("account"),
+                    new_order: url("order"),
+                    terms: None,
+                },
+                key: Key::generate().unwrap(),
+                account: Some(url("account/1")),
+                nonce: None,
+            }
+        }
+    }
+
+    #[test]
+    fn an_order_is_over_when_it_is_refused_but_not_for_the_rate_or_a_fault() {
+        let over = |status: u16, kind: &str| {
+            let response = Response {
+                status,
+                fields: Vec::new(),
+                body: Vec::new(),
+            };
+            let problem = Problem {
+                kind: kind.into(),
+                detail: String::new(),
+            };
+            refused(&response, Some(problem)).over
+        };
+        assert!(over(404, "other") && over(403, "unauthorized") && over(400, "malformed"));
+        assert!(!over(500, "serverInternal") && !over(503, "other"));
+        assert!(!over(429, "other") && !over(400, "badNonce") && !over(403, "rateLimited"));
     }
 }

@@ -8,6 +8,11 @@ const MAX_FIELDS: usize = 64;
 const MAX_INTERIM: usize = 4;
 /// Longest body of a response, bytes: a chain of certificates is a few KiB.
 pub const MAX_BODY: usize = 256 << 10;
+/// Longest response, with what surrounds its chunks, bytes.
+const MAX_RESPONSE: usize = MAX_HEAD + 2 * MAX_BODY;
+/// Longest line before a chunk, bytes; and most chunks.
+const MAX_CHUNK_LINE: usize = 1024;
+const MAX_CHUNKS: usize = 4096;
 /// Longest request that HTTP-01 reads, bytes.
 pub const MAX_REQUEST: usize = 8 << 10;
 /// Where HTTP-01's answers are (RFC 8555, 8.3).
@@ -44,6 +49,9 @@ pub enum Reading {
 /// A response from all the bytes that came on a connection so far; `ended` says that no more
 /// will. `head` says that it answers HEAD, which has no body (RFC 9110, 9.3.2).
 pub fn response(mut bytes: &[u8], ended: bool, head: bool) -> Reading {
+    if bytes.len() > MAX_RESPONSE {
+        return Reading::Bad;
+    }
     for _ in 0..=MAX_INTERIM {
         let Some(end) = find(bytes, b"\r\n\r\n") else {
             return match ended || bytes.len() > MAX_HEAD {
@@ -121,10 +129,13 @@ fn read_body(response: &Response, body: &[u8], ended: bool) -> Option<Option<Vec
 /// RFC 9112, 7.1; trailers are passed over.
 fn chunks(mut rest: &[u8]) -> Option<Option<Vec<u8>>> {
     let mut out = Vec::new();
-    loop {
+    for _ in 0..MAX_CHUNKS {
         let Some(end) = find(rest, b"\r\n") else {
-            return (rest.len() <= 1024).then_some(None);
+            return (rest.len() <= MAX_CHUNK_LINE).then_some(None);
         };
+        if end > MAX_CHUNK_LINE {
+            return None;
+        }
         let line = std::str::from_utf8(rest.get(..end)?).ok()?;
         let size = line.split(';').next()?.trim();
         if size.is_empty() || size.len() > 6 || !size.bytes().all(|b| b.is_ascii_hexdigit()) {
@@ -152,6 +163,7 @@ fn chunks(mut rest: &[u8]) -> Option<Option<Vec<u8>>> {
             None => return Some(None),
         }
     }
+    None
 }
 
 /// What HTTP-01 was asked.
@@ -337,6 +349,17 @@ mod tests {
         }
         let long = format!("HTTP/1.1 200 OK\r\nx: {}", "y".repeat(MAX_HEAD));
         assert_eq!(response(long.as_bytes(), false, false), Reading::Bad);
+        // What surrounds the body is bounded as well: each chunk's extension, and all of them.
+        let chunked = |extension: usize, count: usize| {
+            let chunk = format!("1;{}\r\na\r\n", "y".repeat(extension));
+            let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+            head.to_string() + &chunk.repeat(count)
+        };
+        let part = |text: String| response(text.as_bytes(), false, false);
+        assert_eq!(part(chunked(1000, 500)), Reading::Partial);
+        for (extension, count) in [(1100, 1), (1000, 600), (0, 4097)] {
+            assert_eq!(part(chunked(extension, count)), Reading::Bad);
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::secret::{Secret, random};
 use crate::settings::{Live, Settings};
 use crate::store::Store;
 use async_io::Timer;
+use async_lock::Mutex as AsyncMutex;
 use event_listener::Event;
 use futures_lite::FutureExt;
 use jiff::{SignedDuration, Timestamp};
@@ -42,7 +43,13 @@ pub struct Keeper {
     tried: Mutex<Option<(Wanted, bool)>>,
     /// An order was asked for by hand.
     by_hand: AtomicBool,
+    /// The records that people were asked for last.
+    asked: Mutex<Vec<(String, String)>>,
+    /// Whoever changes [`Tries`] in the store.
+    noting: AsyncMutex<()>,
     wake: Event,
+    /// A look at what is due has ended.
+    turned: Event,
 }
 
 /// Of the order that runs, and of those before it.
@@ -81,20 +88,43 @@ impl Keeper {
             progress: Mutex::default(),
             tried: Mutex::default(),
             by_hand: AtomicBool::new(false),
+            asked: Mutex::default(),
+            noting: AsyncMutex::new(()),
             wake: Event::new(),
+            turned: Event::new(),
         })
     }
 
     /// Runs until it is dropped.
     pub async fn run(self: Arc<Keeper>) {
+        self.watch().or(self.orders()).await;
+    }
+
+    /// Reads the files and looks at the dates, while an order waits too: for records in the
+    /// DNS it may for days.
+    async fn watch(&self) {
         let mut read = Instant::now();
+        let mut turned = self.turned.listen();
         loop {
-            let (woken, changed) = (self.wake.listen(), self.live.changed());
+            // One that is about to be renewed is no cause for alarm.
+            let late = async {
+                Timer::after(LOOK).await;
+            };
+            turned.or(late).await;
+            turned = self.turned.listen();
             if read.elapsed() >= RELOAD {
                 read = Instant::now();
                 reload(&self.tls);
             }
+            self.look(Timestamp::now()).await;
+        }
+    }
+
+    async fn orders(&self) {
+        loop {
+            let (woken, changed) = (self.wake.listen(), self.live.changed());
             let pause = self.turn(Timestamp::now()).await;
+            self.turned.notify(usize::MAX);
             let woken = woken.or(changed);
             let late = async {
                 Timer::after(pause).await;
@@ -103,7 +133,7 @@ impl Keeper {
         }
     }
 
-    /// Does what is due; gives how long to wait before the next look.
+    /// Orders what is due; gives how long to wait before the next look.
     pub async fn turn(&self, now: Timestamp) -> Duration {
         // A board whose clock is not set yet knows of no date.
         if now < EARLIEST {
@@ -116,12 +146,19 @@ impl Keeper {
                 None
             }
         };
-        if let Err(error) = self.alarm(Timestamp::now().max(now)).await {
-            log::error!("the alarm about the certificate: {error}");
-        }
         next = next.filter(|it| *it > now);
         let until = next.and_then(|it| Duration::try_from(it.duration_since(now)).ok());
         until.unwrap_or(LOOK).clamp(Duration::from_secs(1), LOOK)
+    }
+
+    /// Tells people what they have to know by now.
+    async fn look(&self, now: Timestamp) {
+        if now < EARLIEST {
+            return;
+        }
+        if let Err(error) = self.alarm(now).await {
+            log::error!("the alarm about the certificate: {error}");
+        }
     }
 
     /// Has a certificate ordered now. Gives what [`Progress::ended`] is when it has ended. The
@@ -184,24 +221,30 @@ impl Keeper {
             Ok(wanted) => wanted,
             Err(why) => {
                 if tries.error != why {
-                    tries.error = why;
-                    state::keep_tries(&self.store, &tries).await?;
+                    self.note(&|it| it.error.clone_from(&why)).await?;
                 }
                 return Ok(None);
             }
         };
-        if self.is_other(&wanted, settings.acme_agreed) {
+        let other = self.is_other(&wanted, settings.acme_agreed);
+        if other {
             tries.next = now;
         }
+        let from = state::directory(&self.store)?;
         let next = match by_hand {
             true => tries.room(now),
-            false => due(&self.tls.served(), &wanted.names, &tries, now),
+            false => due(&self.tls.served(), from.as_deref(), &wanted, &tries, now),
         };
         if next > now {
             return Ok(Some(next));
         }
-        tries.begin(now);
-        state::keep_tries(&self.store, &tries).await?;
+        let begin = |it: &mut Tries| {
+            if other {
+                it.next = now;
+            }
+            it.begin(now);
+        };
+        self.note(&begin).await?;
         self.progress().busy = true;
         let done = async { Some(self.order(&wanted).await) };
         let other = async {
@@ -209,9 +252,9 @@ impl Keeper {
             None
         };
         let told = match done.or(other).await {
-            Some(done) => self.settle(tries, done).await,
+            Some(done) => self.settle(done).await,
             // Nobody failed.
-            None => Ok(tries),
+            None => state::tries(&self.store),
         };
         let mut progress = self.progress();
         *progress = Progress {
@@ -221,7 +264,9 @@ impl Keeper {
         drop(progress);
         let tries = told?;
         let now = Timestamp::now().max(now);
-        Ok(Some(due(&self.tls.served(), &wanted.names, &tries, now)))
+        let from = state::directory(&self.store)?;
+        let served = self.tls.served();
+        Ok(Some(due(&served, from.as_deref(), &wanted, &tries, now)))
     }
 
     /// Whether the settings differ from those of the last order since the start: then the pause
@@ -270,6 +315,8 @@ impl Keeper {
         if let Some(pending) = pending.filter(fits) {
             match self.finish(&mut client, wanted, &pending).await {
                 Ok(()) => return Ok(()),
+                // It may be had yet: another would cost its records, or what was signed.
+                Err(error) if !error.over => return Err(error),
                 Err(error) => log::warn!("acme: the order of before: {}", error.why),
             }
         }
@@ -292,18 +339,32 @@ impl Keeper {
         };
         let asked = async {
             let done = order::finish(client, wanted, pending, &self.resolver, &tell).await;
-            // Whatever became of it, nothing more does.
-            state::keep_pending(&self.store, None).await?;
-            self.take(&done?, &wanted.names)
+            let done = match done {
+                Ok(pem) => self.take(&pem, wanted).await,
+                Err(failure) => Err(failure),
+            };
+            self.end_order(&done).await;
+            done
         };
         asked.or(self.ask_for_records()).await
+    }
+
+    /// An order that came to its end is forgotten; one that the authority could not be asked
+    /// about, or whose certificate could not be kept, goes on with the next try.
+    async fn end_order(&self, done: &Result<(), Failure>) {
+        if done.as_ref().err().is_some_and(|it| !it.over) {
+            return;
+        }
+        if let Err(error) = state::keep_pending(&self.store, None).await {
+            log::error!("acme: can't forget an order that is over: {error}");
+        }
     }
 
     /// Writes to people once records are waited for, that they have to enter; never ends.
     async fn ask_for_records(&self) -> Result<(), Failure> {
         let records = loop {
             let records = self.progress().records.clone();
-            if !records.is_empty() {
+            if !records.is_empty() && self.is_news(&records) {
                 break records;
             }
             Timer::after(Duration::from_secs(1)).await;
@@ -324,33 +385,47 @@ impl Keeper {
         std::future::pending().await
     }
 
+    /// Whether people were not asked for these yet.
+    fn is_news(&self, records: &[(String, String)]) -> bool {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = *asked != records;
+        *asked = records.to_vec();
+        is_news
+    }
+
     /// Serves what came, if it is what was asked for.
-    fn take(&self, pem: &Secret<String>, names: &[String]) -> Result<(), Failure> {
+    async fn take(&self, pem: &Secret<String>, wanted: &Wanted) -> Result<(), Failure> {
         let sentence = |error: tls::Error| Failure::new(error.to_string());
-        let served = tls::examine(pem.reveal()).map_err(sentence)?;
-        if let Some(name) = names.iter().find(|it| !served.names.contains(it)) {
+        let served = tls::examine(pem.reveal());
+        let served = served.map_err(|error| Failure::over(error.to_string()))?;
+        let mut names = wanted.names.iter();
+        if let Some(name) = names.find(|it| !served.names.contains(it)) {
             let why = format!("the ACME authority's certificate does not hold for {name}");
-            return Err(Failure::new(why));
+            return Err(Failure::over(why));
         }
         let authority = Authority::new(&self.data);
         authority.keep_acme(pem.reveal()).map_err(sentence)?;
+        // After the file: a power cut between them costs an order, not the new directory.
+        state::keep_directory(&self.store, &wanted.directory).await?;
         self.tls.reload().map_err(sentence)
     }
 
     /// Notes how it went.
-    async fn settle(&self, mut tries: Tries, done: Result<(), Failure>) -> Result<Tries, String> {
-        match done {
+    async fn settle(&self, done: Result<(), Failure>) -> Result<Tries, String> {
+        let tries = match done {
             Ok(()) => {
                 let served = self.tls.served();
                 log::info!("acme: a certificate until {}", served.ends);
-                tries.succeed();
+                self.note(&Tries::succeed).await?
             }
             Err(failure) => {
                 log::error!("acme: no certificate: {}", failure.why);
                 let luck = random::<1>().map_or(0, |[luck]| luck);
-                tries.fail(Timestamp::now(), &failure, luck);
+                // First of all: the pauses must hold, whether people can be told or not.
+                self.note(&|it| it.fail(Timestamp::now(), &failure, luck))
+                    .await?
             }
-        }
+        };
         if tries.failures >= TELL_FAILURES && !tries.told_of_failures {
             let text = format!(
                 "{} orders of a certificate failed, the last because:\n\n    {}\n\n\
@@ -362,16 +437,26 @@ impl Keeper {
                 tries.next,
                 self.tls.served().ends
             );
-            self.tell("no certificate could be had", text).await?;
-            tries.told_of_failures = true;
+            match self.tell("no certificate could be had", text).await {
+                Ok(()) => return self.note(&|it| it.told_of_failures = true).await,
+                Err(error) => log::error!("acme: can't tell that no certificate came: {error}"),
+            }
         }
+        Ok(tries)
+    }
+
+    /// Changes what is kept of the tries; gives what it is then.
+    async fn note(&self, change: &(dyn Fn(&mut Tries) + Send + Sync)) -> Result<Tries, String> {
+        let _alone = self.noting.lock().await;
+        let mut tries = state::tries(&self.store)?;
+        change(&mut tries);
         state::keep_tries(&self.store, &tries).await?;
         Ok(tries)
     }
 
     /// Tells people that the certificate ends, each time once.
     async fn alarm(&self, now: Timestamp) -> Result<(), String> {
-        let (served, mut tries) = (self.tls.served(), state::tries(&self.store)?);
+        let (served, tries) = (self.tls.served(), state::tries(&self.store)?);
         let Some(level) = alarm::due((served.begins, served.ends), now, tries.told) else {
             return Ok(());
         };
@@ -396,8 +481,8 @@ impl Keeper {
              connect.\n\n{mends}"
         );
         self.tell(&format!("the certificate {when}"), text).await?;
-        tries.told = Some((ends, level));
-        state::keep_tries(&self.store, &tries).await
+        let noted = self.note(&|it| it.told = Some((ends, level))).await;
+        noted.map(drop)
     }
 
     async fn tell(&self, what: &str, text: String) -> Result<(), String> {
@@ -424,9 +509,18 @@ pub fn reload(tls: &Tls) {
     }
 }
 
-/// When an order of itself may begin.
-fn due(served: &Served, names: &[String], tries: &Tries, now: Timestamp) -> Timestamp {
-    let covers = served.from == "acme" && names.iter().all(|it| served.names.contains(it));
+/// When an order of itself may begin. `from` is the directory that gave what is served.
+fn due(
+    served: &Served,
+    from: Option<&str>,
+    wanted: &Wanted,
+    tries: &Tries,
+    now: Timestamp,
+) -> Timestamp {
+    let mut names = wanted.names.iter();
+    // Whose it is may be unknown, of one that an earlier version ordered.
+    let same = from.is_none_or(|it| it == wanted.directory);
+    let covers = served.from == "acme" && same && names.all(|it| served.names.contains(it));
     let due = match covers {
         true => state::renewal(served.begins, served.ends),
         false => now,

@@ -88,11 +88,11 @@ fn people_are_told_14_and_3_days_before_the_end_and_after_it_once_each() {
             "2098-12-18",
             "2098-12-27",
         ] {
-            world.keeper.turn(at(&format!("{day}T06:00:00Z"))).await;
+            world.keeper.look(at(&format!("{day}T06:00:00Z"))).await;
             told.push(world.messages());
         }
         for day in ["2098-12-28", "2098-12-29", "2098-12-31", "2099-02-01"] {
-            world.keeper.turn(at(&format!("{day}T06:00:00Z"))).await;
+            world.keeper.look(at(&format!("{day}T06:00:00Z"))).await;
             told.push(world.messages());
         }
         assert_eq!(told, [0, 0, 1, 1, 1, 2, 2, 3, 3]);
@@ -105,6 +105,7 @@ fn a_clock_that_is_not_set_orders_nothing_and_tells_nothing() {
     smol::block_on(async {
         world.account().await;
         let pause = world.keeper.turn(at("1970-01-01T00:01:00Z")).await;
+        world.keeper.look(at("1970-01-01T00:01:00Z")).await;
         assert!(pause <= Duration::from_secs(60));
         assert_eq!(world.messages(), 0);
     });
@@ -115,16 +116,15 @@ fn failures_are_told_once_and_a_success_ends_the_count() {
     let world = world();
     smol::block_on(async {
         world.account().await;
-        let mut tries = Tries::default();
         let mut told = Vec::new();
         for _ in 0..5 {
             let failed = Err(Failure::new("no such name"));
-            tries = world.keeper.settle(tries, failed).await.unwrap();
+            let tries = world.keeper.settle(failed).await.unwrap();
+            assert_eq!(state::tries(&world.store), Ok(tries));
             told.push(world.messages());
         }
         assert_eq!(told, [0, 0, 1, 1, 1]);
-        assert_eq!(state::tries(&world.store), Ok(tries.clone()));
-        tries = world.keeper.settle(tries, Ok(())).await.unwrap();
+        let tries = world.keeper.settle(Ok(())).await.unwrap();
         assert_eq!((tries.failures, tries.told_of_failures), (0, false));
     });
 }
@@ -138,13 +138,19 @@ fn an_order_is_due_for_new_names_and_at_a_third_but_not_before_the_pause() {
         begins: at("2026-11-01T00:00:00Z"),
         ends: at("2027-01-30T00:00:00Z"),
     };
-    let due = |names: &[&str], tries: &Tries| {
-        let names: Vec<String> = names.iter().map(|it| it.to_string()).collect();
-        super::due(&served, &names, tries, now)
+    let from = |from: Option<&str>, names: &[&str], tries: &Tries| {
+        super::due(&served, from, &for_names(names), tries, now)
     };
+    let due = |names: &[&str], tries: &Tries| from(Some("https://127.0.0.1:1/"), names, tries);
     let mut tries = Tries::default();
     assert_eq!(due(&["a.test"], &tries), at("2026-12-31T00:00:00Z"));
     assert_eq!(due(&["a.test", "b.test"], &tries), now);
+    // That of another directory, of staging for instance, is not what is wanted.
+    assert_eq!(
+        from(Some("https://staging.test/"), &["a.test"], &tries),
+        now
+    );
+    assert_eq!(from(None, &["a.test"], &tries), due(&["a.test"], &tries));
     tries.fail(now, &Failure::new("no"), 0);
     assert_eq!(due(&["b.test"], &tries), at("2026-11-23T12:15:00Z"));
 }
@@ -174,9 +180,9 @@ fn what_was_not_asked_for_is_not_served() {
         let certificate = params.self_signed(&key).unwrap();
         (key.serialize_pem(), certificate.pem())
     };
-    let names = ["a.test".to_string()];
+    let wanted = for_names(&["a.test"]);
     let (key, certificate) = made("a.test");
-    let take = |text: String| world.keeper.take(&Secret::new(text), &names);
+    let take = |text: String| smol::block_on(world.keeper.take(&Secret::new(text), &wanted));
     let other = take([made("b.test").0, made("b.test").1].concat());
     assert!(other.unwrap_err().why.contains("is not the key of"));
     let (theirs, other) = made("b.test");
@@ -187,5 +193,70 @@ fn what_was_not_asked_for_is_not_served() {
         error.why
     );
     assert!(take(key.clone()).is_err() && take(String::new()).is_err());
+    assert!(error.over);
+    assert_eq!(state::directory(&world.store), Ok(None));
     take(key + &certificate).unwrap();
+    let directory = state::directory(&world.store).unwrap();
+    assert_eq!(directory.as_deref(), Some(wanted.directory.as_str()));
+}
+
+/// Of an authority that is never there: nobody listens on port 1.
+fn for_names(names: &[&str]) -> Wanted {
+    Wanted {
+        directory: "https://127.0.0.1:1/".into(),
+        names: names.iter().map(|it| it.to_string()).collect(),
+        challenge: "dns-01",
+        contact: String::new(),
+        addresses: Vec::new(),
+        port_base: 0,
+    }
+}
+
+#[test]
+fn an_order_outlives_an_authority_that_is_away_but_not_its_own_end() {
+    let world = world();
+    let wanted = for_names(&["a.test"]);
+    let pending = Pending {
+        url: "https://127.0.0.1:1/order/1".into(),
+        directory: wanted.directory.clone(),
+        names: wanted.names.clone(),
+        key: Secret::new(KeyPair::generate().unwrap().serialize_pem()),
+    };
+    let net = Net {
+        resolver: world.keeper.resolver.clone(),
+        authorities: Authorities::new(None),
+    };
+    let mut client = Client::known(net, "https://127.0.0.1:1");
+    let is_kept = || state::pending(&world.store).unwrap().is_some();
+    smol::block_on(async {
+        let keeper = &world.keeper;
+        state::keep_pending(&world.store, Some(&pending))
+            .await
+            .unwrap();
+        let done = keeper.finish(&mut client, &wanted, &pending).await;
+        assert!(!done.unwrap_err().reached && is_kept());
+        keeper.end_order(&Err(Failure::new("a full disk"))).await;
+        assert!(is_kept());
+        keeper.end_order(&Err(Failure::over("invalid"))).await;
+        assert!(!is_kept());
+        state::keep_pending(&world.store, Some(&pending))
+            .await
+            .unwrap();
+        keeper.end_order(&Ok(())).await;
+        assert!(!is_kept());
+    });
+}
+
+#[test]
+fn the_pause_is_kept_where_nobody_can_be_told() {
+    let world = world();
+    smol::block_on(async {
+        // The administrator has no account.
+        for failures in 1..=TELL_FAILURES + 1 {
+            let failed = Err(Failure::new("no such name"));
+            let tries = world.keeper.settle(failed).await.unwrap();
+            assert_eq!(tries.failures, failures);
+            assert_eq!(state::tries(&world.store), Ok(tries));
+        }
+    });
 }

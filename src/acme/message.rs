@@ -6,6 +6,8 @@ use super::json::{self, Value};
 const MAX_PARTS: usize = 64;
 /// Longest explanation of an error that is passed on, characters.
 const MAX_DETAIL: usize = 500;
+/// The same of URLs; longer ones are not followed anyway.
+const MAX_URL: usize = 4096;
 
 /// RFC 8555, 7.1.1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +63,7 @@ pub struct Problem {
 impl Directory {
     pub fn read(text: &str) -> Option<Directory> {
         let value = json::read(text)?;
-        let url = |name: &str| value.text(name).map(str::to_owned);
+        let url = |name: &str| value.text(name).map(plain_url);
         let terms = value.get("meta").and_then(|it| it.text("termsOfService"));
         Some(Directory {
             new_nonce: url("newNonce")?,
@@ -77,14 +79,14 @@ impl Order {
         let value = json::read(text)?;
         let parts = value.list("authorizations").iter().take(MAX_PARTS);
         let urls = parts.filter_map(|it| match it {
-            Value::Text(url) => Some(url.clone()),
+            Value::Text(url) => Some(plain_url(url)),
             _ => None,
         });
         Some(Order {
-            status: value.text("status")?.into(),
+            status: plain(value.text("status")?),
             authorizations: urls.collect(),
-            finalize: value.text("finalize")?.into(),
-            certificate: value.text("certificate").map(str::to_owned),
+            finalize: plain_url(value.text("finalize")?),
+            certificate: value.text("certificate").map(plain_url),
             error: value.get("error").map(Problem::of),
         })
     }
@@ -95,8 +97,8 @@ impl Authorization {
         let value = json::read(text)?;
         let challenges = value.list("challenges").iter().take(MAX_PARTS);
         Some(Authorization {
-            name: value.get("identifier")?.text("value")?.to_lowercase(),
-            status: value.text("status")?.into(),
+            name: plain(value.get("identifier")?.text("value")?).to_lowercase(),
+            status: plain(value.text("status")?),
             challenges: challenges.filter_map(Challenge::of).collect(),
         })
     }
@@ -110,8 +112,8 @@ impl Authorization {
 impl Challenge {
     fn of(value: &Value) -> Option<Challenge> {
         Some(Challenge {
-            kind: value.text("type")?.into(),
-            url: value.text("url")?.into(),
+            kind: plain(value.text("type")?),
+            url: plain_url(value.text("url")?),
             token: value.text("token").unwrap_or_default().into(),
             error: value.get("error").map(Problem::of),
         })
@@ -146,7 +148,16 @@ impl Problem {
 }
 
 fn plain(text: &str) -> String {
-    let text = text.chars().take(MAX_DETAIL);
+    cut(text, MAX_DETAIL)
+}
+
+/// A URL that may be shown; one that had control characters can't be followed.
+pub fn plain_url(text: &str) -> String {
+    cut(text, MAX_URL)
+}
+
+fn cut(text: &str, most: usize) -> String {
+    let text = text.chars().take(most);
     text.map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
@@ -200,6 +211,38 @@ mod tests {
             problem.unwrap().detail,
             "Some names; _example.org is invalid"
         );
+    }
+
+    #[test]
+    fn nothing_of_it_can_steer_a_terminal() {
+        let order = Order::read(
+            r#"{"status": "in\u001bvalid", "finalize": "https://a\u001b[2J/",
+            "authorizations": ["https://a\u009b2J/"], "certificate": "https://a\u0007/"}"#,
+        );
+        let found = Authorization::read(
+            r#"{"status": "\u001b[31m", "identifier": {"value": "A\u001b]0;x\u0007.test"},
+            "challenges": [{"url": "https://a\u001b/", "type": "http\u001b-01"}]}"#,
+        );
+        let directory = Directory::read(
+            r#"{"newNonce": "https://a\u001b/", "newAccount": "x\r", "newOrder": "y\n"}"#,
+        );
+        let (order, found, directory) = (order.unwrap(), found.unwrap(), directory.unwrap());
+        assert_eq!(found.name, "a ]0;x .test");
+        assert_eq!(order.finalize, "https://a [2J/");
+        let all = [
+            &order.status,
+            &order.authorizations[0],
+            order.certificate.as_ref().unwrap(),
+            &found.status,
+            &found.challenges[0].url,
+            &found.challenges[0].kind,
+            &directory.new_nonce,
+            &directory.new_account,
+            &directory.new_order,
+        ];
+        for text in all {
+            assert!(!text.chars().any(char::is_control), "{text:?}");
+        }
     }
 
     #[test]

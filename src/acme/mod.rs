@@ -29,6 +29,8 @@ pub struct Failure {
     pub wait: Option<Duration>,
     /// Whether the authority was there: what it refused must not be asked again soon.
     pub reached: bool,
+    /// Whether the order that was under way is over with it: to go on with it is of no use.
+    pub over: bool,
 }
 
 impl Failure {
@@ -37,6 +39,14 @@ impl Failure {
             why: why.into(),
             wait: None,
             reached: true,
+            over: false,
+        }
+    }
+
+    fn over(why: impl Into<String>) -> Failure {
+        Failure {
+            over: true,
+            ..Failure::new(why)
         }
     }
 }

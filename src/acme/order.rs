@@ -73,16 +73,20 @@ pub async fn finish(
     if order.status == "ready" {
         let payload = format!(r#"{{"csr":"{}"}}"#, request(pending)?);
         client.post(&order.finalize, &payload).await?;
+    }
+    // One of before may have been left in the middle.
+    if matches!(order.status.as_str(), "ready" | "processing") {
         order = until_not(client, &pending.url, &["ready", "processing"]).await?;
     }
     let Some(url) = order.certificate.filter(|_| order.status == "valid") else {
         let why = order.error.map_or(order.status, |it| it.detail);
-        return Err(Failure::new(format!(
+        return Err(Failure::over(format!(
             "the ACME authority gives nothing: {why}"
         )));
     };
     let chain = client.get(&url).await?;
-    let chain = String::from_utf8(chain.body).map_err(|_| says_too_little("certificate"))?;
+    let chain =
+        String::from_utf8(chain.body).map_err(|_| is_over(says_too_little("certificate")))?;
     Ok(Secret::new(format!("{}{chain}", pending.key.reveal())))
 }
 
@@ -94,7 +98,7 @@ fn request(pending: &Pending) -> Result<String, Failure> {
         params.distinguished_name = DistinguishedName::new();
         Ok(base64(params.serialize_request(&key)?.der()))
     };
-    made().map_err(|error: rcgen::Error| Failure::new(format!("can't ask: {error}")))
+    made().map_err(|error: rcgen::Error| Failure::over(format!("can't ask: {error}")))
 }
 
 /// Shows all names to be ours that are not known to be.
@@ -190,7 +194,7 @@ async fn until_authorized(client: &mut Client, url: &str) -> Result<(), Failure>
             status => {
                 let why = found.problem().map(|it| it.detail.as_str());
                 let why = why.unwrap_or(status);
-                return Err(Failure::new(format!(
+                return Err(Failure::over(format!(
                     "{name} was not shown to be ours: {why}"
                 )));
             }
@@ -246,12 +250,20 @@ impl Patience {
 
 fn read_order(response: &Response) -> Result<Order, Failure> {
     let order = Order::read(&String::from_utf8_lossy(&response.body));
-    order.ok_or_else(|| says_too_little("order"))
+    order.ok_or_else(|| is_over(says_too_little("order")))
 }
 
 fn read_authorization(response: &Response) -> Result<Authorization, Failure> {
     let found = Authorization::read(&String::from_utf8_lossy(&response.body));
-    found.ok_or_else(|| says_too_little("authorization"))
+    found.ok_or_else(|| is_over(says_too_little("authorization")))
+}
+
+/// What can't be read now can't be read later either.
+fn is_over(failure: Failure) -> Failure {
+    Failure {
+        over: true,
+        ..failure
+    }
 }
 
 #[cfg(test)]

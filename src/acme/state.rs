@@ -15,6 +15,7 @@ const KIND: &str = "acme";
 const ACCOUNT: &str = "account";
 const ORDER: &str = "order";
 const TRIES: &str = "tries";
+const DIRECTORY: &str = "directory";
 
 /// Orders in any hour, renewals and those by hand included. Let's Encrypt allows five failed
 /// validations of a name an hour, and blocks who goes on.
@@ -205,6 +206,16 @@ pub async fn keep_pending(store: &Store, pending: Option<&Pending>) -> Result<()
             gone.map(drop).map_err(|error| error.to_string())
         }
     }
+}
+
+/// The directory of the authority that gave the certificate; none is known of one from before
+/// this was kept.
+pub fn directory(store: &Store) -> Result<Option<String>, String> {
+    record(store, DIRECTORY)
+}
+
+pub async fn keep_directory(store: &Store, directory: &str) -> Result<(), String> {
+    put(store, DIRECTORY, directory.as_bytes().to_vec()).await
 }
 
 /// The key of the account there, made if there is none: another authority gets another.

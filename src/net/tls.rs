@@ -14,7 +14,7 @@ use rustls::server::{NoClientAuth, ProducesTickets};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard};
 
 /// Sessions of TLS 1.2 clients without tickets that are remembered.
 const SESSION_CACHE: usize = 256;
@@ -85,6 +85,8 @@ struct Tickets {
 
 struct Shared {
     current: RwLock<Current>,
+    /// Held from the reading of a source until it is served: two changes must not cross.
+    changing: Mutex<()>,
     /// Kept over a reload, so that clients resume.
     tickets: Tickets,
 }
@@ -116,6 +118,28 @@ impl Tls {
     }
 
     pub fn new(source: Source) -> Result<Tls, Error> {
+        Tls::with(|tickets| load(source, tickets))
+    }
+
+    /// At a start, where mail must go on: files whose dates are not good are served all the
+    /// same, as a board may not know the time yet; and in place of those that can't be used,
+    /// `local`. What is served next comes from `source` again.
+    pub fn start(source: Source, local: &Source) -> Result<Tls, Error> {
+        Tls::with(|tickets| {
+            let error = match load(source.clone(), tickets) {
+                Ok(current) => return Ok(current),
+                Err(error) => error,
+            };
+            if let Ok(current) = undated(&source).and_then(|it| it.serve(&source, tickets)) {
+                log::error!("{error}; it is served all the same");
+                return Ok(current);
+            }
+            log::error!("{error}; the server's own certificate is served in its place");
+            find(local)?.serve(&source, tickets)
+        })
+    }
+
+    fn with(load: impl FnOnce(&Tickets) -> Result<Current, Error>) -> Result<Tls, Error> {
         // A ticket holds the certificate that its client showed: what one configuration gave,
         // the other must not take.
         let ticketer = || {
@@ -126,7 +150,8 @@ impl Tls {
             asking: ticketer()?,
         };
         let shared = Arc::new(Shared {
-            current: RwLock::new(load(source, &tickets)?),
+            current: RwLock::new(load(&tickets)?),
+            changing: Mutex::new(()),
             tickets,
         });
         Ok(Tls {
@@ -161,12 +186,23 @@ impl Tls {
     /// Reads the files again, and renews the local certificate if it is due. After an
     /// error the old one stays.
     pub fn reload(&self) -> Result<(), Error> {
+        let _alone = self.change();
         let source = self.current().source.clone();
-        self.set(source)
+        self.put(source)
     }
 
     /// From now on new connections are served from there. After an error the old one stays.
     pub fn set(&self, source: Source) -> Result<(), Error> {
+        let _alone = self.change();
+        self.put(source)
+    }
+
+    fn change(&self) -> MutexGuard<'_, ()> {
+        let changing = self.shared.changing.lock();
+        changing.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, source: Source) -> Result<(), Error> {
         let current = load(source, &self.shared.tickets)?;
         let mut place = self.shared.current.write();
         **place.as_mut().unwrap_or_else(|it| it.get_mut()) = current;
@@ -198,28 +234,23 @@ pub fn look(source: &Source) -> Result<Served, Error> {
 }
 
 fn load(source: Source, tickets: &Tickets) -> Result<Current, Error> {
-    let pair = find(&source)?;
-    let make = |verifier: Arc<dyn ClientCertVerifier>, tickets: &Arc<dyn ProducesTickets>| {
-        let mut config = pair.config(verifier)?;
-        config.ticketer = tickets.clone();
-        config.session_storage = rustls::server::ServerSessionMemoryCache::new(SESSION_CACHE);
-        config.max_early_data_size = 0;
-        Ok(Arc::new(config))
-    };
-    Ok(Current {
-        quiet: make(Arc::new(NoClientAuth), &tickets.quiet)?,
-        asking: make(Arc::new(Any), &tickets.asking)?,
-        served: pair.served,
-        source,
-    })
+    find(&source)?.serve(&source, tickets)
+}
+
+/// The owner's files, whatever their dates.
+fn undated(source: &Source) -> Result<Pair, Error> {
+    match source {
+        Source::Files { certificate, key } => Pair::read("files", certificate, key),
+        _ => Err(Error::new("these are not the owner's files")),
+    }
 }
 
 fn find(source: &Source) -> Result<Pair, Error> {
     let now = Timestamp::now();
     match source {
         Source::Local { data, names } => local(&Authority::new(data), names, now),
-        Source::Files { certificate, key } => {
-            let pair = Pair::read("files", certificate, key)?;
+        Source::Files { certificate, .. } => {
+            let pair = undated(source)?;
             check_dates(certificate, &pair.served, now)?;
             Ok(pair)
         }
@@ -289,6 +320,22 @@ impl Pair {
             served,
             chain,
             private,
+        })
+    }
+
+    fn serve(self, source: &Source, tickets: &Tickets) -> Result<Current, Error> {
+        let make = |verifier: Arc<dyn ClientCertVerifier>, tickets: &Arc<dyn ProducesTickets>| {
+            let mut config = self.config(verifier)?;
+            config.ticketer = tickets.clone();
+            config.session_storage = rustls::server::ServerSessionMemoryCache::new(SESSION_CACHE);
+            config.max_early_data_size = 0;
+            Ok(Arc::new(config))
+        };
+        Ok(Current {
+            quiet: make(Arc::new(NoClientAuth), &tickets.quiet)?,
+            asking: make(Arc::new(Any), &tickets.asking)?,
+            served: self.served,
+            source: source.clone(),
         })
     }
 

@@ -110,3 +110,40 @@ fn what_an_acme_authority_gave_goes_over_the_servers_own() {
     Authority::new(dir.path()).keep_acme("nothing").unwrap();
     assert_eq!(look(&source).unwrap().from, "local");
 }
+
+#[test]
+fn a_start_goes_on_with_files_that_are_not_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let local = Source::Local {
+        data: dir.path().to_path_buf(),
+        names: vec!["mail.example.org".to_string()],
+    };
+    let start = |certificate: &Path, key: &Path| {
+        let source = Source::Files {
+            certificate: certificate.to_path_buf(),
+            key: key.to_path_buf(),
+        };
+        let tls = Tls::start(source.clone(), &local).unwrap();
+        assert!(tls.is_from(&source));
+        tls
+    };
+    let (over, early, good) = (
+        Pem::new(2020, 2021),
+        Pem::new(2089, 2090),
+        Pem::new(2020, 2090),
+    );
+    for pem in [&over, &early, &good] {
+        let tls = start(&pem.certificate(), &pem.key());
+        assert_eq!(tls.served().from, "files");
+    }
+    assert_eq!(
+        start(&good.certificate(), &over.key()).served().from,
+        "local"
+    );
+    let tls = start(&dir.path().join("none.pem"), &good.key());
+    assert_eq!(tls.served().from, "local");
+    // Once the file is there, it is served.
+    fs::copy(good.certificate(), dir.path().join("none.pem")).unwrap();
+    tls.reload().unwrap();
+    assert_eq!(tls.served().from, "files");
+}
