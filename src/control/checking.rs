@@ -12,6 +12,7 @@ use crate::store::disk::{Disk, RealDisk};
 use crate::store::{Error, Store};
 use crate::task;
 use jiff::Timestamp;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -113,6 +114,24 @@ impl Checked {
         }
     }
 
+    /// Of a check that panicked.
+    fn stumbled(quick: bool) -> Checked {
+        let what = "the check stumbled over damage in meta.redb, or over a bug, and did not end";
+        let problem = Problem {
+            kind: Kind::Damaged,
+            what: what.into(),
+            repaired: false,
+        };
+        let problems = vec![problem];
+        Checked::of(
+            Report {
+                problems,
+                ..Report::default()
+            },
+            quick,
+        )
+    }
+
     /// The first row: all but the problems.
     fn head(&self) -> Vec<String> {
         vec![
@@ -194,6 +213,22 @@ impl Checks {
     }
 
     fn start(&self, store: &Store, quick: bool, repair: bool) -> Reply {
+        let store = store.clone();
+        let wanted = Wanted {
+            bytes: !quick,
+            repair,
+            gently: true,
+            records: RULES,
+        };
+        self.begin(quick, move |progress| run(&store, wanted, progress))
+    }
+
+    /// Has `check` run on a thread of its own, unless one runs.
+    fn begin(
+        &self,
+        quick: bool,
+        check: impl FnOnce(&Progress) -> Checked + Send + 'static,
+    ) -> Reply {
         let mut slot = self.lock();
         if slot.as_ref().is_some_and(|it| it.ended.is_none()) {
             return Err("a check is running already; pillarbox check --stop ends it".into());
@@ -204,16 +239,12 @@ impl Checks {
             asked: Instant::now(),
             ended: None,
         });
-        let (checks, store) = (self.clone(), store.clone());
-        let wanted = Wanted {
-            bytes: !quick,
-            repair,
-            gently: true,
-            records: RULES,
-        };
+        let checks = self.clone();
         let work = move || {
             be_nice();
-            let ended = run(&store, wanted, &progress);
+            // A damaged page may make the database panic: the next check must run even so.
+            let ended = catch_unwind(AssertUnwindSafe(|| check(&progress)));
+            let ended = ended.unwrap_or_else(|_| Checked::stumbled(quick));
             for problem in ended.problems.iter().filter(|it| !it.repaired) {
                 log::error!("check: {}", problem.what);
             }
@@ -451,6 +482,25 @@ mod tests {
         };
         assert_eq!(Checked::read(&checked.rows()), Some(checked));
         assert_eq!(Checked::read(&[]), None);
+    }
+
+    #[test]
+    fn after_a_panic_another_check_can_run() {
+        let checks = Checks::default();
+        for _ in 0..2 {
+            let begun = checks.begin(false, |_| panic!("a page is damaged"));
+            assert_eq!(begun, Ok(vec![]));
+            let rows = loop {
+                let rows = checks.state();
+                match rows.first().and_then(|row| row.first()).map(String::as_str) {
+                    Some("done") => break rows,
+                    Some("running") => std::thread::sleep(Duration::from_millis(5)),
+                    _ => panic!("{rows:?}"),
+                }
+            };
+            let told = Checked::read(&rows[1..]).unwrap();
+            assert_eq!((told.verdict, told.problems.len()), (Verdict::Damaged, 1));
+        }
     }
 
     #[test]

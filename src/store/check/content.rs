@@ -155,11 +155,10 @@ impl Check<'_> {
         let mut places: Vec<(u64, Option<(u32, u32)>)> = Vec::new();
         let mut after = 0;
         loop {
-            let damaged = &self.damaged;
             let found = &mut places;
-            let store = self.store;
-            let started = Instant::now();
-            let next = store.look(|snapshot| {
+            let next = self.look_and(|it, snapshot| {
+                let started = Instant::now();
+                let damaged = &it.damaged;
                 let messages = MESSAGES.read(&snapshot.txn)?;
                 for (n, row) in messages.range(after..)?.enumerate() {
                     let (key, value) = row?;
@@ -176,7 +175,6 @@ impl Check<'_> {
                 }
                 Ok(None)
             })?;
-            self.worked(started.elapsed());
             match next {
                 Some(next) => after = next,
                 None => break,

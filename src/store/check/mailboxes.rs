@@ -148,6 +148,7 @@ impl Check<'_> {
                     Step::Gone => return Ok(()),
                     Step::Unreadable(error) => {
                         self.names_certain = false;
+                        self.messages_certain = false;
                         self.damage(format!(
                             "the row of mailbox {id} can't be read ({error}): its {} messages can't \
                              be reached",
@@ -191,18 +192,11 @@ impl Check<'_> {
                 self.derived(what, fix);
             }
         }
-        // In the one snapshot: the row is checked there as the reader finds it.
-        let mut found = None;
-        self.look(|snapshot| {
-            found = snapshot.mailbox_row(MailboxId(id))?;
-            Ok(())
-        })?;
-        if let Some(row) = found {
-            let store = self.store;
-            let looked = store.look(|snapshot| self.mailbox_row(snapshot, id, &row));
-            looked?;
-        }
-        Ok(())
+        // All in the one snapshot: it may be deleted or renamed between two.
+        self.look_and(|it, snapshot| match snapshot.mailbox_row(MailboxId(id))? {
+            Some(row) => it.mailbox_row(snapshot, id, &row),
+            None => Ok(()),
+        })
     }
 
     /// Blocks of mailboxes that aren't there.

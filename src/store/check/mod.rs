@@ -19,6 +19,9 @@ mod report;
 mod rows;
 mod touched;
 
+#[cfg(test)]
+mod tests;
+
 pub use pages::{Pages, check_pages};
 pub use report::{Kind, MAX_PROBLEMS, Problem, Progress, RecordRule, Report, Verdict, Wanted};
 pub(super) use touched::Touched;
@@ -27,6 +30,7 @@ use super::Store;
 use super::error::{Error, Result};
 use super::snapshot::Snapshot;
 use super::table;
+use references::{AT_ONCE, Live};
 use repair::Fix;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -70,8 +74,10 @@ struct Check<'a> {
     names_certain: bool,
     /// Every row of the messages, their bytes and the queue could be read, and none is missing.
     messages_certain: bool,
-    /// Bytes that messages in a segment take.
-    live: BTreeMap<u32, u64>,
+    /// What messages in a segment take.
+    live: BTreeMap<u32, Live>,
+    /// Rows up to which the segments are added up in one snapshot.
+    rows_at_once: u64,
     /// Messages whose bytes are damaged, and how.
     damaged: BTreeMap<u64, String>,
     /// Time worked since the last rest.
@@ -82,8 +88,21 @@ impl Store {
     /// Checks the store. Takes long: call it on a thread of its own; it may be called while
     /// the store is used. What is found is in the report; an error says that there is none.
     pub fn check(&self, wanted: Wanted, progress: &Progress) -> Report {
-        let mut check = Check {
-            store: self,
+        let mut check = Check::new(self, wanted, progress, AT_ONCE);
+        check.report.complete = check.run();
+        check.report
+    }
+}
+
+impl Check<'_> {
+    fn new<'a>(
+        store: &'a Store,
+        wanted: Wanted,
+        progress: &'a Progress,
+        rows_at_once: u64,
+    ) -> Check<'a> {
+        Check {
+            store,
             wanted,
             progress,
             report: Report::default(),
@@ -91,15 +110,12 @@ impl Store {
             names_certain: true,
             messages_certain: true,
             live: BTreeMap::new(),
+            rows_at_once,
             damaged: BTreeMap::new(),
             busy: Duration::ZERO,
-        };
-        check.report.complete = check.run();
-        check.report
+        }
     }
-}
 
-impl Check<'_> {
     /// False if it was cancelled.
     fn run(&mut self) -> bool {
         type Stage = fn(&mut Check<'_>) -> Checked<()>;
@@ -162,13 +178,21 @@ impl Check<'_> {
 
     // How stages read.
 
-    /// Runs `f` on a snapshot. A damaged page may make the database panic.
+    /// Runs `f` on a snapshot.
     fn look<T>(&mut self, f: impl FnOnce(&Snapshot) -> Result<T>) -> Checked<T> {
+        self.look_and(|_, snapshot| f(snapshot))
+    }
+
+    /// Runs `f` on a snapshot. A damaged page may make the database panic.
+    fn look_and<T>(&mut self, f: impl FnOnce(&mut Self, &Snapshot) -> Result<T>) -> Checked<T> {
         if self.progress.is_cancelled() {
             return Err(Stop::Cancelled);
         }
         let started = Instant::now();
-        let looked = catch_unwind(AssertUnwindSafe(|| self.store.look(f)));
+        let store = self.store;
+        let looked = catch_unwind(AssertUnwindSafe(|| {
+            store.look(|snapshot| f(self, snapshot))
+        }));
         self.worked(started.elapsed());
         match looked {
             Ok(looked) => Ok(looked?),
@@ -197,44 +221,32 @@ impl Check<'_> {
     ) -> Checked<()> {
         let mut from = Bound::Included(first);
         let mut unreadable = 0;
-        let store = self.store;
         loop {
-            if self.progress.is_cancelled() {
-                return Err(Stop::Cancelled);
-            }
-            let started = Instant::now();
-            let slice = AssertUnwindSafe(|| {
-                store.look(|snapshot| {
-                    let rows = table::raw(&snapshot.txn, name)?;
-                    let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-                    let start = from.as_ref().map(Vec::as_slice);
-                    let mut last = None;
-                    for (n, row) in rows.range::<&[u8]>((start, end))?.enumerate() {
-                        let (key, value) = row?;
-                        if let Err(error) = visit(self, snapshot, key.value(), value.value()) {
-                            unreadable += 1;
-                            self.damage(format!("a row of the table {name}: {error}"));
-                            self.names_certain = false;
-                            self.messages_certain = false;
-                            if unreadable >= MAX_UNREADABLE {
-                                return Err(error);
-                            }
-                        }
-                        if n % ROWS == ROWS - 1 && started.elapsed() >= SLICE {
-                            last = Some(key.value().to_vec());
-                            break;
+            let last = self.look_and(|it, snapshot| {
+                let started = Instant::now();
+                let rows = table::raw(&snapshot.txn, name)?;
+                let end = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+                let start = from.as_ref().map(Vec::as_slice);
+                for (n, row) in rows.range::<&[u8]>((start, end))?.enumerate() {
+                    let (key, value) = row?;
+                    if let Err(error) = visit(it, snapshot, key.value(), value.value()) {
+                        unreadable += 1;
+                        it.damage(format!("a row of the table {name}: {error}"));
+                        it.names_certain = false;
+                        it.messages_certain = false;
+                        if unreadable >= MAX_UNREADABLE {
+                            return Err(error);
                         }
                     }
-                    Ok(last)
-                })
-            });
-            let looked = catch_unwind(slice);
-            self.worked(started.elapsed());
-            match looked {
-                Ok(Ok(Some(last))) => from = Bound::Excluded(last),
-                Ok(Ok(None)) => return Ok(()),
-                Ok(Err(error)) => return Err(error.into()),
-                Err(_) => return Err(Error::corrupt("a page of the database").into()),
+                    if n % ROWS == ROWS - 1 && started.elapsed() >= SLICE {
+                        return Ok(Some(key.value().to_vec()));
+                    }
+                }
+                Ok(None)
+            })?;
+            match last {
+                Some(last) => from = Bound::Excluded(last),
+                None => return Ok(()),
             }
         }
     }

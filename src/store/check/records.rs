@@ -47,13 +47,13 @@ impl Check<'_> {
     }
 }
 
-enum Owner {
+pub(super) enum Owner {
     Account(AccountId),
     Mailbox(MailboxId),
 }
 
 /// With what the record goes.
-fn owner(kind: &str, key: &str, value: &[u8]) -> Option<Owner> {
+pub(super) fn owner(kind: &str, key: &str, value: &[u8]) -> Option<Owner> {
     let account = |id: &str| id.parse().ok().map(|id| Owner::Account(AccountId(id)));
     match kind {
         addressing::GRANT | option::KIND => account(key),

@@ -14,14 +14,22 @@ use crate::store::outbox_row::decode;
 use crate::store::schema::*;
 use crate::store::snapshot::Snapshot;
 use crate::store::table::Field;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Numbers of messages counted at a time: 1.5 MiB.
 const WINDOW: u64 = 1 << 17;
 /// How often they are counted again because they were touched.
 const TRIES: usize = 4;
 /// Rows up to which the segments are added up in one snapshot: 20 ms or so.
-const AT_ONCE: u64 = 100_000;
+pub(super) const AT_ONCE: u64 = 100_000;
+
+/// Bytes of a segment that are alive.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Live {
+    /// As its row says, if there is one.
+    kept: Option<u64>,
+    counted: u64,
+}
 
 #[derive(Clone, Copy, Default)]
 struct Entry {
@@ -155,11 +163,11 @@ impl Check<'_> {
             }
             Ok(())
         })?;
-        self.walk(MESSAGES.name(), vec![], None, &mut |_, _, key, value| {
+        self.walk(MESSAGES.name(), vec![], None, &mut |it, _, key, value| {
             let key = readable(u64::read(key))?;
             let mailbox = (key >> 32) as u32;
-            // A block that can't be read was told with its mailbox.
-            let _ = block::decode((key as u32).wrapping_mul(SPAN), value, |message| {
+            // A block that can't be read was told with its mailbox, if that can be read.
+            let decoded = block::decode((key as u32).wrapping_mul(SPAN), value, |message| {
                 window.note(Naming {
                     email: message.email.0,
                     place: Some((mailbox, message.uid.get())),
@@ -167,6 +175,7 @@ impl Check<'_> {
                 });
                 Ok(true)
             });
+            it.messages_certain &= decoded.is_ok();
             Ok(())
         })?;
         self.walk(OUTBOX.name(), vec![], None, &mut |_, _, key, value| {
@@ -334,8 +343,9 @@ impl Check<'_> {
     }
 
     /// What of each segment is alive, as its row says and as the messages' rows do.
-    fn live_bytes(&mut self, rows: u64) -> Checked<()> {
-        let mut at_once = rows <= AT_ONCE;
+    pub(super) fn live_bytes(&mut self, rows: u64) -> Checked<()> {
+        let mut at_once = rows <= self.rows_at_once;
+        let mut judged = BTreeSet::new();
         for turn in 0..TRIES {
             self.live = BTreeMap::new();
             match at_once {
@@ -343,7 +353,7 @@ impl Check<'_> {
                 false => self.live_in_slices()?,
             }
             self.settle()?;
-            let left = self.judge_segments(at_once, turn + 1 == TRIES)?;
+            let left = self.judge_segments(at_once, turn + 1 == TRIES, &mut judged)?;
             if left == 0 {
                 break;
             }
@@ -355,20 +365,17 @@ impl Check<'_> {
 
     fn live_at_once(&mut self) -> Checked<()> {
         self.live = self.look(|snapshot| {
-            let mut live = BTreeMap::new();
+            let mut live = BTreeMap::<u32, Live>::new();
             for row in BLOBS.read(&snapshot.txn)?.range(..segment_key(0))? {
                 if let Ok(row) = BlobRow::decode(row?.1.value()) {
-                    *live.entry(row.segment).or_default() += row.stored();
+                    live.entry(row.segment).or_default().counted += row.stored();
                 }
             }
             // Of the same moment.
             for row in BLOBS.read(&snapshot.txn)?.range(segment_key(0)..)? {
                 let (key, row) = row?;
                 let kept = SegmentRow::decode(row.value())?.live;
-                let number = key.value() as u32;
-                let counted = live.get(&number).copied().unwrap_or(0);
-                // What is left is the difference.
-                live.insert(number, (counted as i64 - kept as i64) as u64);
+                live.entry(key.value() as u32).or_default().kept = Some(kept);
             }
             Ok(live)
         })?;
@@ -379,7 +386,7 @@ impl Check<'_> {
         let end = segment_key(0).to_be_bytes().to_vec();
         self.walk(BLOBS.name(), vec![], Some(end), &mut |it, _, _, value| {
             if let Ok(row) = BlobRow::decode(value) {
-                *it.live.entry(row.segment).or_default() += row.stored();
+                it.live.entry(row.segment).or_default().counted += row.stored();
             }
             Ok(())
         })?;
@@ -387,20 +394,27 @@ impl Check<'_> {
         self.walk(BLOBS.name(), rows, None, &mut |it, _, key, value| {
             let number = readable(u64::read(key))? as u32;
             let kept = SegmentRow::decode(value)?.live;
-            let counted = it.live.get(&number).copied().unwrap_or(0);
-            it.live
-                .insert(number, (counted as i64 - kept as i64) as u64);
+            it.live.entry(number).or_default().kept = Some(kept);
             Ok(())
         })
     }
 }
 
 impl Check<'_> {
-    /// How many could not be told; they are named if it is the last time.
-    fn judge_segments(&mut self, at_once: bool, last: bool) -> Checked<usize> {
+    /// How many could not be told; they are named if it is the last time. The others are
+    /// `judged`, and not judged again.
+    fn judge_segments(
+        &mut self,
+        at_once: bool,
+        last: bool,
+        judged: &mut BTreeSet<u32>,
+    ) -> Checked<usize> {
         let mut unsettled = 0;
-        for (number, difference) in std::mem::take(&mut self.live) {
-            let difference = difference as i64;
+        for (number, Live { kept, counted }) in std::mem::take(&mut self.live) {
+            if judged.contains(&number) {
+                continue;
+            }
+            let differs = kept.unwrap_or(0) != counted;
             let found = self.look(|snapshot| {
                 let blobs = BLOBS.read(&snapshot.txn)?;
                 let row = blobs.get(segment_key(number))?;
@@ -409,8 +423,17 @@ impl Check<'_> {
                 Ok(row.map(|row| (row, there)))
             })?;
             let touched = self.store.shared().touched.has_segment(number);
+            if found.is_some() && differs && touched && !at_once {
+                unsettled += 1;
+                if last {
+                    let what = format!("segment {number} is written to all the time");
+                    self.problem(Kind::Unsettled, what);
+                }
+                continue;
+            }
+            judged.insert(number);
             let Some((row, length)) = found else {
-                if difference != 0 && !touched {
+                if differs && !touched {
                     self.damage(format!(
                         "segment {number} has no row: messages in it are at risk"
                     ));
@@ -425,29 +448,26 @@ impl Check<'_> {
                     length.unwrap_or(0)
                 ));
             }
-            if difference == 0 {
+            // Without a row then, it has come meanwhile.
+            let Some(kept) = kept.filter(|_| differs) else {
                 continue;
-            }
-            if touched && !at_once {
-                unsettled += 1;
-                if last {
-                    let what = format!("segment {number} is written to all the time");
-                    self.problem(Kind::Unsettled, what);
-                }
-                continue;
-            }
+            };
             let what = format!(
-                "segment {number} counts {} bytes of messages, {} {}",
-                row.live,
-                difference.unsigned_abs(),
-                if difference > 0 {
+                "segment {number} counts {kept} bytes of messages, {} {}",
+                counted.abs_diff(kept),
+                if counted > kept {
                     "too few"
                 } else {
                     "too many"
                 }
             );
-            let certain = difference > 0 || (self.messages_certain && self.damaged.is_empty());
-            self.derived_if(certain, what, Fix::Live(number, difference));
+            let certain = counted > kept || (self.messages_certain && self.damaged.is_empty());
+            let fix = Fix::Live {
+                segment: number,
+                kept,
+                counted,
+            };
+            self.derived_if(certain, what, fix);
         }
         Ok(unsettled)
     }

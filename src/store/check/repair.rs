@@ -1,6 +1,7 @@
 //! What puts right: each fix in a transaction, which looks again whether it is still needed.
 
 use super::mailboxes::{Sum, name_keywords};
+use super::records::{Owner, owner};
 use super::rows::count_domain;
 use super::{Check, Kind};
 use crate::address::Address;
@@ -13,6 +14,7 @@ use crate::store::mailbox;
 use crate::store::message::for_blocks;
 use crate::store::outbox::{ITEM, place};
 use crate::store::outbox_row::decode;
+use crate::store::record;
 use crate::store::schema::*;
 use crate::store::tx::Tx;
 use std::collections::BTreeMap;
@@ -52,8 +54,12 @@ pub(super) enum Fix {
     BlobSize(EmailId, u32),
     Structure(EmailId, Vec<u8>),
     StrayStructure(EmailId),
-    /// How many bytes more.
-    Live(u32, i64),
+    /// As its row says, and as the messages' rows do: bytes.
+    Live {
+        segment: u32,
+        kept: u64,
+        counted: u64,
+    },
 }
 
 impl Check<'_> {
@@ -84,37 +90,39 @@ impl Fix {
             Fix::Counters => fix_counters(tx),
             Fix::Inbox(account) => {
                 let inbox = MailboxName::inbox();
-                if mailbox::find(tx, *account, &inbox)?.is_some() {
+                let there = tx.tables().accounts.get(account.0)?.is_some();
+                if !there || mailbox::find(tx, *account, &inbox)?.is_some() {
                     return Ok(false);
                 }
                 mailbox::insert(tx, *account, &inbox, None).map(|_| true)
             }
             Fix::Account(id) => rebuild_account(tx, *id),
             Fix::Name(account, name, id) => {
-                if tx.tables().names.get((*account, name))?.is_some() {
+                let named = tx.tables().names.get((*account, name))?.is_some();
+                if named || !is_its_name(tx, *account, name, *id)? {
                     return Ok(false);
                 }
                 tx.change().names.insert((*account, name), *id)?;
                 Ok(true)
             }
-            Fix::StrayName(account, name) => {
-                tx.change().names.remove((*account, name))?;
-                Ok(true)
-            }
+            Fix::StrayName(account, name) => stray_name(tx, *account, name),
             Fix::StraySubscription(account, name) => {
+                if !is_gone(tx, AccountId(*account))? {
+                    return Ok(false);
+                }
                 tx.change().subscriptions.remove((*account, name))?;
                 Ok(true)
             }
             Fix::Doomed(id) => {
+                if tx.tables().mailboxes.get(*id)?.is_none() {
+                    return Ok(false);
+                }
                 tx.change().doomed.remove(*id)?;
                 Ok(true)
             }
-            Fix::StrayRecord(kind, key) => {
-                tx.change().records.remove((kind, key))?;
-                Ok(true)
-            }
+            Fix::StrayRecord(kind, key) => stray_record(tx, kind, key),
             Fix::Mailbox(id, rows) => {
-                if tx.mailbox(*id)? != rows.0 {
+                if tx.tables().mailboxes.get(id.0)?.is_none() || tx.mailbox(*id)? != rows.0 {
                     return Ok(false);
                 }
                 tx.put_mailbox(*id, &rows.1)?;
@@ -122,10 +130,7 @@ impl Fix {
             }
             Fix::Rebuild { account, name, id } => rebuild(tx, *account, name, *id),
             Fix::Place(id) => fix_place(tx, *id),
-            Fix::StrayPlace(moment, id) => {
-                tx.change().outbox.remove((*moment, id.0))?;
-                Ok(true)
-            }
+            Fix::StrayPlace(moment, id) => stray_place(tx, *moment, *id),
             Fix::References(email, more) => change_blob(tx, *email, |row| {
                 let references = i64::from(row.references) + more;
                 // The last of them takes the bytes away: never here.
@@ -152,12 +157,95 @@ impl Fix {
                 tx.change().structures.remove(email.0)?;
                 Ok(true)
             }
-            Fix::Live(segment, more) => {
-                tx.correct_live(*segment, *more);
-                Ok(true)
+            Fix::Live {
+                segment,
+                kept,
+                counted,
+            } => fix_live(tx, *segment, *kept, *counted),
+        }
+    }
+}
+
+/// Whether the mailbox is there, is the account's and has this name.
+fn is_its_name(tx: &Tx<'_>, account: u32, name: &str, id: u32) -> Result<bool> {
+    let Some(row) = tx.tables().mailboxes.get(id)? else {
+        return Ok(false);
+    };
+    let row = MailboxRow::decode(row.value())?;
+    Ok(row.account.0 == account && row.name.as_str() == name)
+}
+
+fn stray_name(tx: &mut Tx<'_>, account: u32, name: &str) -> Result<bool> {
+    let Some(id) = tx.tables().names.get((account, name))?.map(|it| it.value()) else {
+        return Ok(false);
+    };
+    if is_its_name(tx, account, name, id)? {
+        return Ok(false);
+    }
+    let blocks = u64::from(id) << 32..=u64::from(id) << 32 | u64::from(u32::MAX);
+    let lost = tx.tables().mailboxes.get(id)?.is_none()
+        && tx.tables().messages.range(blocks)?.next().is_some();
+    if lost {
+        return Ok(false);
+    }
+    tx.change().names.remove((account, name))?;
+    Ok(true)
+}
+
+/// Whether there is no such account, and no mailbox of it.
+fn is_gone(tx: &Tx<'_>, id: AccountId) -> Result<bool> {
+    let tables = tx.tables();
+    Ok(tables.accounts.get(id.0)?.is_none()
+        && tables.names.range(mailbox::names_of(id))?.next().is_none())
+}
+
+fn stray_record(tx: &mut Tx<'_>, kind: &str, key: &str) -> Result<bool> {
+    let Some(value) = record::get(tx, kind, key)? else {
+        return Ok(false);
+    };
+    let stray = match owner(kind, key, &value) {
+        Some(Owner::Account(id)) => is_gone(tx, id)?,
+        Some(Owner::Mailbox(id)) => tx.tables().mailboxes.get(id.0)?.is_none(),
+        None => false,
+    };
+    if stray {
+        tx.change().records.remove((kind, key))?;
+    }
+    Ok(stray)
+}
+
+fn stray_place(tx: &mut Tx<'_>, moment: u64, id: QueueId) -> Result<bool> {
+    let outbox = &tx.tables().outbox;
+    if moment == ITEM || outbox.get((moment, id.0))?.is_none() {
+        return Ok(false);
+    }
+    if let Some(item) = outbox.get((ITEM, id.0))?
+        && place(&decode(id, item.value())?) == moment
+    {
+        return Ok(false);
+    }
+    tx.change().outbox.remove((moment, id.0))?;
+    Ok(true)
+}
+
+/// A segment in which nothing is alive is removed: none that a message's row names.
+fn fix_live(tx: &mut Tx<'_>, segment: u32, kept: u64, counted: u64) -> Result<bool> {
+    let row = match tx.tables().blobs.get(segment_key(segment))? {
+        Some(row) => SegmentRow::decode(row.value())?,
+        None => return Ok(false),
+    };
+    if row.live != kept {
+        return Ok(false);
+    }
+    if counted == 0 {
+        for row in tx.tables().blobs.range(..segment_key(0))? {
+            if BlobRow::decode(row?.1.value())?.segment == segment {
+                return Ok(false);
             }
         }
     }
+    tx.correct_live(segment, counted as i64 - kept as i64);
+    Ok(true)
 }
 
 fn fix_address(tx: &mut Tx<'_>, key: &[u8]) -> Result<bool> {

@@ -84,7 +84,7 @@ fn queued(to: &str) -> NewItem {
 
 /// Two accounts, an alias, mail in several mailboxes, some of it twice, a large one, one in the
 /// queue, expunged ones, keywords, records; closed.
-async fn fill(disk: &SimDisk) {
+pub(in crate::store) async fn fill(disk: &SimDisk) {
     let store = open(disk).unwrap();
     let alice = account(&store, "alice@demo.test").await;
     let bob = account(&store, "bob@other.test").await;

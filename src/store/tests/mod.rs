@@ -3,7 +3,7 @@
 mod audit;
 mod basics;
 mod changes;
-mod check;
+pub(super) mod check;
 mod cuts;
 mod log;
 mod model;
@@ -13,7 +13,7 @@ mod quota;
 mod records;
 mod recovery;
 mod space;
-mod support;
+pub(super) mod support;
 mod unbinary;
 mod vanished;
 mod writer;
