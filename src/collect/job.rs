@@ -27,8 +27,7 @@ pub struct Job {
     pub store: Store,
     pub world: World,
     pub target: Target,
-    /// Largest message that is taken, bytes.
-    pub max_size: u64,
+    max_message_size: u64,
     hostname: String,
     address: Address,
     status: Mutex<Status>,
@@ -60,13 +59,18 @@ impl Job {
                 mailbox: collector.into.clone(),
             },
             collector,
-            max_size: context.settings().max_message_size,
+            max_message_size: context.settings().max_message_size,
             hostname: context.settings().hostname.clone(),
             address: account.ok_or(Error::NoAccount)?.address,
             status: Mutex::new(status),
             singly: AtomicBool::new(false),
             too_large: Mutex::default(),
         })
+    }
+
+    /// Largest message that is taken, bytes: another never fits into the mailbox.
+    pub fn max_size(&self) -> u64 {
+        self.target.largest(&self.store, self.max_message_size)
     }
 
     pub fn trace(&self, link: &Link, with: &'static str) -> std::result::Result<Trace, Failure> {

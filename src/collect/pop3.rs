@@ -175,7 +175,7 @@ impl Pop<'_> {
                 continue;
             }
             let size = sizes.get(&number).copied().unwrap_or(0);
-            if size > self.job.max_size || self.job.is_too_large(unique) {
+            if size > self.job.max_size() || self.job.is_too_large(unique) {
                 left += 1;
                 continue;
             }
@@ -184,6 +184,10 @@ impl Pop<'_> {
             }
             match self.retrieve(number, unique, size).await? {
                 Ok(message) => {
+                    let (store, target) = (&self.job.store, &self.job.target);
+                    if taken.batch.ends_before(&message, store, target) {
+                        self.keep(taken).await?;
+                    }
                     let note = self.memory.add(self.job.number, unique)?;
                     taken.push(number, message, note);
                 }
@@ -207,12 +211,14 @@ impl Pop<'_> {
         if taken.numbers.is_empty() {
             return Ok(());
         }
+        // Both at once: nothing is let go of whose batch has failed.
         let mut batch = std::mem::take(&mut taken.batch);
-        let status = self.job.more(taken.numbers.len() as u64);
+        let numbers = std::mem::take(&mut taken.numbers);
+        let status = self.job.more(numbers.len() as u64);
         batch.note(status.note(self.job.number));
         batch.deliver(&self.job.store, &self.job.target).await?;
         self.job.set_status(status);
-        for number in std::mem::take(&mut taken.numbers) {
+        for number in numbers {
             self.let_go(number).await?;
         }
         Ok(())
@@ -266,7 +272,7 @@ impl Pop<'_> {
     ) -> Result<Result<Message, String>, Failure> {
         self.trace.now = now();
         self.give(&Command::Retr(number)).await?;
-        self.link.allow(self.job.max_size.min(size.max(1 << 20)));
+        self.link.allow(self.job.max_size().min(size.max(1 << 20)));
         let mut incoming = Incoming::begin(&self.job.store, &self.trace, None).await?;
         loop {
             let event = match self.client.step().map_err(broken)? {

@@ -124,6 +124,27 @@ pub struct Target {
     pub mailbox: MailboxName,
 }
 
+impl Target {
+    /// Of a message, bytes: `most`, or what the account may hold at all.
+    pub fn largest(&self, store: &Store, most: u64) -> u64 {
+        let quota = store.quota_of(self.account).unwrap_or_default();
+        match quota.bytes {
+            0 => most,
+            bytes => most.min(bytes),
+        }
+    }
+
+    /// [`Failure`] where the account has no room for so much now.
+    pub fn must_hold(&self, store: &Store, more: Quota) -> Result<(), Failure> {
+        match store.check_quota(self.account, more) {
+            Err(store::Error::OverQuota) => Err(Failure::passing(
+                "the mailbox here is full: its mail waits over there",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// What the next commit delivers and notes.
 #[derive(Default)]
 pub struct Batch {
@@ -143,6 +164,22 @@ impl Batch {
         self.notes.insert((note.kind, note.key.clone()), note);
     }
 
+    /// Whether it must go without `next`, for which the account has no room besides.
+    pub fn ends_before(&self, next: &Message, store: &Store, target: &Target) -> bool {
+        let more = self.held().and(Quota {
+            bytes: next.size,
+            messages: 1,
+        });
+        !self.messages.is_empty() && target.must_hold(store, more).is_err()
+    }
+
+    fn held(&self) -> Quota {
+        Quota {
+            bytes: self.bytes,
+            messages: self.messages.len() as u64,
+        }
+    }
+
     /// Whether it has to be delivered before there can be more.
     pub fn is_full(&self) -> bool {
         self.messages.len() >= MAX_BATCH || self.bytes >= MAX_BATCH_BYTES
@@ -150,22 +187,15 @@ impl Batch {
 
     /// All of it in one transaction, or nothing.
     pub async fn deliver(self, store: &Store, target: &Target) -> Result<(), Failure> {
-        let more = Quota {
-            bytes: self.bytes,
-            messages: self.messages.len() as u64,
-        };
+        let more = self.held();
         let takes_mail = store.look(|it| it.standing(target.account))?.takes_mail();
         if more.messages > 0 && !takes_mail {
             return Err(Failure::passing(
                 "the account takes no mail: it is disabled or deleted",
             ));
         }
-        if more.messages > 0
-            && store.check_quota(target.account, more) == Err(store::Error::OverQuota)
-        {
-            return Err(Failure::passing(
-                "the mailbox here is full: its mail waits over there",
-            ));
+        if more.messages > 0 {
+            target.must_hold(store, more)?;
         }
         let notes: Vec<Note> = self.notes.into_values().collect();
         let all = |keywords| self.messages.iter().map(move |it| it.to(target, keywords));
@@ -204,10 +234,13 @@ impl Message {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::secret::{Credential, Secret};
+    use crate::store::Options;
+    use crate::store::simdisk::SimDisk;
+    use std::sync::Arc;
 
-    #[test]
-    fn received_says_where_it_was_collected() {
-        let mut trace = Trace {
+    fn trace() -> Trace {
+        Trace {
             host: "imap.example.net".into(),
             peer: "192.0.2.1".parse().unwrap(),
             hostname: "mail.example.org".into(),
@@ -218,7 +251,60 @@ mod tests {
                 unix: 1_770_022_800,
                 offset: 0,
             },
-        };
+        }
+    }
+
+    #[test]
+    fn what_fits_comes_and_what_never_can_is_not_asked_for() {
+        smol::block_on(async {
+            let options = Options {
+                reserve: 0,
+                ballast: 0,
+                ..Options::default()
+            };
+            let store = Store::open_on(Arc::new(SimDisk::new()), options).unwrap();
+            let credential = Credential::create(&Secret::new("correct horse".into())).unwrap();
+            let account = store.create_account(trace().account, credential);
+            let target = Target {
+                account: account.await.unwrap(),
+                mailbox: MailboxName::inbox(),
+            };
+            assert_eq!(target.largest(&store, 5000), 5000);
+            store.set_quota(Quota {
+                bytes: 1000,
+                messages: 2,
+            });
+            assert_eq!(target.largest(&store, 5000), 1000);
+            assert_eq!(target.largest(&store, 500), 500);
+            let message = async || {
+                let mut message = Incoming::begin(&store, &trace(), None).await.unwrap();
+                message.write(b"Subject: hi\r\n\r\nbody\r\n").await.unwrap();
+                let date = trace().now;
+                message.finish(FlagNames::default(), date).await.unwrap()
+            };
+            let mut batch = Batch::default();
+            for _ in 0..2 {
+                let next = message().await;
+                assert!(!batch.ends_before(&next, &store, &target));
+                batch.push(next);
+            }
+            let third = message().await;
+            assert!(batch.ends_before(&third, &store, &target));
+            batch.deliver(&store, &target).await.unwrap();
+            let mut batch = Batch::default();
+            // Alone it has to say that there is no room.
+            assert!(!batch.ends_before(&third, &store, &target));
+            batch.push(third);
+            let full = batch.deliver(&store, &target).await.unwrap_err();
+            assert!(full.text.contains("full"), "{full}");
+            let used = store.look(|it| it.usage(target.account)).unwrap();
+            assert_eq!(used.messages, 2);
+        });
+    }
+
+    #[test]
+    fn received_says_where_it_was_collected() {
+        let mut trace = trace();
         assert_eq!(
             trace.line(),
             "Received: from imap.example.net ([192.0.2.1])\r\n\

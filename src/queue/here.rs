@@ -218,7 +218,7 @@ fn member(recipient: &Recipient, address: Address, is_group: bool, now: i64) -> 
 fn trouble(error: &Error) -> Reply {
     match error {
         Error::Full => refusal("4.3.1", "there is no room for mail here now"),
-        Error::Limit(_) => refusal("4.2.2", "the mailbox is full"),
+        Error::Limit(_) | Error::OverQuota => refusal("4.2.2", "the mailbox is full"),
         error => {
             log::warn!("queue: a delivery here: {error}");
             refusal("4.3.0", "the mailbox could not be written to")

@@ -46,6 +46,8 @@ pub struct Commit {
     pub delivered: Option<Delivered>,
     /// The domain of the first recipient for which the message goes on to other addresses.
     pub forwarder: Option<Domain>,
+    /// Whether it goes to other servers for those alone to whom it is a bounce.
+    pub returns: bool,
     /// Of mail from other servers: what is to be judged and traced.
     pub arrived: Option<Arrived>,
     /// The domain of the From field, where LMTP brought it and it is one.
@@ -83,6 +85,8 @@ pub struct Found {
     pub local: Vec<(AccountId, MailboxName)>,
     /// To other servers, by the queue: the recipient itself, or members of a group.
     pub remote: Vec<Address>,
+    /// It is a bounce's, back to who wrote what went on from here.
+    pub returns: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

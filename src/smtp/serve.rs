@@ -316,8 +316,9 @@ async fn answer(
             )
         }
         Ask::Hold { size } => {
-            let may = hold::may_hold(&context.store, sender.account, size, now().unix);
-            Answer::Held(may)
+            let (store, size) = (&context.store, size.unwrap_or(0));
+            let may = hold::may_hold(store, sender.account, size, now().unix).await;
+            Answer::Held(may.map(drop))
         }
         Ask::Begin { size } => {
             let allowed = match sender.allowance {
@@ -476,6 +477,7 @@ fn find(context: &Context, sender: &Sender<'_>, address: &Address) -> Result<Fou
         Ok(Resolved::Here(targets)) => Found {
             local: targets.local.into_iter().collect(),
             remote: targets.remote,
+            returns: targets.returns,
         },
         Ok(Resolved::Elsewhere) if !sender.relays => {
             return Err(NoRecipient::NoRoute(
@@ -485,6 +487,7 @@ fn find(context: &Context, sender: &Sender<'_>, address: &Address) -> Result<Fou
         Ok(Resolved::Elsewhere) => Found {
             local: Vec::new(),
             remote: vec![address.clone()],
+            returns: false,
         },
         Ok(Resolved::Unknown) => return Err(NoRecipient::Unknown),
         Ok(Resolved::Disabled) => return Err(NoRecipient::Disabled),
@@ -559,9 +562,9 @@ async fn deliver(
     mut commit: Commit,
 ) -> Result<Vec<AccountId>, Trouble> {
     let account = sender.account;
-    let held = match sender.role {
+    let mut held = match sender.role {
         Role::Lmtp => Held::Each(std::mem::take(&mut commit.alone)),
-        Role::Submission | Role::Incoming => Held::Together,
+        Role::Submission | Role::Incoming => Held::Together { own: 0 },
     };
     if sender.role == Role::Lmtp {
         lmtp::may_go_on(context, &commit).await?;
@@ -587,7 +590,11 @@ async fn deliver(
         .collect();
     if let Some(account) = account {
         let copy = context.store.look(|snapshot| sent_copy(snapshot, account));
-        deliveries.extend(copy.map_err(|error| trouble(&error))?);
+        let copy = copy.map_err(|error| trouble(&error))?;
+        if let Held::Together { own } = &mut held {
+            *own = copy.iter().len();
+        }
+        deliveries.extend(copy);
     }
     let delivered = async {
         let message = match commit.binary {
@@ -598,6 +605,21 @@ async fn deliver(
             return Ok(Err(Trouble::Unconvertible));
         };
         let notices = notices(context, commit.delivered.as_ref()).await?;
+        // What MAIL said of its size may have been anything.
+        let is_held = queued
+            .as_ref()
+            .is_some_and(|it| it.envelope.hold_until.is_some());
+        let (store, size, now_unix) = (&context.store, message.size().into(), now().unix);
+        let room = match is_held {
+            true => hold::may_hold(store, account, size, now_unix)
+                .await
+                .map(Some),
+            false => Ok(None),
+        };
+        let _room = match room {
+            Ok(room) => room,
+            Err(trouble) => return Ok(Err(trouble)),
+        };
         let posting = Posting {
             message,
             date: now(),

@@ -94,6 +94,7 @@ impl World {
                 let found = Found {
                     local: vec![(AccountId(2), MailboxName::inbox())],
                     remote: Vec::new(),
+                    returns: false,
                 };
                 Answer::Recipient(self.recipient.map_or(Ok(found), Err))
             }

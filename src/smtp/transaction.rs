@@ -40,6 +40,8 @@ pub struct Transaction {
     pub asked: Option<(Address, Wishes)>,
     /// The domain of the first recipient that is here and has members elsewhere.
     pub forwarder: Option<Domain>,
+    /// Whether a recipient elsewhere is other than who gets a bounce back.
+    pub onward: bool,
     /// Those accepted whose delivery is to be told.
     pub told: Delivered,
     pub incoming: Option<Incoming>,
@@ -95,6 +97,7 @@ impl Session {
             grouped: BTreeSet::new(),
             asked: None,
             forwarder: None,
+            onward: false,
             told: Delivered::default(),
             incoming: None,
             urls: 0,
@@ -373,6 +376,7 @@ impl Transaction {
             return;
         };
         self.accepted += 1;
+        self.onward |= !found.remote.is_empty() && !found.returns;
         self.alone.push(match found.local.as_slice() {
             [(account, _)] if found.remote.is_empty() => Some(*account),
             several => {
@@ -474,6 +478,7 @@ impl Transaction {
             submitted: self.begun,
             delivered,
             forwarder: self.forwarder.take(),
+            returns: !self.onward,
             arrived: self.arrived.take(),
             author: self.author.take(),
         }

@@ -226,7 +226,7 @@ pub(super) fn must_exist(tx: &Tx<'_>, id: AccountId) -> Result<()> {
     }
 }
 
-fn account(tx: &Tx<'_>, id: AccountId) -> Result<AccountRow> {
+pub(super) fn account(tx: &Tx<'_>, id: AccountId) -> Result<AccountRow> {
     match tx.tables().accounts.get(id.0)? {
         Some(row) => AccountRow::decode(row.value()),
         None => Err(Error::NoAccount),

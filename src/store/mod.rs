@@ -511,10 +511,11 @@ impl Store {
         date: DateTime,
         postings: Vec<Posting>,
     ) -> Result<bool> {
+        let default = self.quota();
         let letters: Vec<Letter> = postings.into_iter().map(Letter::from).collect();
         let bytes = letters.iter().map(|it| it.data.packed.len()).sum();
         self.submit(true, bytes, move |tx| {
-            outbox::hand_over(tx, id, &statuses, &over, date, &letters)
+            outbox::hand_over(tx, default, id, &statuses, &over, date, &letters)
         })
         .await
     }

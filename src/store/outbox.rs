@@ -1,9 +1,10 @@
 //! The queue of outgoing mail. One table holds both the items, by number, and the order in
 //! which they fall due; every item counts as one reference of its message's bytes.
 
+use super::account;
 use super::error::{Error, Result};
 use super::message;
-use super::outbox_row::{decode, encode};
+use super::outbox_row::{decode, decode_head, encode};
 use super::quota::{self, Held};
 use super::schema::OUTBOX;
 use super::segment::lock;
@@ -146,34 +147,56 @@ pub(super) fn deliver_within(
     default: Quota,
     held: &Held,
 ) -> Result<Vec<AccountId>> {
-    // One reply answers for those elsewhere too.
-    let held = match (held, &letter.queued) {
-        (Held::Together, Some(_)) => &Held::Nobody,
-        (held, _) => held,
+    let own = match held {
+        Held::Together { own } => *own,
+        _ => 0,
     };
-    let (made, full) = quota::admit(tx, default, held, &letter.deliveries, letter.data.size)?;
-    if full.is_empty() {
-        deliver(tx, letter)?;
-    } else {
-        if made.is_empty() && letter.queued.is_none() {
-            return Err(Error::OverQuota);
-        }
-        let letter = Letter {
-            data: letter.data.clone(),
-            date: letter.date,
-            deliveries: made,
-            queued: letter.queued.clone(),
-        };
-        deliver(tx, &letter)?;
+    let others = letter.deliveries.len().saturating_sub(own);
+    let (others, own) = letter.deliveries.split_at(others);
+    let (size, is_queued) = (letter.data.size, letter.queued.is_some());
+    let (mut made, mut full) = quota::admit(tx, default, held, others, size, is_queued)?;
+    if !full.is_empty() && made.is_empty() && !is_queued {
+        return Err(Error::OverQuota);
     }
+    let mut queued = letter.queued.clone();
+    if let (Held::Together { .. }, Some(queued)) = (held, &mut queued) {
+        wait(tx, queued, std::mem::take(&mut full))?;
+    }
+    made.extend_from_slice(own);
+    let letter = Letter {
+        data: letter.data.clone(),
+        date: letter.date,
+        deliveries: made,
+        queued,
+    };
+    deliver(tx, &letter)?;
     deliver_all(tx, notices)?;
     Ok(full)
 }
 
+/// One reply has to answer for those elsewhere too: the accounts without room get theirs from
+/// the queue, or who sent it hears that they never had room.
+fn wait(tx: &Tx<'_>, queued: &mut NewItem, full: Vec<AccountId>) -> Result<()> {
+    let Some(first) = queued.recipients.first().cloned() else {
+        return Ok(());
+    };
+    for id in full {
+        queued.recipients.push(Recipient {
+            address: account::account(tx, id)?.address,
+            original: None,
+            ..first.clone()
+        });
+    }
+    Ok(())
+}
+
 /// New statuses of a message's recipients, and the copies that those stand for; with them
 /// `letters`. Nothing, and false, unless all of them wait, and the message is not held.
+/// [`Error::OverQuota`] if an account has no room; where the copies are those of one group, if
+/// nobody has, here or elsewhere.
 pub(super) fn hand_over(
     tx: &mut Tx<'_>,
+    default: Quota,
     id: QueueId,
     statuses: &[(usize, Status)],
     over: &HandOver,
@@ -190,6 +213,13 @@ pub(super) fn hand_over(
     }
     if !QueueChange::Statuses(statuses.to_vec()).apply(&mut item) {
         return Ok(false);
+    }
+    let held = Held::Together { own: 0 };
+    let is_group = statuses.len() == 1;
+    let to = &over.deliveries;
+    let (made, full) = quota::admit(tx, default, &held, to, item.size, !is_group)?;
+    if !full.is_empty() && (!is_group || (made.is_empty() && over.queued.is_empty())) {
+        return Err(Error::OverQuota);
     }
     // The copies first: the item's own reference may be the last.
     message::deliver_stored(tx, item.email, item.size, date, &over.deliveries)?;
@@ -407,6 +437,18 @@ impl Snapshot {
             items.push(decode(QueueId(key.value().1), row.value())?);
         }
         Ok(items)
+    }
+
+    /// Shows all items, without their recipients. Those that can't be read are passed over.
+    pub fn queue_heads(&self, mut show: impl FnMut(&QueueItem)) -> Result<()> {
+        let outbox = self.tables.outbox.open(&self.txn, OUTBOX)?;
+        for row in outbox.range((ITEM, 0)..(ITEM + 1, 0))? {
+            let (key, row) = row?;
+            if let Ok(item) = decode_head(QueueId(key.value().1), row.value()) {
+                show(&item);
+            }
+        }
+        Ok(())
     }
 
     /// How many messages wait.

@@ -35,6 +35,19 @@ pub(super) fn encode(item: &QueueItem) -> Vec<u8> {
 
 pub(super) fn decode(id: QueueId, bytes: &[u8]) -> Result<QueueItem> {
     let row = &mut Reader(bytes);
+    let mut item = take_head(id, row)?;
+    for _ in 0..row.take()? {
+        item.recipients.push(take_recipient(row)?);
+    }
+    Ok(item)
+}
+
+/// All but the recipients, who are the most of a row.
+pub(super) fn decode_head(id: QueueId, bytes: &[u8]) -> Result<QueueItem> {
+    take_head(id, &mut Reader(bytes))
+}
+
+fn take_head(id: QueueId, row: &mut Reader<'_>) -> Result<QueueItem> {
     let form = row.take()?;
     if !matches!(form, FORM | FORM_WITHOUT_OURS) {
         return Err(Error::corrupt("a queued message of another form"));
@@ -45,7 +58,7 @@ pub(super) fn decode(id: QueueId, bytes: &[u8]) -> Result<QueueItem> {
         0 => None,
         account => Some(AccountId((account - 1) as u32)),
     };
-    let mut item = QueueItem {
+    Ok(QueueItem {
         id,
         email,
         size,
@@ -60,11 +73,7 @@ pub(super) fn decode(id: QueueId, bytes: &[u8]) -> Result<QueueItem> {
         held: row.take()? != 0,
         envelope: take_envelope(row)?,
         recipients: Vec::new(),
-    };
-    for _ in 0..row.take()? {
-        item.recipients.push(take_recipient(row)?);
-    }
-    Ok(item)
+    })
 }
 
 fn put_envelope(out: &mut Vec<u8>, envelope: &Envelope) {

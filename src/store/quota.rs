@@ -20,8 +20,10 @@ pub enum Held {
     /// Those accounts have it without the ones that are full. [`Error::OverQuota`] if all are.
     Each(Vec<AccountId>),
     /// All have it or nobody: one reply answers for them, and who has room must not miss it
-    /// for one who hasn't. [`Error::OverQuota`] if nobody has room.
-    Together,
+    /// for one who hasn't. [`Error::OverQuota`] if nobody has room. Where it is queued too, those
+    /// without room wait there. The last `own` deliveries are copies for who sends it: they
+    /// are made if anything is, and have no say.
+    Together { own: usize },
 }
 
 /// [`Error::OverQuota`] unless the account has room for so much more.
@@ -44,13 +46,15 @@ pub(super) fn check(tx: &Tx<'_>, default: Quota, account: AccountId, more: Quota
     }
 }
 
-/// What of `deliveries` is made; with it the accounts that go without.
+/// What of `deliveries`, without the sender's own, is made; with it the accounts that go
+/// without. `queued`: those of [`Held::Together`] can wait.
 pub(super) fn admit(
     tx: &Tx<'_>,
     default: Quota,
     held: &Held,
     deliveries: &[Delivery],
     size: u32,
+    queued: bool,
 ) -> Result<(Vec<Delivery>, Vec<AccountId>)> {
     let mut counts: BTreeMap<AccountId, u64> = BTreeMap::new();
     for delivery in deliveries {
@@ -70,8 +74,8 @@ pub(super) fn admit(
     }
     match held {
         Held::Nobody => full.clear(),
-        Held::Together if full.len() < counts.len() => full.clear(),
-        Held::Together => {}
+        Held::Together { .. } if !queued && full.len() < counts.len() => full.clear(),
+        Held::Together { .. } => {}
         Held::Each(accounts) => full.retain(|it| accounts.contains(it)),
     }
     let mut made = deliveries.to_vec();

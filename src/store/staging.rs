@@ -55,6 +55,13 @@ pub struct Staged {
     pub(super) data: Arc<StagedData>,
 }
 
+impl Staged {
+    /// Bytes.
+    pub fn size(&self) -> u32 {
+        self.data.size
+    }
+}
+
 /// What the writer needs of it.
 pub(super) struct StagedData {
     pub size: u32,

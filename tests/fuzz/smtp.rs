@@ -116,10 +116,12 @@ fn talk(bytes: &[u8], kind: u8, size: &mut dyn FnMut() -> usize) -> Told {
                         "remote" => Ok(Found {
                             local: Vec::new(),
                             remote: vec![address],
+                            returns: false,
                         }),
                         "bob" => Ok(Found {
                             local: vec![(AccountId(2), MailboxName::inbox())],
                             remote: Vec::new(),
+                            returns: false,
                         }),
                         _ => Err(NoRecipient::Unknown),
                     }),

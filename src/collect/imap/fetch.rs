@@ -8,7 +8,7 @@ use crate::collect::job::now;
 use crate::collect::memory::{MAX_RANGES, Uids};
 use crate::collect::take::{Batch, Incoming, MAX_BATCH, MAX_BATCH_BYTES};
 use crate::imap::client::{Body, Command, Event, Fetch, Step};
-use crate::mail::{Uid, UidSet};
+use crate::mail::{Quota, Uid, UidSet};
 use crate::store;
 use std::collections::BTreeSet;
 
@@ -42,6 +42,14 @@ pub(super) fn groups(listed: &[Listed], singly: bool) -> Vec<&[Listed]> {
 impl Imap<'_> {
     /// Takes a group; gives how many were taken: one may be too large, or gone, or not be given.
     pub(super) async fn take_group(&mut self, group: &[Listed]) -> Result<u64, Failure> {
+        // Of what has no room together, the first may have.
+        if group.len() > 1 && self.must_hold(group).is_err() {
+            let mut taken = 0;
+            for message in group {
+                taken += self.take(std::slice::from_ref(message)).await?;
+            }
+            return Ok(taken);
+        }
         let mut taken = self.take(group).await?;
         // One that can't be had is no reason to do without the others.
         let missing = group.iter().filter(|_| group.len() > 1);
@@ -55,16 +63,26 @@ impl Imap<'_> {
 
     async fn take(&mut self, group: &[Listed]) -> Result<u64, Failure> {
         if let [message] = group
-            && message.size > self.job.max_size
+            && message.size > self.job.max_size()
         {
             return self.leave(message.uid).await.map(|()| 0);
         }
+        self.must_hold(group)?;
         let mut given = Given::default();
         let fetched = self.fetch(group, &mut given).await;
         let taken = given.uids.len() as u64;
         // What came before the connection was cut came.
         self.keep(group, given, fetched.is_ok()).await?;
         fetched.map(|()| taken)
+    }
+
+    /// By the sizes that were listed.
+    fn must_hold(&self, group: &[Listed]) -> Result<(), Failure> {
+        let more = Quota {
+            bytes: group.iter().fold(0, |all, it| all.saturating_add(it.size)),
+            messages: group.len() as u64,
+        };
+        self.job.target.must_hold(&self.job.store, more)
     }
 
     /// Delivers what was given and remembers it, and what was not, in one commit. What comes
@@ -136,7 +154,7 @@ impl Imap<'_> {
             };
             match event {
                 Event::Body(_) if incoming.is_some() => return Err(Failure::passing(UNASKED)),
-                Event::Body(size) if size > self.job.max_size => {
+                Event::Body(size) if size > self.job.max_size() => {
                     return self.too_large(group).await;
                 }
                 Event::Body(size) => {

@@ -18,10 +18,10 @@ impl Imap<'_> {
         let there: UidSet = listed.iter().map(|it: &Listed| it.uid).collect();
         let still = self.memory.left.iter().filter(|uid| there.contains(*uid));
         self.memory.left = still.collect();
-        let left = &self.memory.left;
+        let (left, max_size) = (&self.memory.left, self.job.max_size());
         listed.retain(|it| {
             left.contains(it.uid)
-                && it.size <= self.job.max_size
+                && it.size <= max_size
                 && !self.job.is_too_large(self.unique(it.uid))
         });
         let Some(from) = self.memory.highest.checked_add(1).and_then(Uid::new) else {

@@ -213,7 +213,6 @@ impl Transaction {
             if let Some((kind, address)) = original {
                 line.push_str(&format!(" ORCPT={kind};"));
                 line.push_str(&match kind.eq_ignore_ascii_case("utf-8") {
-                    true if address.is_ascii() => address.into(),
                     true => utf8_xtext(address),
                     false => xtext(address),
                 });

@@ -132,11 +132,37 @@ pub(super) fn original_recipient(value: &str) -> Result<String, Reply> {
         return Err(SYNTAX);
     }
     match kind.eq_ignore_ascii_case("utf-8") {
-        true if address.contains(|c: char| c.is_control() || c == '=') => Err(SYNTAX),
-        true => Ok(value.into()),
+        true => Ok(format!("{kind};{}", unescaped(address)?)),
         false if address.is_empty() => Ok(value.into()),
         false => Ok(format!("{kind};{}", decoded(address)?)),
     }
+}
+
+/// A utf-8-address without its `\x{…}` (RFC 6533, 3).
+fn unescaped(address: &str) -> Result<String, Reply> {
+    let mut out = String::with_capacity(address.len());
+    let mut rest = address;
+    while let Some(c) = rest.chars().next() {
+        rest = rest.get(c.len_utf8()..).unwrap_or_default();
+        let c = match c {
+            '\\' => {
+                let inner = rest.strip_prefix("x{").and_then(|it| it.split_once('}'));
+                let (hex, after) = inner.ok_or(SYNTAX)?;
+                rest = after;
+                let is_hex = hex.bytes().all(|b| b.is_ascii_hexdigit());
+                let number = u32::from_str_radix(hex, 16).ok().filter(|_| is_hex);
+                number.and_then(char::from_u32).ok_or(SYNTAX)?
+            }
+            '=' => return Err(SYNTAX),
+            c => c,
+        };
+        // A line's end could forge fields of a notice.
+        if c.is_control() {
+            return Err(SYNTAX);
+        }
+        out.push(c);
+    }
+    Ok(out)
 }
 
 /// What an xtext stands for: printable ASCII, as ENVID and ORCPT must be (RFC 3461, 4.2 and

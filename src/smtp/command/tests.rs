@@ -180,6 +180,10 @@ fn what_mail_and_rcpt_refuse() {
         ("RCPT TO:<a@b.de> ORCPT=rfc822;a=b", 501),
         ("RCPT TO:<a@b.de> ORCPT=rfc822;a+0Ab", 501),
         ("RCPT TO:<a@b.de> ORCPT=utf-8;a=b", 501),
+        ("RCPT TO:<a@b.de> ORCPT=utf-8;a\\b", 501),
+        ("RCPT TO:<a@b.de> ORCPT=utf-8;a\\x{+41}", 501),
+        ("RCPT TO:<a@b.de> ORCPT=utf-8;a\\x{D800}", 501),
+        ("RCPT TO:<a@b.de> ORCPT=utf-8;a\\x{A}b", 501),
         ("RCPT TO:<a@b.de> ORCPT=a(b);c", 501),
         ("RCPT TO:<a@b.de> SIZE=1", 555),
         ("BDAT", 501),
@@ -202,5 +206,17 @@ fn what_mail_and_rcpt_refuse() {
         "AUTH PLAIN =",
     ] {
         assert_eq!(code(line), 250, "{line}");
+    }
+}
+
+#[test]
+fn an_address_beyond_ascii_is_the_same_in_either_form() {
+    for (written, expected) in [
+        ("utf-8;\\x{E9}\\x{2B}a@b.de", "utf-8;\u{e9}+a@b.de"),
+        ("UTF-8;\u{e9}+a@b.de", "UTF-8;\u{e9}+a@b.de"),
+        ("utf-8;a\\x{5C}b@b.de", "utf-8;a\\b@b.de"),
+    ] {
+        let decoded = parameter::original_recipient(written).unwrap();
+        assert_eq!(decoded, expected);
     }
 }

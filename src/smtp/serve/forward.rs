@@ -11,11 +11,12 @@ use crate::mail::srs::{self, Rewriter};
 use crate::recipient;
 use crate::secret::random;
 use crate::smtp::session::{Commit, Trouble};
-use crate::store::{self, Snapshot, Store};
+use crate::store::{self, Note, Snapshot, Store};
 use async_lock::Mutex;
 use std::sync::Arc;
 
-/// Senders too long to be rewritten that are remembered at once.
+/// Senders too long to be rewritten that are remembered at once; a tenth of them of one domain,
+/// as of bulk mail, each of whose messages may have another.
 const MAX_SENDERS: usize = 5000;
 /// The first two messages must not make a key each.
 static MAKING: Mutex<()> = Mutex::new(());
@@ -62,34 +63,52 @@ async fn shortened(
         return Ok(short);
     }
     let noted = async {
-        let is_full = || store.look(|it| Ok(it.record_keys(srs::SENDERS)?.len() >= most));
-        if is_full()? {
-            forget(store, now).await?;
-            if is_full()? {
-                return Ok(false);
-            }
-        }
-        store.put_record(srs::SENDERS, &token, row).await?;
-        Ok(true)
+        let domain = sender.domain().clone();
+        let all =
+            store.read(move |it| Ok(forgotten(it.records(srs::SENDERS)?, &domain, now, most)));
+        let note = |key, value| Note {
+            kind: srs::SENDERS,
+            key,
+            value,
+        };
+        let mut notes: Vec<Note> = all.await?.into_iter().map(|key| note(key, None)).collect();
+        notes.push(note(token, Some(row)));
+        store.deliver_noted(Vec::new(), notes).await
     };
-    match noted.await {
-        Ok(true) => Ok(short),
-        Ok(false) => Err(Trouble::Wait(
-            "Too many long senders' addresses went on to other servers lately; try later",
-        )),
-        Err(error) => Err(trouble(&error)),
-    }
+    noted.await.map_err(|error| trouble(&error))?;
+    Ok(short)
 }
 
-/// Those to whom no bounce is taken any more.
-async fn forget(store: &Store, now: i64) -> store::Result<()> {
-    let all = store.look(|it| it.records(srs::SENDERS))?;
-    for (token, row) in all {
-        if srs::remembered(&row).is_none_or(|(day, _)| srs::is_over(day, now)) {
-            store.remove_record(srs::SENDERS, &token).await?;
+/// The tokens that make room for one more sender of `domain`: those to whom no bounce is taken
+/// any more, and the oldest where there are as many as may be, a tenth of them at once.
+fn forgotten(rows: Vec<(String, Vec<u8>)>, domain: &Domain, now: i64, most: usize) -> Vec<String> {
+    let (mut kept, mut gone) = (Vec::new(), Vec::new());
+    for (token, row) in rows {
+        match srs::remembered(&row) {
+            Some((day, sender)) if !srs::is_over(day, now) => kept.push((day, token, sender)),
+            _ => gone.push(token),
         }
     }
-    Ok(())
+    kept.sort_by_key(|it| it.0);
+    let mut shed = |kept: &mut Vec<(i64, String, Address)>, most: usize, of: Option<&Domain>| {
+        let is_of = |it: &Address| of.is_none_or(|domain| it.domain() == domain);
+        let count = kept.iter().filter(|it| is_of(&it.2)).count();
+        let mut surplus = match count >= most {
+            true => count - most + (most / 10).max(1),
+            false => 0,
+        };
+        kept.retain(|(_, token, sender)| {
+            let goes = surplus > 0 && is_of(sender);
+            if goes {
+                surplus -= 1;
+                gone.push(token.clone());
+            }
+            !goes
+        });
+    };
+    shed(&mut kept, (most / 10).max(1), Some(domain));
+    shed(&mut kept, most, None);
+    gone
 }
 
 /// The domain of ours that the message goes on from; `None` where its sender is one of ours.
@@ -151,24 +170,38 @@ mod tests {
         let kept = || store.look(|it| it.record_keys(srs::SENDERS)).unwrap().len();
         smol::block_on(async {
             let short = async |who: &Address, now| {
-                super::shortened(&store, &rewriter, who, &own, now, 10).await
+                super::shortened(&store, &rewriter, who, &own, now, 20).await
             };
             let first = short(&long, DAY).await.unwrap();
             assert_eq!(short(&long, DAY).await, Ok(first));
             assert_eq!(kept(), 1);
-            // As many as there may be, half of them old.
-            for n in 1..10 {
+            // As many as there may be, of many domains, half of them old.
+            for n in 1..20 {
                 let day = DAY * if n % 2 == 0 { 1 } else { 100 };
-                let row = srs::remember(&long, day);
-                let token = n.to_string();
+                let who = Address::parse(&format!("ann@far{n}.test")).unwrap();
+                let row = srs::remember(&who, day);
+                let token = format!("{n:02}");
                 let put = store.put_record(srs::SENDERS, &token, row);
                 put.await.unwrap();
             }
-            let other = Address::parse(&format!("{}@far.test", "y".repeat(60))).unwrap();
-            let soon = short(&other, 2 * DAY).await;
-            assert!(matches!(soon, Err(Trouble::Wait(_))), "{soon:?}");
+            let long = |c: &str, n: usize| format!("{}@far{n}.test", c.repeat(60));
+            let other = Address::parse(&long("y", 90)).unwrap();
             short(&other, 100 * DAY).await.unwrap();
-            assert_eq!(kept(), 6);
+            assert_eq!(kept(), 11);
+            // One domain takes no more than its part, and the last come always.
+            for c in ["a", "b", "c", "d", "e"] {
+                let who = Address::parse(&long(c, 91)).unwrap();
+                let (short, now) = (short(&who, 101 * DAY).await.unwrap(), 101 * DAY);
+                assert!(rewriter.restore(&short, now).is_some_and(|it| it.is_ok()));
+                assert!(kept() <= 13, "{}", kept());
+            }
+            for n in 100..120 {
+                let who = Address::parse(&long("z", n)).unwrap();
+                short(&who, 102 * DAY).await.unwrap();
+                let row = srs::remember(&who, 102 * DAY);
+                let all = store.look(|it| it.records(srs::SENDERS)).unwrap();
+                assert!(all.len() <= 20 && all.iter().any(|it| it.1 == row));
+            }
         });
     }
 }

@@ -3,52 +3,49 @@
 
 use super::trouble;
 use crate::mail::AccountId;
-use crate::mail::outgoing::{QueueId, QueueItem};
 use crate::smtp::session::Trouble;
 use crate::store::{self, Snapshot, Store};
+use async_lock::{Mutex, MutexGuard};
 
 /// Messages of one account, or of all devices together.
 pub const MAX_HELD: usize = 1000;
 /// Bytes of them.
 pub const MAX_HELD_BYTES: u64 = 256 << 20;
-/// Looked at together.
-const BATCH: usize = 256;
 
-/// `size` as announced; `now` in seconds since 1970.
-pub fn may_hold(
+/// One at a time counts, and keeps others from it until what it has counted for is in the
+/// queue: many sessions at once hold no more than one does.
+static COUNTING: Mutex<()> = Mutex::new(());
+
+/// Room for one more message, as long as nobody else takes it: while this is kept.
+pub type Room = MutexGuard<'static, ()>;
+
+/// `size` in bytes, as announced or as it is; `now` in seconds since 1970.
+pub async fn may_hold(
     store: &Store,
     account: Option<AccountId>,
-    size: Option<u64>,
+    size: u64,
     now: i64,
-) -> Result<(), Trouble> {
-    let (messages, bytes) = store
-        .look(|it| held(it, account, now))
-        .map_err(|error| trouble(&error))?;
-    let bytes = bytes.saturating_add(size.unwrap_or(0));
-    match messages < MAX_HELD && bytes <= MAX_HELD_BYTES {
-        true => Ok(()),
+) -> Result<Room, Trouble> {
+    let room = COUNTING.lock().await;
+    let counted = store.read(move |it| held(it, account, now)).await;
+    let (messages, bytes) = counted.map_err(|error| trouble(&error))?;
+    match messages < MAX_HELD && bytes.saturating_add(size) <= MAX_HELD_BYTES {
+        true => Ok(room),
         false => Err(Trouble::TooMuchHeld),
     }
 }
 
 /// Messages that wait for their time, and their bytes.
 fn held(snapshot: &Snapshot, account: Option<AccountId>, now: i64) -> store::Result<(usize, u64)> {
-    let waits = |it: &&QueueItem| {
+    let (mut messages, mut bytes) = (0, 0);
+    snapshot.queue_heads(|it| {
         let until = it.envelope.hold_until;
-        it.ours && it.account == account && until.is_some_and(|until| until > now)
-    };
-    let (mut messages, mut bytes, mut after) = (0, 0, QueueId(0));
-    loop {
-        let items = snapshot.queue_items(after, BATCH)?;
-        let Some(last) = items.last() else {
-            return Ok((messages, bytes));
-        };
-        after = last.id;
-        for item in items.iter().filter(waits) {
+        if it.ours && it.account == account && until.is_some_and(|until| until > now) {
             messages += 1;
-            bytes += u64::from(item.size);
+            bytes += u64::from(it.size);
         }
-    }
+    })?;
+    Ok((messages, bytes))
 }
 
 #[cfg(test)]
@@ -56,7 +53,7 @@ mod tests {
     use super::*;
     use crate::address::Address;
     use crate::mail::DateTime;
-    use crate::mail::outgoing::{Envelope, Notify, Recipient, Status};
+    use crate::mail::outgoing::{Envelope, Notify, QueueId, Recipient, Status};
     use crate::store::simdisk::SimDisk;
     use crate::store::{NewItem, Options};
     use std::sync::Arc;
@@ -111,8 +108,18 @@ mod tests {
         assert_eq!(count(None, 100).0, 1);
         assert_eq!(count(ann, 500).0, 0);
         let most = MAX_HELD_BYTES - 2 * u64::from(size);
-        let may = |size| may_hold(&store, ann, Some(size), 100);
+        let may = |size| smol::block_on(may_hold(&store, ann, size, 100)).map(drop);
         assert_eq!(may(most), Ok(()));
         assert_eq!(may(most + 1), Err(Trouble::TooMuchHeld));
+        // Who has room has it until it is let go of.
+        smol::block_on(async {
+            let room = may_hold(&store, ann, most, 100).await.unwrap();
+            let next = may_hold(&store, ann, most, 100);
+            let mut next = std::pin::pin!(next);
+            assert!(smol::future::poll_once(&mut next).await.is_none());
+            queue(&store, ann, Some(500)).await;
+            drop(room);
+            assert_eq!(next.await.map(drop), Err(Trouble::TooMuchHeld));
+        });
     }
 }

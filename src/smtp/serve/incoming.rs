@@ -61,7 +61,7 @@ pub async fn take(
             deliveries,
             queued,
         };
-        let held = Held::Together;
+        let held = Held::Together { own: 0 };
         context.store.deliver_within(posting, notices, held).await
     };
     stored.await.map_err(|error| trouble(&error))

@@ -10,7 +10,10 @@ use crate::smtp::session::{Commit, Trouble};
 
 /// Whether it may go on.
 pub async fn may_go_on(context: &Context, commit: &Commit) -> Result<(), Trouble> {
-    if commit.remote.is_empty() {
+    // Back to who wrote what went on from here, its bounce may come from our own server in front:
+    // the address shows that it is one.
+    let is_bounce = commit.returns && commit.envelope.sender.is_none();
+    if commit.remote.is_empty() || is_bounce {
         return Ok(());
     }
     let author = match &commit.author {

@@ -1,7 +1,9 @@
 //! Quotas hold in the transaction that adds; another address leaves all else as it was.
 
+use super::outbox::new_item;
 use super::support::*;
 use crate::address::Address;
+use crate::mail::outgoing::{QueueId, Reply, Status};
 use crate::mail::*;
 use crate::store::simdisk::SimDisk;
 use crate::store::*;
@@ -35,10 +37,14 @@ fn a_full_account_takes_no_more_by_any_way_and_others_do() {
             let posting = posting(&store, accounts).await;
             store.deliver_within(posting, Vec::new(), held).await
         };
+        let together = Held::Together { own: 0 };
         for _ in 0..2 {
-            assert_eq!(within(&[ann], Held::Together).await, Ok(vec![]));
+            assert_eq!(within(&[ann], together.clone()).await, Ok(vec![]));
         }
-        assert_eq!(within(&[ann], Held::Together).await, Err(Error::OverQuota));
+        assert_eq!(
+            within(&[ann], together.clone()).await,
+            Err(Error::OverQuota)
+        );
         let each = Held::Each(vec![ann, bob]);
         assert_eq!(within(&[ann], each.clone()).await, Err(Error::OverQuota));
         assert_eq!(within(&[ann, bob], each).await, Ok(vec![ann]));
@@ -48,7 +54,7 @@ fn a_full_account_takes_no_more_by_any_way_and_others_do() {
         };
         assert_eq!(counts().await, (2, 1));
         // One reply for both: nobody is left out.
-        assert_eq!(within(&[ann, bob], Held::Together).await, Ok(vec![]));
+        assert_eq!(within(&[ann, bob], together.clone()).await, Ok(vec![]));
         assert_eq!(within(&[ann], Held::Nobody).await, Ok(vec![]));
         assert_eq!(counts().await, (4, 2));
         let box_of = inbox(&store, bob).await.id;
@@ -90,6 +96,69 @@ fn a_full_account_takes_no_more_by_any_way_and_others_do() {
             .await
             .unwrap();
         assert_eq!(more(used.bytes / 2), Ok(()));
+        store.close().await;
+    });
+}
+
+#[test]
+fn the_senders_own_copy_makes_no_room_and_those_without_wait_in_the_queue() {
+    block_on(async {
+        let store = open(&SimDisk::default()).unwrap();
+        let ann = account(&store, "ann@b.test").await;
+        let bob = account(&store, "bob@b.test").await;
+        let own = Held::Together { own: 1 };
+        let within = async |accounts: &[AccountId], remote: bool| {
+            let mut posting = posting(&store, accounts).await;
+            posting.queued = remote.then(|| new_item(&[("a@x.example", 50)]));
+            store.deliver_within(posting, Vec::new(), own.clone()).await
+        };
+        assert_eq!(within(&[bob, ann], false).await, Ok(vec![]));
+        store
+            .change_options(bob, |it| it.max_messages = Some(1))
+            .await
+            .unwrap();
+        let counts = async || {
+            let (ann, bob) = (inbox(&store, ann).await, inbox(&store, bob).await);
+            (ann.messages, bob.messages)
+        };
+        assert_eq!(within(&[bob, ann], false).await, Err(Error::OverQuota));
+        assert_eq!(counts().await, (1, 1));
+        assert_eq!(within(&[bob, ann], true).await, Ok(vec![]));
+        assert_eq!(counts().await, (2, 1));
+        let item = store.look(|it| it.queue_items(QueueId(0), 9)).unwrap();
+        let item = item.first().unwrap();
+        let to: Vec<String> = item
+            .recipients
+            .iter()
+            .map(|it| it.address.to_string())
+            .collect();
+        assert_eq!(to, ["a@x.example", "bob@b.test"]);
+        // From the queue it comes once there is room.
+        let delivered = |at: usize| (at, Status::Delivered(Reply::default()));
+        let hand_over = async |places: Vec<usize>, accounts: &[AccountId]| {
+            let deliveries = posting(&store, accounts).await.deliveries;
+            let over = HandOver {
+                deliveries,
+                queued: vec![],
+            };
+            let statuses = places.into_iter().map(delivered).collect();
+            store.hand_over(item.id, statuses, over, DATE, vec![]).await
+        };
+        assert_eq!(hand_over(vec![1], &[bob]).await, Err(Error::OverQuota));
+        assert_eq!(
+            hand_over(vec![0, 1], &[ann, bob]).await,
+            Err(Error::OverQuota)
+        );
+        assert_eq!(counts().await, (2, 1));
+        store
+            .change_options(bob, |it| it.max_messages = Some(2))
+            .await
+            .unwrap();
+        assert_eq!(hand_over(vec![1], &[bob]).await, Ok(true));
+        assert_eq!(counts().await, (2, 2));
+        // A group's mail is not kept from all for one.
+        assert_eq!(hand_over(vec![0], &[ann, bob]).await, Ok(true));
+        assert_eq!(counts().await, (3, 3));
         store.close().await;
     });
 }
