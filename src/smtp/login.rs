@@ -90,7 +90,10 @@ impl Session {
 
     fn denied(&mut self, denial: Denial, out: &mut Vec<u8>) -> Next {
         self.login_failures += 1;
-        let next = self.say(refusal(denial), out);
+        let reply = refusal(denial);
+        reply.write(out);
+        self.tally.count_login(&reply);
+        let next = self.go_on(Next::Again, out);
         match (next, self.login_failures >= MAX_FAILURES) {
             (Next::Again, true) => {
                 self.close(Reply::new(421, "4.7.0", "Too many failed logins"), out)

@@ -137,13 +137,12 @@ async fn drive(
     let mut out = Vec::new();
     let mut message: Option<Upload> = None;
     let mut content: Option<Content> = None;
-    let mut refused = 0;
     let mut patience = Patience::new(Instant::now());
     loop {
         match session.step(&mut out) {
             Step::NeedInput => {
                 // Who guesses waits for each answer.
-                let guesses = session.errors().saturating_sub(refused);
+                let guesses = session.take_guesses();
                 let tarpit = match role {
                     Role::Incoming => settings.tarpit,
                     Role::Submission if session.author().is_none() => settings.submission_tarpit,
@@ -153,7 +152,6 @@ async fn drive(
                 if pause > Duration::ZERO {
                     Timer::after(pause).await;
                 }
-                refused = session.errors();
                 let spoken = !out.is_empty();
                 // A login is over in a step, not in an answer.
                 if session.author().is_some() {

@@ -242,10 +242,9 @@ impl Session {
         )
     }
 
-    /// Refusals since the last message that was taken, failed logins left out: those that
-    /// guess passwords are held up elsewhere.
-    pub fn errors(&self) -> u32 {
-        self.tally.refusals().saturating_sub(self.login_failures)
+    /// Refusals that the client is to wait for, each told once: [`Tally::take_guesses`].
+    pub fn take_guesses(&mut self) -> u32 {
+        self.tally.take_guesses()
     }
 
     /// What the client is at.

@@ -22,6 +22,8 @@ struct World {
     abandoned: usize,
     delivered: usize,
     closed: bool,
+    /// What the client is to wait for at the end.
+    guesses: u32,
 }
 
 impl World {
@@ -67,6 +69,7 @@ impl World {
             };
             session.answer(answer, &mut out);
         }
+        self.guesses = session.take_guesses();
         let told = String::from_utf8(out).unwrap();
         told.lines()
             .filter(|line| !line.starts_with("220") && !line.starts_with("250-"))
@@ -272,4 +275,27 @@ fn no_more_is_held_back_than_may_be() {
     assert_eq!(told, expected);
     let told = World::default().play(&format!("{LOGIN}{mail}RCPT TO:<bob@b.de>\r\n"));
     assert_eq!(told, ["235 2.7.0", "250 2.1.0", "250 2.1.5"]);
+}
+
+#[test]
+fn failed_logins_count_apart_from_the_refusals_that_are_waited_for() {
+    const WRONG: &str = "AUTH PLAIN AGFubgBzZWNyZXQ=\r\n";
+    let refusals = |count: usize| "MAIL FROM:<ann@b.de>\r\n".repeat(count);
+    for failures in 0..3 {
+        let mut world = World {
+            denial: Some(sasl::Denial::Credentials),
+            ..World::default()
+        };
+        let input = format!("EHLO client\r\n{}", WRONG.repeat(failures));
+        let told = world.play(&input);
+        assert_eq!(told, vec!["535 5.7.8"; failures]);
+        assert_eq!(world.guesses, 0);
+        world.play(&format!("{input}{}", refusals(2)));
+        assert_eq!(world.guesses, 2, "after {failures} failed logins");
+    }
+    // A message that is taken is a new beginning for what came before it alone.
+    let bad = "RCPT TO:<bob@b.de>\r\n";
+    let mut world = World::default();
+    world.play(&format!("{LOGIN}{bad}{ENVELOPE}{DATA}{bad}{bad}"));
+    assert_eq!((world.delivered, world.guesses), (1, 2));
 }

@@ -18,10 +18,19 @@ pub struct Tally {
     protocol_errors: u32,
     put_off: u32,
     idle: u32,
+    /// Refusals that were not waited for yet.
+    guesses: u32,
 }
 
 impl Tally {
     pub fn count(&mut self, reply: &Reply) {
+        let before = self.refusals;
+        self.count_login(reply);
+        self.guesses += self.refusals - before;
+    }
+
+    /// Of a login: those that guess passwords are held up elsewhere.
+    pub fn count_login(&mut self, reply: &Reply) {
         match reply.code {
             // That there is no room, or not yet, is no guess: the client is to come again.
             450..=452 => self.put_off += 1,
@@ -37,8 +46,9 @@ impl Tally {
         self.idle += 1;
     }
 
-    pub fn refusals(&self) -> u32 {
-        self.refusals
+    /// Refusals since this was asked last or a message was taken, those of logins left out.
+    pub fn take_guesses(&mut self) -> u32 {
+        std::mem::take(&mut self.guesses)
     }
 
     /// The last reply, once it was too much; both limits: without a message between them.
@@ -94,6 +104,6 @@ mod tests {
         // Mail clients hold a connection open like that.
         assert!(tally.over(Role::Submission, 20, 5).is_none());
         (0..1000).for_each(|_| tally.count(&Reply::new(250, "", "")));
-        assert_eq!(tally.refusals(), 0);
+        assert_eq!(tally.take_guesses(), 0);
     }
 }
