@@ -123,8 +123,12 @@ pub enum Ask {
     },
     /// The SCRAM keys of this login name; for an unknown one, steady made-up ones.
     Keys { login: String },
-    /// SCRAM has been won (or lost): who is it, and count it.
-    Proof { login: String, won: bool },
+    /// SCRAM has been won (or lost): who is it, and count it. `won` is the stored key that the
+    /// client has proved to know.
+    Proof {
+        login: String,
+        won: Option<[u8; 32]>,
+    },
     /// Whose certificate is this, and is that whom the client wants to act as? Empty: whoever
     /// it is.
     Certificate {
@@ -277,6 +281,7 @@ impl Exchange {
                     won,
                     last: Some(server_signature(&keys, &signed)),
                 };
+                let won = won.then_some(keys.stored_key);
                 Some(Turn::Ask(Ask::Proof { login, won }))
             }
             State::Verdict { .. } | State::Keys(_) | State::Done => None,

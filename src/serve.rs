@@ -38,13 +38,14 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Why the server can't start, in a sentence for the owner.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// How often what is counted is saved: so much of it a power cut may take.
 const SAVE_COUNTS: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// The server: opened, then accepting, then running, then stopped.
 pub struct Server {
@@ -99,7 +100,15 @@ impl Server {
             dir: std::path::absolute(dir)?,
         });
         let known = context.clone();
-        gates.users.spare(move |peer| known.login.knows(peer));
+        let own = gates.own.iter().map(|(_, gate)| gate);
+        for gate in own.chain([&gates.users]) {
+            let (known, proxies) = (known.clone(), live.clone());
+            gate.spare(move |peer| known.login.knows(peer));
+            gate.exempt(move |peer| {
+                let settings = proxies.now();
+                settings.trusted_proxies.iter().any(|it| it.contains(peer))
+            });
+        }
         let transport = transport(&context);
         let queue = queue::start(store.clone(), transport.clone(), live.clone());
         let keeper = acme::Keeper::new(
@@ -392,19 +401,24 @@ pub fn certificate_source(dir: &Path, settings: &Settings) -> Source {
 }
 
 async fn keep_counts(context: Arc<Context>) {
+    let mut day = Instant::now();
     loop {
         Timer::after(SAVE_COUNTS).await;
-        keep_accounts(&context).await;
+        let day_passed = day.elapsed() >= DAY;
+        if day_passed {
+            day = Instant::now();
+        }
+        keep_accounts(&context, day_passed).await;
         context.save().await;
     }
 }
 
 /// What falls due at accounts: warnings of their quotas, and those deleted long enough ago.
-async fn keep_accounts(context: &Context) {
+async fn keep_accounts(context: &Context, day_passed: bool) {
     let settings = context.settings();
     quota::warn(&context.store, &settings).await;
     let now = jiff::Timestamp::now().as_second();
-    for address in control::purge_expired(&context.store, now).await {
+    for address in control::purge_expired(&context.store, now, day_passed).await {
         log::info!("{address} was deleted long enough ago: it is gone for good");
         let what = format!("account-purge {address}");
         let event = Event::now(Kind::Change, "", "server", "the clock", &what);
@@ -480,7 +494,8 @@ impl Gates {
             let access = access(settings, *protocol);
             gate.set_limits(Limits {
                 total: access.max_connections,
-                unauthenticated: access.max_connections,
+                // Strangers leave room for those who come from where people log in.
+                unauthenticated: access.max_connections.div_ceil(2),
                 per_source: access.max_connections_per_address,
             });
         }

@@ -165,16 +165,6 @@ pub async fn perform(store: &Store, request: Collecting) -> Reply {
     }
 }
 
-/// Removes the collectors of an account that is gone.
-pub async fn forget(store: &Store, account: AccountId) -> Result<(), Error> {
-    for (number, collector) in store.look(record::all)? {
-        if collector.account == account {
-            record::remove(store, number).await?;
-        }
-    }
-    Ok(())
-}
-
 fn find(store: &Store, number: Number) -> Result<Collector, String> {
     let all = store.look(record::all).map_err(sentence)?;
     let found = all.into_iter().find(|(it, _)| *it == number);

@@ -2,7 +2,7 @@
 //! its end.
 
 use super::perform::account;
-use super::{Reply, collecting, settings};
+use super::{Reply, settings};
 use crate::address::Address;
 use crate::announce::welcome;
 use crate::mail::{Account, Standing, is_reserved};
@@ -159,12 +159,12 @@ pub async fn perform(store: &Store, live: Option<&Live>, who: &str, request: Lif
             address,
             takes_mail,
         } => {
-            let account = undeleted(store, &address).await?;
-            stand(store, &account, Standing::Disabled { takes_mail }).await
+            let (account, from) = undeleted(store, &address).await?;
+            stand(store, &account, from, Standing::Disabled { takes_mail }).await
         }
         Lifecycle::Enable { address } => {
-            let account = undeleted(store, &address).await?;
-            stand(store, &account, Standing::Active).await
+            let (account, from) = undeleted(store, &address).await?;
+            stand(store, &account, from, Standing::Active).await
         }
         Lifecycle::Rename {
             address,
@@ -172,16 +172,16 @@ pub async fn perform(store: &Store, live: Option<&Live>, who: &str, request: Lif
             keep_alias,
         } => rename(store, live, who, &address, to, keep_alias).await,
         Lifecycle::Restore { address } => {
-            let account = deleted(store, &address).await?;
-            stand(store, &account, Standing::Active).await
+            let (account, from) = deleted(store, &address).await?;
+            stand(store, &account, from, Standing::Active).await
         }
         Lifecycle::Purge { address } => {
-            let account = deleted(store, &address).await?;
-            purge(store, &account).await?;
-            Ok(Vec::new())
+            let (account, _) = deleted(store, &address).await?;
+            let purged = store.purge_account(account.id).await;
+            purged.map(|()| Vec::new()).map_err(sentence)
         }
         Lifecycle::Welcome { address } => {
-            let account = undeleted(store, &address).await?;
+            let (account, _) = undeleted(store, &address).await?;
             let settings = settings::now(store, live)?;
             let welcomed = welcome::send(store, &settings, account.id).await;
             welcomed.map(|()| Vec::new()).map_err(sentence)
@@ -194,7 +194,7 @@ async fn add_app_password(store: &Store, address: &Address, name: String, servic
     if name.is_empty() || name.len() > MAX_NAME || !name.chars().all(fits) {
         return Err("a device's name has 1 to 64 letters, digits, - _ or .".into());
     }
-    let account = undeleted(store, address).await?;
+    let (account, _) = undeleted(store, address).await?;
     let site = store
         .look(|snapshot| snapshot.site_key())
         .map_err(sentence)?;
@@ -242,9 +242,9 @@ fn moment(unix: i64) -> String {
     moment.map_or_else(|_| "unknown".into(), |it| it.to_string())
 }
 
-async fn stand(store: &Store, account: &Account, standing: Standing) -> Reply {
-    let stood = store.set_standing(account.id, standing).await;
-    stood.map(|_| Vec::new()).map_err(sentence)
+async fn stand(store: &Store, account: &Account, from: Standing, to: Standing) -> Reply {
+    let stood = store.set_standing(account.id, from, to).await;
+    stood.map(|()| Vec::new()).map_err(sentence)
 }
 
 /// The owner's settings follow, in the same transaction.
@@ -259,7 +259,7 @@ async fn rename(
     if is_reserved(to.local()) {
         return Err(format!("{to}: this name is reserved; choose another"));
     }
-    let account = undeleted(store, address).await?;
+    let (account, _) = undeleted(store, address).await?;
     let _turn = match live {
         Some(live) => Some(live.turn.lock().await),
         None => None,
@@ -287,63 +287,53 @@ async fn rename(
 /// Deletes an account so that it can be had back for a while. A row: until when, or empty if it
 /// is gone for good, as the owner has set it.
 pub(super) async fn delete(store: &Store, live: Option<&Live>, address: &Address) -> Reply {
-    let account = undeleted(store, address).await?;
+    let (account, from) = undeleted(store, address).await?;
     let keep = settings::now(store, live)?.keep_deleted;
     if keep.is_zero() {
-        purge(store, &account).await?;
+        store.delete_account(account.id).await.map_err(sentence)?;
         return Ok(vec![vec![String::new()]]);
     }
     let now = Timestamp::now().as_second();
     let until = now.saturating_add_unsigned(keep.as_secs());
-    stand(store, &account, Standing::Deleted { until }).await?;
+    stand(store, &account, from, Standing::Deleted { until }).await?;
     Ok(vec![vec![moment(until)]])
 }
 
-async fn purge(store: &Store, account: &Account) -> Result<(), String> {
-    store.delete_account(account.id).await.map_err(sentence)?;
-    let forgotten = collecting::forget(store, account.id).await;
-    forgotten.map_err(sentence)
-}
-
-/// Takes away for good what was deleted long enough ago. Gives the addresses.
-pub async fn purge_expired(store: &Store, now: i64) -> Vec<Address> {
+/// Takes away for good what was deleted long enough ago, by the clock and by the days that
+/// were counted since: `day_passed` is one by a clock that nobody sets. Gives the addresses.
+pub async fn purge_expired(store: &Store, now: i64, day_passed: bool) -> Vec<Address> {
     let mut gone = Vec::new();
-    let standings = store.look(|snapshot| snapshot.standings());
-    for (id, standing) in standings.unwrap_or_default() {
-        let Standing::Deleted { until } = standing else {
-            continue;
-        };
-        if until > now {
-            continue;
-        }
+    let due = store.look(|snapshot| snapshot.falling_due(now, day_passed));
+    for id in due.unwrap_or_default() {
         let Ok(Some(account)) = store.look(|snapshot| snapshot.account(id)) else {
             continue;
         };
-        match purge(store, &account).await {
-            Ok(()) => gone.push(account.address),
+        match store.expire_account(id, now, day_passed).await {
+            Ok(true) => gone.push(account.address),
+            Ok(false) => {}
             Err(error) => log::warn!("{} can't be taken away: {error}", account.address),
         }
     }
     gone
 }
 
-async fn deleted(store: &Store, address: &Address) -> Result<Account, String> {
+async fn deleted(store: &Store, address: &Address) -> Result<(Account, Standing), String> {
     let account = account(store, address).await?;
     match store.look(|snapshot| snapshot.standing(account.id)) {
-        Ok(Standing::Deleted { .. }) => Ok(account),
+        Ok(standing @ Standing::Deleted { .. }) => Ok((account, standing)),
         Ok(_) => Err(format!("{address} is not deleted")),
         Err(error) => Err(sentence(error)),
     }
 }
 
-async fn undeleted(store: &Store, address: &Address) -> Result<Account, String> {
+async fn undeleted(store: &Store, address: &Address) -> Result<(Account, Standing), String> {
     let account = account(store, address).await?;
     match store.look(|snapshot| snapshot.standing(account.id)) {
         Ok(Standing::Deleted { until }) => Err(format!(
             "{address} is deleted, and can be had back until {}: account restore",
             moment(until)
         )),
-        Ok(_) => Ok(account),
+        Ok(standing) => Ok((account, standing)),
         Err(error) => Err(sentence(error)),
     }
 }

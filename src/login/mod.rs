@@ -7,7 +7,7 @@ mod known;
 pub mod sessions;
 
 use crate::address::Address;
-use crate::mail::certificate::Certificate;
+use crate::mail::certificate::{Certificate, Fingerprint};
 use crate::mail::{Account, AccountId, Standing, is_reserved};
 use crate::net::limit::Presence;
 use crate::net::source::{Network, Source};
@@ -140,7 +140,11 @@ impl Login {
     /// Lets in who has proved who it is, unless the account is disabled, or what it logged in by
     /// was taken away meanwhile.
     fn admit(&self, client: &Client, granted: Granted) -> Result<Account, Denial> {
-        let Granted { account, means } = granted;
+        let Granted {
+            account,
+            means,
+            proved,
+        } = granted;
         // Before the last look: who takes the login away after that finds the session.
         if let Some(presence) = &client.presence {
             presence
@@ -150,10 +154,17 @@ impl Login {
         let stands = self.store.look(|snapshot| {
             let there = match means.strip_prefix(APP_PASSWORD) {
                 Some(name) => {
-                    let all = snapshot.app_passwords(account.id)?;
-                    all.iter().any(|it| it.name == name)
+                    let mut all = snapshot.app_passwords(account.id)?.into_iter();
+                    all.any(|it| it.name == name && it.scram.stored_key == proved)
                 }
-                None => snapshot.account(account.id)?.is_some(),
+                None if means == CERTIFICATE => {
+                    let owner = snapshot.account_by_certificate(&Fingerprint(proved))?;
+                    owner.is_some_and(|it| it.id == account.id)
+                }
+                None => {
+                    let now = snapshot.credential(account.id)?;
+                    now.is_some_and(|it| it.scram.stored_key == proved)
+                }
             };
             Ok((there, snapshot.standing(account.id)?))
         });
@@ -287,9 +298,9 @@ impl Login {
         let mut right = found.apps.iter().filter(|it| {
             AppSecret::is_same(&it.tag, &tag)
                 && it.is_for(client.service)
-                && found.device.as_ref().is_none_or(|name| *name == it.name)
+                && found.device.as_ref().is_none_or(|name| it.is_named(name))
         });
-        Ok(right.next().map(|it| found.by_app(&it.name)))
+        Ok(right.next().map(|it| found.by_app(it)))
     }
 
     /// SCRAM has one secret a name: the account's password, or with the device's name behind
@@ -305,24 +316,32 @@ impl Login {
         let keys = found.and_then(|found| match &found.device {
             None => Some(found.credential.scram),
             Some(name) => {
-                let mut apps = found.apps.iter();
-                let app = apps.find(|it| it.name == *name && it.is_for(client.service));
+                let app = found.app(name, client.service);
                 app.map(|it| it.scram.clone())
             }
         });
         Ok(keys.unwrap_or_else(|| ScramKeys::nobody(&fold(login), site.reveal())))
     }
 
-    async fn proof(&self, client: &Client, login: &str, won: bool) -> Result<Granted, Denial> {
-        match self.find(login)? {
-            Some(found) if won => {
-                let granted = match &found.device {
-                    Some(name) => found.by_app(name),
-                    None => found.by_password(),
-                };
-                Ok(self.granted(client.peer, login, granted))
-            }
-            _ => Err(self.denied(client.peer, login)),
+    /// `won` has the stored key that the proof was checked by.
+    async fn proof(
+        &self,
+        client: &Client,
+        login: &str,
+        won: Option<[u8; 32]>,
+    ) -> Result<Granted, Denial> {
+        let found = self.find(login)?.zip(won);
+        let granted = found.and_then(|(found, proved)| {
+            let granted = match &found.device {
+                Some(name) => found.by_app(found.app(name, client.service)?),
+                None => found.by_password(),
+            };
+            // What was proved, which may be no more.
+            Some(Granted { proved, ..granted })
+        });
+        match granted {
+            Some(granted) => Ok(self.granted(client.peer, login, granted)),
+            None => Err(self.denied(client.peer, login)),
         }
     }
 
@@ -346,9 +365,12 @@ impl Login {
             Ok((meant && here).then_some(account))
         });
         let account = found.map_err(unavailable)?.ok_or(Denial::Credentials)?;
-        let means = "certificate".to_owned();
         match shown.is_valid(unix_now()) {
-            true => Ok(Granted { account, means }),
+            true => Ok(Granted {
+                account,
+                means: CERTIFICATE.into(),
+                proved: shown.fingerprint.0,
+            }),
             false => Err(Denial::Expired),
         }
     }
@@ -480,8 +502,13 @@ struct Granted {
     account: Account,
     /// By what, as the audit log names it.
     means: String,
+    /// The stored key of the password (RFC 5802, 3), new with each, or the certificate's
+    /// fingerprint.
+    proved: [u8; 32],
 }
 
+/// The means of a login by one.
+const CERTIFICATE: &str = "certificate";
 /// Before the device's name in the means of a login.
 const APP_PASSWORD: &str = "app password ";
 
@@ -490,14 +517,21 @@ impl Found {
         Granted {
             account: self.account.clone(),
             means: "password".into(),
+            proved: self.credential.scram.stored_key,
         }
     }
 
-    fn by_app(&self, name: &str) -> Granted {
+    fn by_app(&self, app: &AppPassword) -> Granted {
         Granted {
             account: self.account.clone(),
-            means: format!("{APP_PASSWORD}{name}"),
+            means: format!("{APP_PASSWORD}{}", app.name),
+            proved: app.scram.stored_key,
         }
+    }
+
+    fn app(&self, name: &str, service: &str) -> Option<&AppPassword> {
+        let mut apps = self.apps.iter();
+        apps.find(|it| it.is_named(name) && it.is_for(service))
     }
 }
 

@@ -234,22 +234,42 @@ fn an_app_password_is_for_its_device_and_services_until_it_is_revoked() {
     let main = store.look(|it| it.credential(ann)).unwrap().unwrap();
     assert_eq!(keys("imap", "ann"), main.scram.stored_key);
     assert_eq!(keys("imap", "Ann@b.test/phone"), apps[0].scram.stored_key);
+    // Nor does a device's name differ by its letters' size: nobody's keys don't either.
+    assert_eq!(keys("imap", "Ann@b.test/PHONE"), apps[0].scram.stored_key);
     assert_ne!(keys("pop3", "ann@b.test/phone"), apps[0].scram.stored_key);
     assert_ne!(keys("imap", "ann@b.test/none"), main.scram.stored_key);
     block_on(store.remove_app_password(ann, "phone".into())).unwrap();
     assert_eq!(by("imap", "ann@b.test", &phone), refused);
+    // A proof of a password that is no more lets nobody in, nor does one of another device.
+    let proof = |name: &str, won: [u8; 32]| {
+        let ask = Ask::Proof {
+            login: name.into(),
+            won: Some(won),
+        };
+        matches!(
+            block_on(login.answer(&client("imap"), ask)),
+            Verdict::Granted(_)
+        )
+    };
+    assert!(proof("ann", main.scram.stored_key));
+    assert!(!proof("ann", apps[0].scram.stored_key));
+    let new = Secret::new("another long one".to_string());
+    let new = Credential::create(&new).unwrap();
+    block_on(store.set_credential(ann, new)).unwrap();
+    assert!(!proof("ann", main.scram.stored_key));
+    block_on(store.set_credential(ann, main.clone())).unwrap();
     let ended = block_on(store.ended_sessions());
     assert!(is_ended(owner(ann, "app password phone"), &ended[0]));
     assert!(!is_ended(owner(ann, "app password laptop"), &ended[0]));
     assert!(!is_ended(0, &ended[0]));
     // Nobody learns that an account is disabled but who has its password.
     let off = Standing::Disabled { takes_mail: true };
-    block_on(store.set_standing(ann, off)).unwrap();
+    block_on(store.set_standing(ann, Standing::Active, off)).unwrap();
     assert_eq!(by("imap", "ann", "long enough"), Err((Denial::Disabled, 0)));
     assert_eq!(by("imap", "ann", &laptop), Err((Denial::Disabled, 0)));
     assert_eq!(by("imap", "ann", "wrong one"), refused);
     let until = Standing::Deleted { until: 1 << 40 };
-    block_on(store.set_standing(ann, until)).unwrap();
+    block_on(store.set_standing(ann, off, until)).unwrap();
     assert_eq!(by("imap", "ann", "long enough"), refused);
     assert!(
         block_on(store.ended_sessions())
@@ -274,6 +294,6 @@ fn an_app_password_is_for_its_device_and_services_until_it_is_revoked() {
     };
     assert_eq!(count("app password phone"), 3);
     assert_eq!(count("the account is disabled"), 2);
-    assert_eq!(count("wrong name or password"), 8);
+    assert_eq!(count("wrong name or password"), 10);
     block_on(store.close());
 }

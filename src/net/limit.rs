@@ -47,8 +47,12 @@ struct Counts {
 pub struct Gate {
     counts: Mutex<Counts>,
     /// Who is let in where too many have not logged in, while there is room for anybody.
-    known: OnceLock<Box<dyn Fn(IpAddr) -> bool + Send + Sync>>,
+    known: OnceLock<Test>,
+    /// Whose address stands for many people.
+    many: OnceLock<Test>,
 }
+
+type Test = Box<dyn Fn(IpAddr) -> bool + Send + Sync>;
 
 impl Gate {
     pub fn new(limits: Limits) -> Arc<Gate> {
@@ -60,6 +64,7 @@ impl Gate {
                 sources: HashMap::new(),
             }),
             known: OnceLock::new(),
+            many: OnceLock::new(),
         })
     }
 
@@ -67,6 +72,12 @@ impl Gate {
     /// later calls change nothing.
     pub fn spare(&self, known: impl Fn(IpAddr) -> bool + Send + Sync + 'static) {
         let _ = self.known.set(Box::new(known));
+    }
+
+    /// Nor has who `many` holds for a limit by source: a proxy that passes others on. Once;
+    /// later calls change nothing.
+    pub fn exempt(&self, many: impl Fn(IpAddr) -> bool + Send + Sync + 'static) {
+        let _ = self.many.set(Box::new(many));
     }
 
     /// For connections that come from now on.
@@ -86,16 +97,20 @@ impl Gate {
         if counts.unauthenticated >= limits.unauthenticated && !is_known() {
             return Err(Refusal::Unauthenticated);
         }
-        let here = counts.sources.entry(source).or_default();
-        if *here >= limits.per_source {
-            return Err(Refusal::PerSource);
+        let is_many = self.many.get().is_some_and(|many| many(peer));
+        if !is_many {
+            let here = counts.sources.entry(source).or_default();
+            if *here >= limits.per_source {
+                return Err(Refusal::PerSource);
+            }
+            *here += 1;
         }
-        *here += 1;
         counts.total += 1;
         counts.unauthenticated += 1;
         Ok(Pass {
             gate: self.clone(),
-            source: Some(source),
+            source: (!is_many).then_some(source),
+            stranger: true,
             also: None,
             presence: Arc::default(),
         })
@@ -126,9 +141,12 @@ pub struct Presence {
 /// One counted connection; dropping it gives its place back.
 pub struct Pass {
     gate: Arc<Gate>,
-    /// Until it has logged in.
+    /// As long as it counts as one of these: until it has logged in, at another gate to the
+    /// end.
     source: Option<Source>,
-    /// Its place at another gate, which counts it as a stranger's to the end.
+    /// Until it has logged in.
+    stranger: bool,
+    /// Its place at another gate, which counts it as its source's to the end.
     also: Option<Box<Pass>>,
     presence: Arc<Presence>,
 }
@@ -136,11 +154,24 @@ pub struct Pass {
 impl Pass {
     /// It has logged in: it counts against the total alone from now on.
     pub fn authenticated(&mut self) {
+        self.leave_strangers();
+        self.leave_source();
+        if let Some(also) = &mut self.also {
+            also.leave_strangers();
+        }
+    }
+
+    fn leave_strangers(&mut self) {
+        if std::mem::take(&mut self.stranger) {
+            self.gate.counts().unauthenticated -= 1;
+        }
+    }
+
+    fn leave_source(&mut self) {
         let Some(source) = self.source.take() else {
             return;
         };
         let mut counts = self.gate.counts();
-        counts.unauthenticated -= 1;
         if let Some(here) = counts.sources.get_mut(&source) {
             *here -= 1;
             if *here == 0 {
@@ -194,6 +225,41 @@ mod tests {
         let known = [9, 9].map(|n| gate.admit(IpAddr::from([192, 0, 2, n])));
         assert!(known.iter().all(Result::is_ok));
         assert_eq!(gate.admit(ip("192.0.2.9")).err(), Some(Refusal::Total));
+    }
+
+    #[test]
+    fn idle_strangers_leave_room_at_a_services_own_gate() {
+        let limits = |total, unauthenticated, per_source| Limits {
+            total,
+            unauthenticated,
+            per_source,
+        };
+        let all = Gate::new(limits(100, 100, 100));
+        let own = Gate::new(limits(4, 2, 2));
+        own.spare(|peer| peer == ip("192.0.2.9"));
+        own.exempt(|peer| peer == ip("192.0.2.7"));
+        let enter = |peer: &str| {
+            let pass = all.admit(ip(peer))?;
+            own.admit(ip(peer)).map(|it| pass.and(it))
+        };
+        let idle = ["192.0.2.1"; 2].map(|peer| enter(peer).ok().unwrap());
+        assert_eq!(enter("192.0.2.2").err(), Some(Refusal::Unauthenticated));
+        let mut owner = enter("192.0.2.9").ok().unwrap();
+        owner.authenticated();
+        drop(idle);
+        // Two strangers again: who has logged in is none of them, but still of his address.
+        let _idle = ["192.0.2.3", "192.0.2.9"].map(|peer| enter(peer).ok().unwrap());
+        assert_eq!(enter("192.0.2.9").err(), Some(Refusal::PerSource));
+        drop((owner, _idle));
+        let mut proxied: Vec<Pass> = Vec::new();
+        for _ in 0..4 {
+            let mut pass = enter("192.0.2.7").ok().unwrap();
+            pass.authenticated();
+            proxied.push(pass);
+        }
+        assert_eq!(enter("192.0.2.7").err(), Some(Refusal::Total));
+        drop(proxied);
+        assert_eq!((all.open(), own.open()), (0, 0));
     }
 
     #[test]

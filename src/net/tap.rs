@@ -65,6 +65,9 @@ struct Lines {
     line: Vec<u8>,
     /// Bytes of a message or literal that are still to pass.
     skip: u64,
+    /// The last line ended in CRLF, as the one before it did.
+    is_whole: bool,
+    had_crlf: bool,
     /// A line was too long to know what came behind it.
     lost: bool,
 }
@@ -103,7 +106,8 @@ impl Tap {
 
     fn command(&mut self, line: &[u8], tell: &mut dyn FnMut(&str)) {
         if self.in_message {
-            self.in_message = line != b".";
+            // Nothing else ends a message (RFC 5321, 4.1.1.4).
+            self.in_message = line != b"." || !self.client.is_whole;
             return;
         }
         self.asked = true;
@@ -188,7 +192,10 @@ impl Lines {
             self.line.extend_from_slice(part);
             end?;
             let mut line = take(&mut self.line);
-            if line.last() == Some(&b'\r') {
+            let has_crlf = line.last() == Some(&b'\r');
+            self.is_whole = has_crlf && self.had_crlf;
+            self.had_crlf = has_crlf;
+            if has_crlf {
                 line.pop();
             }
             if !line.is_empty() {
@@ -290,6 +297,24 @@ mod tests {
                 "C: (6 bytes)",
             ]
         );
+    }
+
+    #[test]
+    fn a_dot_between_bare_line_feeds_ends_no_message() {
+        for dot in ["\n.\n", "\n.\r\n", "\r\n.\n"] {
+            let text = format!("C: Subject: x{dot}RCPT TO:<secret>");
+            let talk = [
+                "C: DATA",
+                "S: 354 go on",
+                &text,
+                "C: .",
+                "S: 250 taken",
+                "C: QUIT",
+            ];
+            let log = heard(Dialect::Smtp, &talk, 0);
+            let told = ["C: DATA", "S: 354 go on", "S: 250 taken", "C: QUIT"];
+            assert_eq!(log, told, "{dot:?}");
+        }
     }
 
     #[test]

@@ -279,7 +279,7 @@ mod tests {
             panic!("no challenge");
         };
         let last = client.respond(&challenge).unwrap();
-        let Turn::Ask(Ask::Proof { won: true, .. }) = server.respond(last.reveal()) else {
+        let Turn::Ask(Ask::Proof { won: Some(_), .. }) = server.respond(last.reveal()) else {
             panic!("not won");
         };
         let account = Account {

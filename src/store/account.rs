@@ -16,7 +16,7 @@ use super::standing;
 use super::tx::Tx;
 use crate::address::{Address, Domain};
 use crate::mail::*;
-use crate::secret::{Credential, ScramKeys};
+use crate::secret::{Credential, ScramKeys, Secret};
 
 /// Further addresses that one account can have.
 pub const MAX_ALIASES: usize = 1000;
@@ -167,7 +167,20 @@ pub(super) fn delete(tx: &mut Tx<'_>, id: AccountId) -> Result<()> {
     audit::forget(tx, id)?;
     standing::forget(tx, id)?;
     record::remove(tx, "quota-warned", &id.0.to_string())?;
+    forget_collectors(tx, id)?;
     mailbox::doom_all(tx, id)
+}
+
+/// They hold passwords of other servers. What they remember goes when nobody uses it any more.
+fn forget_collectors(tx: &mut Tx<'_>, id: AccountId) -> Result<()> {
+    const KIND: &str = "collector";
+    for (key, row) in record::all(tx, KIND)? {
+        let row = Secret::new(row);
+        if Reader(row.reveal()).take_u32().ok() == Some(id.0) {
+            record::remove(tx, KIND, &key)?;
+        }
+    }
+    Ok(())
 }
 
 /// Gives the account another address of its own. The old one stays as an alias, or groups and

@@ -20,7 +20,7 @@ pub const APP_SERVICES: [(u64, &str); 3] = [(1, "imap"), (2, "pop3"), (4, "submi
 
 #[derive(Clone)]
 pub struct AppPassword {
-    /// The device's: letters, digits, `-`, `_` and `.`.
+    /// The device's: letters, digits, `-`, `_` and `.`; large and small letters are the same.
     pub name: String,
     /// Seconds since 1970.
     pub made: i64,
@@ -32,6 +32,10 @@ pub struct AppPassword {
 }
 
 impl AppPassword {
+    pub fn is_named(&self, name: &str) -> bool {
+        self.name.eq_ignore_ascii_case(name)
+    }
+
     pub fn is_for(&self, service: &str) -> bool {
         let bit = APP_SERVICES.iter().find(|(_, name)| *name == service);
         self.services == 0 || bit.is_some_and(|(bit, _)| self.services & bit != 0)
@@ -68,7 +72,7 @@ impl AppPassword {
 pub(super) fn add(tx: &mut Tx<'_>, id: AccountId, new: &AppPassword) -> Result<()> {
     account::must_exist(tx, id)?;
     let mut all = decode(&record::get(tx, KIND, &id.0.to_string())?.unwrap_or_default())?;
-    if all.iter().any(|it| it.name == new.name) {
+    if all.iter().any(|it| it.is_named(&new.name)) {
         return Err(Error::Exists);
     }
     if all.len() >= MAX_APP_PASSWORDS {
@@ -78,15 +82,14 @@ pub(super) fn add(tx: &mut Tx<'_>, id: AccountId, new: &AppPassword) -> Result<(
     put_all(tx, id, &all)
 }
 
-/// Whether there was one.
-pub(super) fn remove(tx: &mut Tx<'_>, id: AccountId, name: &str) -> Result<bool> {
-    let mut all = decode(&record::get(tx, KIND, &id.0.to_string())?.unwrap_or_default())?;
-    let before = all.len();
-    all.retain(|it| it.name != name);
-    if all.len() < before {
-        put_all(tx, id, &all)?;
+/// The names of those that there were.
+pub(super) fn remove(tx: &mut Tx<'_>, id: AccountId, name: &str) -> Result<Vec<String>> {
+    let all = decode(&record::get(tx, KIND, &id.0.to_string())?.unwrap_or_default())?;
+    let (gone, left): (Vec<_>, Vec<_>) = all.into_iter().partition(|it| it.is_named(name));
+    if !gone.is_empty() {
+        put_all(tx, id, &left)?;
     }
-    Ok(all.len() < before)
+    Ok(gone.into_iter().map(|it| it.name).collect())
 }
 
 fn put_all(tx: &mut Tx<'_>, id: AccountId, all: &[AppPassword]) -> Result<()> {

@@ -30,18 +30,22 @@ impl Store {
         self.grow(move |tx| add(tx, &known)).await
     }
 
-    /// Whether the account had it.
+    /// Whether the account had it. Sessions that logged in by a certificate of its end.
     pub async fn remove_certificate(
         &self,
         id: AccountId,
         fingerprint: Fingerprint,
     ) -> Result<bool> {
         let key = fingerprint.to_string();
-        self.write(move |tx| match record::get(tx, KIND, &key)? {
+        let removed = self.write(move |tx| match record::get(tx, KIND, &key)? {
             Some(value) if owner(&value) == Some(id) => record::remove(tx, KIND, &key),
             _ => Ok(false),
-        })
-        .await
+        });
+        let removed = removed.await?;
+        if removed {
+            self.end_sessions(id, Some("certificate".into()));
+        }
+        Ok(removed)
     }
 }
 

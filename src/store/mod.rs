@@ -275,16 +275,46 @@ impl Store {
     }
     pub async fn set_credential(&self, account: AccountId, credential: Credential) -> Result<()> {
         self.write(move |tx| account::set_credential(tx, account, &credential))
-            .await
+            .await?;
+        self.end_sessions(account, Some("password".into()));
+        Ok(())
     }
     /// With all its mail; its space comes back in the background.
     pub async fn delete_account(&self, account: AccountId) -> Result<()> {
         self.write(move |tx| account::delete(tx, account)).await?;
-        self.end_sessions(account, None);
+        self.gone(account);
         Ok(())
     }
+    /// As [`Store::delete_account`], [`Error::Forbidden`] unless it is [`Standing::Deleted`].
+    pub async fn purge_account(&self, account: AccountId) -> Result<()> {
+        self.write(move |tx| standing::purge(tx, account)).await?;
+        self.gone(account);
+        Ok(())
+    }
+    /// Takes a deleted account away if its time is over, by the clock (`now`, seconds since
+    /// 1970) and by the days that were counted; counts this one, or one that has passed by
+    /// another clock. Whether it is gone. For those of [`Snapshot::falling_due`].
+    pub async fn expire_account(
+        &self,
+        account: AccountId,
+        now: i64,
+        day_passed: bool,
+    ) -> Result<bool> {
+        let expired = self.write(move |tx| standing::expire(tx, account, now, day_passed));
+        let expired = expired.await?;
+        if expired {
+            self.gone(account);
+        }
+        Ok(expired)
+    }
+    fn gone(&self, account: AccountId) {
+        self.end_sessions(account, None);
+        // Its collectors went with it.
+        self.tell_of_records();
+    }
     /// Another own address, everything else as it was. [`Error::Exists`] if it is taken. The old
-    /// one becomes an alias, or where groups and catch-alls name it they name the new one. Makes
+    /// one becomes an alias, or where groups and catch-alls name it they name the new one, and
+    /// the account's sessions end: they would send as the old one. Makes
     /// the notes with it, all or nothing.
     pub async fn rename_account(
         &self,
@@ -297,7 +327,11 @@ impl Store {
             account::rename(tx, account, &to, keep_alias)?;
             noted::make(tx, &notes)
         })
-        .await
+        .await?;
+        if !keep_alias {
+            self.end_sessions(account, None);
+        }
+        Ok(())
     }
     pub async fn add_alias(&self, alias: Address, account: AccountId) -> Result<()> {
         self.grow(move |tx| account::add_alias(tx, &alias, account))
@@ -325,20 +359,27 @@ impl Store {
     }
     /// Whether there was one. Its sessions end.
     pub async fn remove_app_password(&self, account: AccountId, name: String) -> Result<bool> {
-        let means = Some(format!("app password {name}"));
         let removed = self.write(move |tx| app_password::remove(tx, account, &name));
         let removed = removed.await?;
-        self.end_sessions(account, means);
-        Ok(removed)
+        for name in &removed {
+            self.end_sessions(account, Some(format!("app password {name}")));
+        }
+        Ok(!removed.is_empty())
     }
-    /// Gives how it stood before. Where nobody logs in any more, its sessions end.
-    pub async fn set_standing(&self, account: AccountId, standing: Standing) -> Result<Standing> {
-        let before = self.write(move |tx| standing::set(tx, account, standing));
-        let before = before.await?;
-        if standing != Standing::Active {
+    /// [`Error::Forbidden`] if it does not stand as `from` says: somebody else was faster.
+    /// Where nobody logs in any more, its sessions end.
+    pub async fn set_standing(
+        &self,
+        account: AccountId,
+        from: Standing,
+        to: Standing,
+    ) -> Result<()> {
+        let set = self.write(move |tx| standing::set(tx, account, from, to));
+        set.await?;
+        if to != Standing::Active {
             self.end_sessions(account, None);
         }
-        Ok(before)
+        Ok(())
     }
 
     // Addresses beyond an account's own; see `recipient`.

@@ -3,10 +3,10 @@
 use super::block::Ascending;
 use super::error::{Error, Result};
 use super::message::{Appender, Arrival, discount, for_blocks, resolve};
-use super::quota;
 use super::schema::*;
 use super::tx::Tx;
 use super::{Origin, Placed};
+use super::{mailbox, option, quota};
 use crate::mail::*;
 use std::collections::BTreeMap;
 
@@ -26,7 +26,13 @@ pub(super) fn copy(
         bytes: messages.iter().map(|it| u64::from(it.size)).sum(),
         messages: messages.len() as u64,
     };
-    quota::check(tx, default, tx.mailbox(to)?.account, more)?;
+    let account = tx.mailbox(to)?.account;
+    match quota::check(tx, default, account, more) {
+        Err(Error::OverQuota) if is_thrown_away(tx, from, to)? => {
+            within_grace(tx, default, account)?
+        }
+        other => other?,
+    }
     let mut references: BTreeMap<EmailId, u32> = BTreeMap::new();
     for message in &messages {
         *references.entry(message.email).or_default() += 1;
@@ -36,6 +42,36 @@ pub(super) fn copy(
         tx.reference(email, more)?;
     }
     Ok(placed)
+}
+
+/// Clients without MOVE copy to Trash before they expunge: who is full must be able to.
+fn is_thrown_away(tx: &Tx<'_>, from: MailboxId, to: MailboxId) -> Result<bool> {
+    let (source, trash) = (tx.mailbox(from)?, tx.mailbox(to)?);
+    Ok(from != to
+        && source.account == trash.account
+        && trash.special_use == Some(SpecialUse::Trash))
+}
+
+/// What an account may hold and still copy to Trash: a tenth more.
+fn within_grace(tx: &Tx<'_>, default: Quota, account: AccountId) -> Result<()> {
+    let quota = default.or(&option::get(tx, account)?);
+    let more = |limit: u64| limit.saturating_add(limit.div_ceil(10));
+    let grace = Quota {
+        bytes: more(quota.bytes),
+        messages: more(quota.messages),
+    };
+    let mut used = Quota::default();
+    for id in mailbox::ids(tx, account)? {
+        let row = tx.mailbox(id)?;
+        used = used.and(Quota {
+            bytes: row.size,
+            messages: row.messages.into(),
+        });
+    }
+    match grace.holds(used) {
+        true => Ok(()),
+        false => Err(Error::OverQuota),
+    }
 }
 
 fn chosen(tx: &mut Tx<'_>, id: MailboxId, uids: &UidSet) -> Result<Vec<Message>> {

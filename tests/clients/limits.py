@@ -117,9 +117,9 @@ class Connections(Limited):
             # Those that were there before may take a moment to be gone.
             wait_for(lambda: self.room(service, "127.0.0.2") == 2, message=f"{service} per address")
             first = [wait_for(lambda: self.place(service, "127.0.0.2"), message=service) for _ in range(2)]
-            wait_for(lambda: self.room(service, "127.0.0.3") == 1, message=f"{service} in all")
             # A login gives no place back here, and no other service is concerned.
             first[0].login()
+            wait_for(lambda: self.room(service, "127.0.0.3") == 1, message=f"{service} in all")
             wait_for(lambda: self.room(service, "127.0.0.2") == 0, message=service)
             other = next(it for it in SERVICES if it != service)
             self.assertEqual(self.room(other, "127.0.0.2"), 5)

@@ -164,6 +164,42 @@ fn the_senders_own_copy_makes_no_room_and_those_without_wait_in_the_queue() {
 }
 
 #[test]
+fn a_full_account_can_throw_away_by_copying_to_trash() {
+    block_on(async {
+        let store = open(&SimDisk::default()).unwrap();
+        let ann = account(&store, "ann@b.test").await;
+        let bob = account(&store, "bob@b.test").await;
+        for id in [ann, ann, ann, bob] {
+            deliver(&store, id, &text(1, 500)).await.unwrap();
+        }
+        store.set_quota(Quota {
+            bytes: 0,
+            messages: 3,
+        });
+        let from = inbox(&store, ann).await.id;
+        let trash = mailbox(&store, ann, "Trash").await.unwrap().id;
+        let archive = mailbox(&store, ann, "Archive").await.unwrap().id;
+        let full = Err(Error::OverQuota);
+        let copy = async |from, uid, to| {
+            let placed = store.copy(from, uids(&[(uid, uid)]), to).await;
+            placed.map(|it| it.uids.len())
+        };
+        assert_eq!(copy(from, 1, archive).await, full);
+        let others = inbox(&store, bob).await.id;
+        assert_eq!(copy(others, 1, trash).await, full);
+        // One past the quota, another while that is within a tenth, and no more.
+        assert_eq!(copy(from, 1, trash).await, Ok(1));
+        assert_eq!(copy(trash, 1, trash).await, full);
+        assert_eq!(copy(from, 2, trash).await, Ok(1));
+        assert_eq!(copy(from, 3, trash).await, full);
+        let gone = store.expunge(from, Some(uids(&[(1, 2)])), true, Origin(None));
+        gone.await.unwrap();
+        assert_eq!(copy(from, 3, trash).await, Ok(1));
+        store.close().await;
+    });
+}
+
+#[test]
 fn another_address_leaves_all_else_as_it_was() {
     block_on(async {
         let disk = SimDisk::default();
