@@ -341,7 +341,8 @@ mod tests {
             ),
             (Standing::Deleted { until: i64::MAX }, "Unknown", "2 INBOX"),
         ] {
-            block_on(store.set_standing(AccountId(1), standing)).unwrap();
+            let before = store.look(|it| it.standing(AccountId(1))).unwrap();
+            block_on(store.set_standing(AccountId(1), before, standing)).unwrap();
             for name in ["ann@b.de", "info@b.de", "ann+shop@b.de"] {
                 assert_eq!(resolved(&store, name), itself, "{name}: {standing:?}");
             }
