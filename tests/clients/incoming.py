@@ -57,7 +57,8 @@ class Office(Server):
         return [
             binary(), "serve", "--dir", self.directory, "--address", "127.0.0.1",
             "--port-base", str(self.base), "--hostname", "localhost",
-            "--name-server", self.dns.address, "--tarpit", str(self.tarpit), *self.options,
+            "--name-server", self.dns.address, "--tarpit", str(self.tarpit),
+            "--set", f"submission.tarpit={self.tarpit}s", *self.options,
         ]
 
     def smtp(self, source="127.0.0.1"):
