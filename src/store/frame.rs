@@ -9,7 +9,7 @@
 use super::error::{Error, Result};
 use std::cell::RefCell;
 use zstd::bulk::{Compressor, Decompressor};
-use zstd::zstd_safe::CParameter;
+use zstd::zstd_safe::{CParameter, Strategy};
 
 /// Bytes of the message in one frame; the last frame has the rest.
 pub(super) const FRAME: usize = 64 * 1024;
@@ -64,6 +64,8 @@ pub(super) fn compress(raw: &[u8], out: &mut Vec<u8>) -> Result<u32> {
 fn new_compressor() -> std::io::Result<Compressor<'static>> {
     let mut compressor = Compressor::new(LEVEL)?;
     compressor.set_parameter(CParameter::WindowLog(WINDOW_LOG))?;
+    // Level 1 is this at every length; board/link.rs links no other.
+    compressor.set_parameter(CParameter::Strategy(Strategy::ZSTD_fast))?;
     Ok(compressor)
 }
 
