@@ -1,5 +1,7 @@
 //! The tour: what the server is made of, in the order in which it comes up and goes down.
 
+mod watchdog;
+
 use crate::acme;
 use crate::announce::quota;
 use crate::collect;
@@ -15,6 +17,7 @@ use crate::net::connect::Own;
 use crate::net::dns::Resolver;
 use crate::net::limit::{Gate, Limits};
 use crate::net::listen::{self, Handler, Listeners};
+use crate::net::passed::{self, Listener};
 use crate::net::stream::{Deadlines, Stream};
 use crate::net::tap::{Dialect, Tap};
 use crate::net::tls::{Source, Tls};
@@ -33,7 +36,6 @@ use jiff::Timestamp;
 use smol::Task;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, ErrorKind};
-use std::net::TcpListener;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -52,7 +54,7 @@ pub struct Server {
     pub context: Arc<Context>,
     dir: PathBuf,
     /// Bound, not accepted on yet: clients wait in the kernel's queue.
-    sockets: Vec<(Listen, Async<TcpListener>)>,
+    sockets: Vec<(Listen, Listener)>,
     /// What is accepted on, or will be.
     open: Vec<Listen>,
     /// LMTP's own.
@@ -261,6 +263,8 @@ impl Server {
     /// Ends the sessions, then the store: what has been acknowledged is on disk.
     pub async fn stop(self) {
         let grace = self.context.settings().drain_timeout;
+        // Who connects to a socket of systemd's waits for the next start.
+        passed::refuse_others(false);
         self.listeners.drain(grace).await;
         self.queue.stop(grace).await;
         for task in self.others {
@@ -300,14 +304,22 @@ fn bind_lmtp(dir: &Path) -> io::Result<Async<UnixListener>> {
 
 /// Serves `dir` until told to stop.
 pub fn serve(dir: &Path, defaults: Settings, given: Chosen) -> Result<(), Error> {
+    let began = Instant::now();
+    if passed::adopt()? > 0 {
+        log::debug!("listens on the sockets that systemd has opened");
+    }
     smol::block_on(async {
         let mut server = Server::open(dir, defaults, given).await?;
         server.accept(&Service::ALL);
+        passed::refuse_others(true);
         for listen in &server.open {
             log::info!("{} on {}", listen.service, listen.address);
         }
+        log::info!("ready {} ms after the start", began.elapsed().as_millis());
         // Fails only where there is no systemd to tell.
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+        let (store, listeners) = (server.context.store.clone(), server.listeners.clone());
+        server.others.extend(watchdog::start(store, listeners));
         let ran = server.run().await;
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         server.stop().await;
@@ -326,14 +338,15 @@ fn make_directory(dir: &Path) -> Result<(), Error> {
 }
 
 /// Before anything else: a port that is taken is the most likely reason not to start.
-fn bind_all(all: &[Listen]) -> Result<Vec<(Listen, Async<TcpListener>)>, Error> {
+fn bind_all(all: &[Listen]) -> Result<Vec<(Listen, Listener)>, Error> {
     let bind = |it: &Listen| match listen::bind(it.address) {
         Ok(socket) => Ok((*it, socket)),
         Err(error) => {
             let advice = match error.kind() {
                 ErrorKind::AddrInUse => "; another --port-base moves all ports",
                 ErrorKind::PermissionDenied => {
-                    "; ports under 1024 need root or CAP_NET_BIND_SERVICE, or use --port-base 20000"
+                    "; ports under 1024 need root, CAP_NET_BIND_SERVICE or a socket of systemd's \
+                     (pillarbox help appliance), or use --port-base 20000"
                 }
                 _ => "",
             };

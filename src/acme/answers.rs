@@ -6,11 +6,12 @@ use super::http::{self, Asked};
 use super::jose::dns_value;
 use crate::net::limit::{Gate, Limits};
 use crate::net::listen;
+use crate::net::passed::Listener;
 use crate::net::stream::{Deadlines, Stream};
 use crate::net::tls::provider;
 use crate::task;
 use crate::wire::Input;
-use async_io::{Async, Timer};
+use async_io::Timer;
 use futures_lite::FutureExt;
 use rcgen::{CertificateParams, CustomExtension, KeyPair};
 use ring::digest::{SHA256, digest};
@@ -19,7 +20,7 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use smol::Task;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,7 +117,7 @@ fn open(
 }
 
 async fn accept(
-    socket: Async<TcpListener>,
+    socket: Listener,
     gate: Arc<Gate>,
     drive: Arc<dyn Fn(Stream) -> Driving + Send + Sync>,
 ) {
@@ -248,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_port_that_is_taken_is_named() {
-        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = taken.local_addr().unwrap().port();
         let places = Places {
             addresses: &["127.0.0.1".parse().unwrap()],

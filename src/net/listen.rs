@@ -1,5 +1,6 @@
 //! Listeners: accept, count, hand over to a driver, and end what runs at shutdown.
 
+use super::passed::{Listener, lend};
 use crate::net::limit::{Gate, Pass, Presence, Refusal};
 use crate::net::stream::{Deadlines, Stream};
 use crate::task;
@@ -20,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Connections that the kernel holds until they are accepted.
-const BACKLOG: i32 = 1024;
+pub(super) const BACKLOG: i32 = 1024;
 /// How long to wait when the system has no file or memory for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Refusals and accept errors are logged at most this often.
@@ -90,12 +91,7 @@ impl Listeners {
 
     /// Accepts from now on, until [`Listeners::close`] with that address, or
     /// [`Listeners::drain`].
-    pub fn serve(
-        self: &Arc<Self>,
-        listener: Async<TcpListener>,
-        address: SocketAddr,
-        handler: Handler,
-    ) {
+    pub fn serve(self: &Arc<Self>, listener: Listener, address: SocketAddr, handler: Handler) {
         let all = self.clone();
         let task = task::spawn(async move { all.accept(listener, handler).await });
         lock(&self.accepting).push((Some(address), task));
@@ -128,7 +124,7 @@ impl Listeners {
         }
     }
 
-    async fn accept(self: Arc<Self>, listener: Async<TcpListener>, handler: Handler) {
+    async fn accept(self: Arc<Self>, listener: Listener, handler: Handler) {
         loop {
             match listener.accept().await {
                 Ok((socket, peer)) => {
@@ -208,6 +204,13 @@ impl Listeners {
         found.map(|(id, _)| *id).collect()
     }
 
+    /// Whether all that were opened accept.
+    pub fn accept_all(&self) -> bool {
+        lock(&self.accepting)
+            .iter()
+            .all(|(_, task)| !task.is_finished())
+    }
+
     /// Stops accepting and ends the connections: those that wait for their client at once,
     /// the others when their command is done or `grace` is over.
     pub async fn drain(&self, grace: Duration) {
@@ -257,8 +260,12 @@ impl Listeners {
     }
 }
 
-/// Listens on `address`; `[::]` takes IPv4 too, and where there is no IPv6, IPv4 alone.
-pub fn bind(address: SocketAddr) -> io::Result<Async<TcpListener>> {
+/// Listens on `address`, by the socket that was passed for it if there is one; `[::]` takes
+/// IPv4 too, and where there is no IPv6, IPv4 alone.
+pub fn bind(address: SocketAddr) -> io::Result<Listener> {
+    if let Some(lent) = lend(address) {
+        return lent;
+    }
     match bind_one(address) {
         Err(error)
             if address.ip().is_unspecified()
@@ -273,7 +280,7 @@ pub fn bind(address: SocketAddr) -> io::Result<Async<TcpListener>> {
     }
 }
 
-fn bind_one(address: SocketAddr) -> io::Result<Async<TcpListener>> {
+fn bind_one(address: SocketAddr) -> io::Result<Listener> {
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,
@@ -287,7 +294,8 @@ fn bind_one(address: SocketAddr) -> io::Result<Async<TcpListener>> {
     }
     rustix::net::bind(&socket, &address)?;
     rustix::net::listen(&socket, BACKLOG)?;
-    Async::new_nonblocking(TcpListener::from(socket))
+    let socket = Async::new_nonblocking(TcpListener::from(socket))?;
+    Ok(Listener::own(socket))
 }
 
 /// Raises this process's limit on open files as far as it may; gives how many connections

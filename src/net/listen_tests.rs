@@ -63,7 +63,7 @@ fn server(limits: Limits) -> Server {
     let all = Listeners::new(deadlines);
     let gate = Gate::new(limits);
     let listener = bind(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)).unwrap();
-    let address = listener.get_ref().local_addr().unwrap();
+    let address = listener.address().unwrap();
     all.serve(listener, address, echo(gate.clone()));
     Server { all, gate, address }
 }
@@ -161,7 +161,7 @@ fn shutdown_does_not_wait_past_its_grace() {
 #[test]
 fn an_address_in_use_is_an_error() {
     let first = bind(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0)).unwrap();
-    let address = first.get_ref().local_addr().unwrap();
+    let address = first.address().unwrap();
     let error = bind(address).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
 }
@@ -169,6 +169,6 @@ fn an_address_in_use_is_an_error() {
 #[test]
 fn the_unspecified_address_takes_ipv4() {
     let listener = bind("[::]:0".parse().unwrap()).unwrap();
-    let port = listener.get_ref().local_addr().unwrap().port();
+    let port = listener.address().unwrap().port();
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
 }

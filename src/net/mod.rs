@@ -7,6 +7,7 @@ pub mod dns;
 pub mod exporter;
 pub mod limit;
 pub mod listen;
+pub mod passed;
 mod record;
 pub mod relay;
 pub mod source;

@@ -233,6 +233,12 @@ impl Store {
         self.shared().queue.ended().await;
     }
 
+    /// Gives when the writer has had its turn, and its turn alone: nothing is written. An error
+    /// is what a write would have got.
+    pub async fn reach_writer(&self) -> Result<()> {
+        self.write(|_| Ok(())).await
+    }
+
     /// What the store has done since it was opened.
     pub fn counters(&self) -> &Counters {
         &self.shared().counters
