@@ -301,6 +301,7 @@ mod tests {
             address: Address::parse(to).unwrap(),
             notify: Notify::default(),
             original: None,
+            accepted: None,
             status: Status::waiting(50),
         });
         let item = NewItem {

@@ -187,14 +187,8 @@ pub async fn perform(store: &Store, transport: Option<&Transport>, request: Rout
             Err(error) => Err(sentence(error)),
         },
         Routing::Try { route } => {
-            let own;
-            let transport = match transport {
-                Some(transport) => transport,
-                None => {
-                    own = alone(store)?;
-                    &own
-                }
-            };
+            let mut own = None;
+            let transport = borrowed(store, transport, &mut own)?;
             let late = async {
                 Timer::after(TRY_TIMEOUT).await;
                 Tried::Unknown("no answer in time".into())
@@ -207,14 +201,8 @@ pub async fn perform(store: &Store, transport: Option<&Transport>, request: Rout
             Ok(vec![vec![word.into(), text]])
         }
         Routing::Test { address, sender } => {
-            let own;
-            let transport = match transport {
-                Some(transport) => transport,
-                None => {
-                    own = alone(store)?;
-                    &own
-                }
-            };
+            let mut own = None;
+            let transport = borrowed(store, transport, &mut own)?;
             let late = async {
                 Timer::after(TEST_TIMEOUT).await;
                 Err("the test took too long".to_string())
@@ -223,6 +211,18 @@ pub async fn perform(store: &Store, transport: Option<&Transport>, request: Rout
             test.or(late).await
         }
     }
+}
+
+/// The server's own, or where none runs, one made in `own`.
+fn borrowed<'a>(
+    store: &Store,
+    transport: Option<&'a Transport>,
+    own: &'a mut Option<Transport>,
+) -> Result<&'a Transport, String> {
+    Ok(match transport {
+        Some(transport) => transport,
+        None => own.insert(alone(store)?),
+    })
 }
 
 /// Of a store that no server runs on.

@@ -216,33 +216,11 @@ fn route(store: &Store, relay: Relay) -> Result<Option<Route>, String> {
 mod tests {
     use super::*;
     use crate::mail::MailboxName;
-    use crate::secret::Credential;
-    use crate::setup::sealed;
     use crate::store::Options;
 
     fn answers(pairs: &[(&'static str, &str)]) -> Answers {
-        let password = Secret::new("correct horse".to_string());
-        let sealed = sealed::write(&Credential::create(&password).unwrap());
-        let mut answers = Answers::default();
-        for (name, value) in [
-            ("language", "en"),
-            ("hostname", "mail.example.org"),
-            ("domain", "example.org"),
-            ("services", "imap submission"),
-            ("tls.source", "local"),
-            ("administrator.password", sealed.as_str()),
-            ("account.address", "anna@example.org"),
-            ("account.password", sealed.as_str()),
-            ("relay.mode", "smarthost"),
-            ("relay.host", "smtp.example.net"),
-            ("relay.port", "465"),
-            ("relay.tls", "implicit"),
-            ("relay.user", "u"),
-            ("relay.password", "sesame"),
-        ]
-        .iter()
-        .chain(pairs)
-        {
+        let mut answers = Answers::example("smarthost");
+        for (name, value) in pairs {
             answers.put(name, value.to_string());
         }
         answers

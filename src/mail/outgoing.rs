@@ -158,13 +158,30 @@ pub struct QueueItem {
 pub struct Recipient {
     pub address: Address,
     pub notify: Notify,
-    /// ORCPT, decoded: `rfc822;ann@example.org`.
+    /// ORCPT, decoded, as it was given: `rfc822;ann@example.org`.
     pub original: Option<String>,
+    /// The group or alias that RCPT named, where that leads to `address`.
+    pub accepted: Option<Address>,
     pub status: Status,
 }
 
+impl Recipient {
+    /// Whom a notice tells of: the address as it was accepted, never what it stands for (RFC
+    /// 3464, 2.3.2).
+    pub fn named(&self) -> &Address {
+        self.accepted.as_ref().unwrap_or(&self.address)
+    }
+
+    /// ORCPT for the next server: as given, else the address that RCPT named where another is
+    /// named now (RFC 3461, 5.2.1). In a notice of ours the latter is no original recipient.
+    pub fn orcpt(&self) -> Option<String> {
+        let original = self.original.clone();
+        original.or_else(|| self.accepted.as_ref().map(original_of))
+    }
+}
+
 /// An address as ORCPT would say it (RFC 3461, 4.2; RFC 6533, 3).
-pub fn original_of(address: &Address) -> String {
+fn original_of(address: &Address) -> String {
     let kind = match address.needs_utf8() {
         true => "utf-8",
         false => "rfc822",

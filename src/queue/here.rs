@@ -6,7 +6,7 @@ use super::attempt::{Attempter, attempt_of, report};
 use super::retry::{Event, Policy};
 use super::tell::Settled;
 use crate::address::Address;
-use crate::mail::outgoing::{Outcome, QueueItem, Recipient, Reply, Status, original_of};
+use crate::mail::outgoing::{Outcome, QueueItem, Recipient, Reply, Status};
 use crate::mail::{AccountId, DateTime, FlagNames, MailboxName};
 use crate::recipient::{self, Resolved, Targets};
 use crate::smtp::client::transaction::refusal;
@@ -202,14 +202,14 @@ impl Handing {
 
 /// Of a group, or of an address that stands for one elsewhere.
 fn member(recipient: &Recipient, address: Address, is_group: bool, now: i64) -> Recipient {
-    let original = recipient.original.clone();
     Recipient {
         address,
         notify: match is_group {
             true => recipient.notify.of_members(),
             false => recipient.notify,
         },
-        original: original.or_else(|| Some(original_of(&recipient.address))),
+        original: recipient.original.clone(),
+        accepted: Some(recipient.named().clone()),
         status: Status::waiting(now),
     }
 }

@@ -9,8 +9,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Connections at once to one server.
-pub const MAX_PER_SERVER: usize = 4;
 /// Connections that wait for more mail, of all servers together.
 const MAX_IDLE: usize = 32;
 /// How long one waits.
@@ -23,8 +21,14 @@ pub struct Pool(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
-    places: Mutex<HashMap<String, Arc<Semaphore>>>,
+    places: Mutex<HashMap<String, Places>>,
     kept: Mutex<Kept>,
+}
+
+/// Connections that one server may be asked to carry mail by at once.
+struct Places {
+    most: usize,
+    free: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -69,16 +73,21 @@ impl Pool {
         Arc::strong_count(&self.0)
     }
 
-    /// Waits for a place among the connections to that server.
-    pub async fn place(&self, key: &str) -> SemaphoreGuardArc {
-        let semaphore = {
+    /// Waits for a place among the `most` connections to that server.
+    pub async fn place(&self, key: &str, most: usize) -> SemaphoreGuardArc {
+        let free = {
             let mut places = lock(&self.0.places);
             // Those that nobody holds or waits for are forgotten.
-            places.retain(|_, it| Arc::strong_count(it) > 1);
-            let new = || Arc::new(Semaphore::new(MAX_PER_SERVER));
-            places.entry(key.to_owned()).or_insert_with(new).clone()
+            places.retain(|_, it| Arc::strong_count(&it.free) > 1);
+            let new = || Places {
+                most,
+                free: Arc::new(Semaphore::new(most)),
+            };
+            let places = places.entry(key.to_owned()).or_insert_with(new);
+            places.resize(most);
+            places.free.clone()
         };
-        semaphore.acquire_arc().await
+        free.acquire_arc().await
     }
 
     /// The connection last given back for that server and that login.
@@ -146,6 +155,20 @@ impl Pool {
         let idle = &mut lock(&self.0.kept).idle;
         let tired = idle.extract_if(.., |it| it.since.elapsed() >= IDLE);
         tired.collect()
+    }
+}
+
+impl Places {
+    /// As the owner has it now. Of places that are taken, those too many go when they are free.
+    fn resize(&mut self, most: usize) {
+        self.free.add_permits(most.saturating_sub(self.most));
+        self.most = self.most.max(most);
+        while self.most > most
+            && let Some(place) = self.free.try_acquire_arc()
+        {
+            place.forget();
+            self.most -= 1;
+        }
     }
 }
 

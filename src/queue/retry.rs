@@ -204,6 +204,7 @@ mod tests {
             address: Address::parse("a@x.example").unwrap(),
             notify: Notify::default(),
             original: None,
+            accepted: None,
             status,
         }
     }

@@ -340,6 +340,7 @@ fn recipient(to: &str, now: i64) -> Recipient {
         address: address(to),
         notify: Notify::default(),
         original: Some(format!("rfc822;{to}")),
+        accepted: None,
         status: Status::waiting(now),
     }
 }

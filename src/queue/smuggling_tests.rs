@@ -118,6 +118,7 @@ fn pass_on(
                 address: Address::parse("bob@x.test").unwrap(),
                 notify: Notify::default(),
                 original: None,
+                accepted: None,
                 status: Status::waiting(0),
             }],
         };

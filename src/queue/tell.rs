@@ -70,7 +70,7 @@ impl Teller {
             Status::Delivered(reply) | Status::Failed(reply) => Some(reply.clone()),
         };
         Some(notice::Recipient {
-            address: recipient.address.to_string(),
+            address: recipient.named().to_string(),
             original: recipient.original.clone(),
             reply,
             until: Some(begins(&item.envelope, item.submitted).saturating_add(self.expiry)),
@@ -215,6 +215,7 @@ fn answer(item: &QueueItem, to: Vec<Address>, name: String, now: i64) -> NewItem
                 address,
                 notify: Notify::default(),
                 original: None,
+                accepted: None,
                 status: Status::waiting(now),
             })
             .collect(),

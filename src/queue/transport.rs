@@ -173,7 +173,8 @@ impl Transport {
         let server = format!("{}:{}", hop.name, hop.port);
         // What one domain's records let pass need not pass for another's.
         let key = format!("{server}/{:?}", hop.safety);
-        let place = self.pool.place(&server).await;
+        let most = self.settings().max_sending_per_destination;
+        let place = self.pool.place(&server, most).await;
         let who = way.login.as_ref().map_or("", |it| it.user.as_str());
         while let Some(mut kept) = self.pool.take(&key, who) {
             if kept.is_stale() {
@@ -349,7 +350,7 @@ impl Transport {
                 .map(|it| To {
                     address: it.address.clone(),
                     notify: it.notify,
-                    original: it.original.clone(),
+                    original: it.orcpt(),
                 })
                 .collect(),
             size,

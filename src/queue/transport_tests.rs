@@ -3,7 +3,6 @@
 //! limit can end it.
 
 use super::super::letter::is_called_off;
-use super::super::pool::MAX_PER_SERVER;
 use super::super::{Recorder, Recording};
 use super::*;
 use crate::mail::DateTime;
@@ -300,6 +299,7 @@ impl Bench {
             address: Address::parse(to).unwrap(),
             notify: Notify::default(),
             original: None,
+            accepted: None,
             status: Status::waiting(0),
         };
         let item = NewItem {
@@ -628,8 +628,14 @@ fn a_kept_connection_that_dies_is_made_anew() {
 
 #[test]
 fn a_connection_carries_nothing_more_until_the_outcome_is_recorded() {
+    // As many as the owner has it, from the next message on.
     let peer = Peer::good();
     let bench = Bench::new(|_| ());
+    let set = |most: usize| {
+        let name = "queue.max-sending-per-destination".to_owned();
+        let chosen = [(name, most.to_string())].into();
+        bench.transport.maker.live.apply(&chosen).unwrap();
+    };
     smol::block_on(futures_lite::future::or(
         async {
             let send = async || {
@@ -644,23 +650,42 @@ fn a_connection_carries_nothing_more_until_the_outcome_is_recorded() {
                 lease.unwrap()
             };
             let mut leases = Vec::new();
-            for n in 1..=MAX_PER_SERVER {
-                leases.push(send().await);
-                assert_eq!(peer.connections(), n);
+            for most in [4, 9] {
+                set(most);
+                while leases.len() < most {
+                    leases.push(send().await);
+                    assert_eq!(peer.connections(), leases.len());
+                }
+                no_place(&mut Box::pin(send())).await;
+                assert_eq!(peer.taken().len(), most);
             }
-            // There is no place for a fifth.
-            let mut fifth = Box::pin(send());
-            for _ in 0..20 {
-                assert!(futures_lite::future::poll_once(&mut fifth).await.is_none());
-                Timer::after(DRIP).await;
+            // One of nine is no place for whoever may have two; one of two is.
+            set(2);
+            for left in (2..9).rev() {
+                leases.truncate(left);
+                no_place(&mut Box::pin(send())).await;
             }
-            assert_eq!(peer.taken().len(), MAX_PER_SERVER);
+            let mut next = Box::pin(send());
+            no_place(&mut next).await;
             leases.pop();
-            drop(fifth.await);
-            assert_eq!(peer.connections(), MAX_PER_SERVER);
+            leases.push(next.await);
+            no_place(&mut Box::pin(send())).await;
+            assert_eq!(peer.connections(), 9);
         },
         hung(),
     ));
+}
+
+/// It waits for a place.
+async fn no_place(sending: &mut (impl Future + Unpin)) {
+    for _ in 0..20 {
+        assert!(
+            futures_lite::future::poll_once(&mut *sending)
+                .await
+                .is_none()
+        );
+        Timer::after(DRIP).await;
+    }
 }
 
 #[test]

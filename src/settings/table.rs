@@ -601,7 +601,7 @@ pub const SETTINGS: &[Setting] = &[
     live(
         "queue.max-sending-per-destination",
         Count(|s| &mut s.max_sending_per_destination, 1, 200),
-        "of these, to one destination",
+        "of these, to one destination, and by connections to one server",
         "",
     ),
     live(

@@ -49,6 +49,36 @@ impl Answers {
     }
 }
 
+#[cfg(test)]
+impl Answers {
+    /// A full set, with that `relay.mode`.
+    pub fn example(mode: &str) -> Answers {
+        let password = Secret::new("correct horse".to_string());
+        let credential = crate::secret::Credential::create(&password).unwrap();
+        let sealed = super::sealed::write(&credential);
+        let mut answers = Answers::default();
+        for (name, value) in [
+            ("language", "en"),
+            ("hostname", "mail.example.org"),
+            ("domain", "example.org"),
+            ("services", "imap submission"),
+            ("tls.source", "local"),
+            ("administrator.password", &sealed),
+            ("account.address", "anna@example.org"),
+            ("account.password", &sealed),
+            ("relay.mode", mode),
+            ("relay.host", "smtp.example.net"),
+            ("relay.port", "465"),
+            ("relay.tls", "implicit"),
+            ("relay.user", "u"),
+            ("relay.password", "sesame"),
+        ] {
+            answers.put(name, value.into());
+        }
+        answers
+    }
+}
+
 impl fmt::Debug for Answers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.0.keys()).finish()

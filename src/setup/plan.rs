@@ -137,29 +137,9 @@ fn settings(answers: &Answers) -> Vec<(&'static str, Option<String>)> {
 mod tests {
     use super::*;
 
-    fn answers(mode: &str) -> Answers {
-        let password = Secret::new("correct horse".to_string());
-        let sealed = sealed::write(&Credential::create(&password).unwrap());
-        let mut answers = Answers::default();
-        for (name, value) in [
-            ("language", "en"),
-            ("hostname", "mail.example.org"),
-            ("domain", "example.org"),
-            ("services", "imap submission"),
-            ("tls.source", "local"),
-            ("administrator.password", &sealed),
-            ("account.address", "anna@example.org"),
-            ("account.password", &sealed),
-            ("relay.mode", mode),
-        ] {
-            answers.put(name, value.into());
-        }
-        answers
-    }
-
     #[test]
     fn a_plan_is_what_was_answered() {
-        let plan = Plan::of(&answers("none"), &Facts::default()).unwrap();
+        let plan = Plan::of(&Answers::example("none"), &Facts::default()).unwrap();
         let get = |name: &str| {
             plan.settings
                 .iter()
@@ -180,12 +160,14 @@ mod tests {
 
     #[test]
     fn answers_that_lack_something_are_no_plan() {
-        let lacking = Plan::of(&answers("smarthost"), &Facts::default());
+        let mut lacking = Answers::example("smarthost");
+        lacking.remove("relay.host");
+        let lacking = Plan::of(&lacking, &Facts::default());
         assert_eq!(
             lacking.err().unwrap(),
             "relay.host has no answer that holds"
         );
-        let mut plain = answers("none");
+        let mut plain = Answers::example("none");
         plain.put("account.password", "correct horse".into());
         assert!(Plan::of(&plain, &Facts::default()).is_err());
         // Nothing to keep: there is no such account.

@@ -11,8 +11,8 @@ use super::session::{
 };
 use super::tally::Tally;
 use crate::address::{Address, Domain};
+use crate::mail::outgoing::kept_here;
 use crate::mail::outgoing::{self, Body, DeliverBy, Envelope, Notify, Status};
-use crate::mail::outgoing::{kept_here, original_of};
 use crate::mail::{AccountId, MailboxName};
 use crate::message::notice::{self, Delivered, MAX_RETURNED_HEADER};
 use memchr::memmem;
@@ -386,7 +386,7 @@ impl Transaction {
         });
         if self.mail.hold.is_some() {
             // Where it leads is looked up again when its time has come.
-            return self.queue(address, notify, original);
+            return self.queue(address, notify, original, None);
         }
         let is_group = found.local.len() + found.remote.len() > 1;
         if notify.success && (is_group || !found.local.is_empty()) {
@@ -408,27 +408,40 @@ impl Transaction {
         for remote in found.remote {
             // A member of a group: who asks for a notice knows the group alone.
             let is_other = remote.to_string() != address.to_string();
-            let group = is_other.then(|| original_of(&address));
-            if group.is_some() {
+            if is_other {
                 self.forwarder
                     .get_or_insert_with(|| address.domain().clone());
             }
-            self.queue(remote, notify, original.clone().or(group));
+            let group = is_other.then(|| address.clone());
+            self.queue(remote, notify, original.clone(), group);
         }
     }
 
-    /// For the queue, once.
-    fn queue(&mut self, address: Address, notify: Notify, original: Option<String>) {
+    /// For the queue, once: as he is named himself, rather than as a group's member.
+    fn queue(
+        &mut self,
+        address: Address,
+        notify: Notify,
+        original: Option<String>,
+        accepted: Option<Address>,
+    ) {
         // Whether case matters in a local part, its own server alone knows.
         let written = address.to_string();
         let known = |it: &outgoing::Recipient| it.address.to_string() == written;
-        if !self.remote.iter().any(known) {
-            self.remote.push(outgoing::Recipient {
-                address,
-                notify,
-                original,
-                status: Status::waiting(0),
-            });
+        let at = self.remote.iter().position(known);
+        let recipient = outgoing::Recipient {
+            address,
+            notify,
+            original,
+            accepted,
+            status: Status::waiting(0),
+        };
+        match at.and_then(|at| self.remote.get_mut(at)) {
+            None => self.remote.push(recipient),
+            Some(member) if member.accepted.is_some() && recipient.accepted.is_none() => {
+                *member = recipient;
+            }
+            Some(_) => {}
         }
     }
 

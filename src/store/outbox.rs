@@ -184,6 +184,7 @@ fn wait(tx: &Tx<'_>, queued: &mut NewItem, full: Vec<AccountId>) -> Result<()> {
         queued.recipients.push(Recipient {
             address: account::account(tx, id)?.address,
             original: None,
+            accepted: None,
             ..first.clone()
         });
     }

@@ -30,6 +30,13 @@ pub(super) fn encode(item: &QueueItem) -> Vec<u8> {
     for recipient in &item.recipients {
         put_recipient(&mut out, recipient);
     }
+    // Behind what rows had before, so that an older program still reads them.
+    for (place, recipient) in item.recipients.iter().enumerate() {
+        if let Some(accepted) = &recipient.accepted {
+            put(&mut out, place as u64);
+            put_bytes(&mut out, accepted.to_string().as_bytes());
+        }
+    }
     out
 }
 
@@ -38,6 +45,15 @@ pub(super) fn decode(id: QueueId, bytes: &[u8]) -> Result<QueueItem> {
     let mut item = take_head(id, row)?;
     for _ in 0..row.take()? {
         item.recipients.push(take_recipient(row)?);
+    }
+    while !row.0.is_empty() {
+        let place = row.take()?;
+        let accepted = address(row.take_str()?)?;
+        let recipient = usize::try_from(place).ok();
+        match recipient.and_then(|place| item.recipients.get_mut(place)) {
+            Some(recipient) => recipient.accepted = Some(accepted),
+            None => return Err(Error::corrupt("a recipient's place")),
+        }
     }
     Ok(item)
 }
@@ -208,6 +224,7 @@ fn take_recipient(row: &mut Reader<'_>) -> Result<Recipient> {
             given: bits & 8 != 0,
         },
         original: take_text(row)?,
+        accepted: None,
         status: match row.take()? {
             0 => Status::Waiting {
                 attempts: row.take_u32()?,
@@ -290,6 +307,7 @@ mod tests {
                 given: true,
             },
             original: Some("rfc822;ann@example.org".into()),
+            accepted: None,
             status,
         };
         let waiting = Status::Waiting {
@@ -341,7 +359,20 @@ mod tests {
             held: false,
             ..item
         };
-        assert_eq!(decode(QueueId(9), &encode(&plain)), Ok(plain));
+        assert_eq!(decode(QueueId(9), &encode(&plain)), Ok(plain.clone()));
+        // Who stands for whom is behind what an older program reads, and nothing is where nobody
+        // does.
+        let before = encode(&plain);
+        let mut group = plain;
+        group.recipients[1].accepted = Some(Address::parse("команда@пример.рф").unwrap());
+        let row = encode(&group);
+        assert!(row.starts_with(&before));
+        assert_eq!(decode(QueueId(9), &row), Ok(group));
+        for end in before.len() + 1..row.len() {
+            assert!(decode(QueueId(9), &row[..end]).is_err());
+        }
+        let nobody = [&before[..], &[3, 1, b'x']].concat();
+        assert!(decode(QueueId(9), &nobody).is_err());
     }
 
     /// Rows of the form before: whether a message is ours follows from who submitted it.

@@ -148,8 +148,11 @@ class Forwarding(unittest.TestCase):
         self.assertEqual(self.sender_of(notice), "")
         self.assertIn(b"there is no eve", notice.body)
         self.assertRegex(notice.body, rb"(?m)^To: <?ann@far\.test>?\r$")
-        # He wrote to the group: that is the address he is told of.
-        self.assertIn(b"Original-Recipient: rfc822;gone@office.test", notice.body)
+        # He wrote to the group: that is the address he is told of (RFC 3464, 2.3.2). It is no
+        # original recipient, for he gave none (RFC 3461, 6.3).
+        self.assertIn(b"\r\nFinal-Recipient: rfc822;gone@office.test\r\nAction: failed\r\n", notice.body)
+        self.assertNotIn(b"Original-Recipient:", notice.body)
+        self.assertNotIn(EVE.encode(), notice.body)
 
     def test_a_second_forwarder_names_the_first(self):
         sender = f"SRS0=abcd=ef=far.test=ann@{OTHER}"

@@ -74,6 +74,7 @@ mod tests {
                 address: Address::parse("bob@x.test").unwrap(),
                 notify: Notify::default(),
                 original: None,
+                accepted: None,
                 status: Status::waiting(until.unwrap_or(0)),
             }],
         };

@@ -71,6 +71,7 @@ fn queued(what: &Delivered, to: &Targets, name: String, now: i64) -> Option<NewI
         address,
         notify: Notify::default(),
         original: None,
+        accepted: None,
         status: Status::waiting(now),
     });
     let recipients: Vec<Recipient> = recipients.collect();

@@ -77,6 +77,7 @@ fn queued(to: &str) -> NewItem {
             address: Address::parse(to).unwrap(),
             notify: Notify::default(),
             original: None,
+            accepted: None,
             status: Status::waiting(4_000_000_000),
         }],
     }

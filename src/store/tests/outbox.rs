@@ -38,6 +38,7 @@ pub fn new_item(recipients: &[(&str, i64)]) -> NewItem {
                 address: Address::parse(address).unwrap(),
                 notify: Notify::default(),
                 original: None,
+                accepted: None,
                 status: waiting(*next),
             })
             .collect(),
