@@ -251,5 +251,5 @@ fn before(due: Due) -> Option<Due> {
 }
 
 #[cfg(test)]
-#[path = "runner_tests.rs"]
+#[path = "runner_tests/mod.rs"]
 mod tests;

@@ -40,9 +40,13 @@ impl Teller {
         let mut postings = Vec::new();
         for event in Event::ALL {
             let concerned = settled.iter().filter(|it| it.2 == Some(event));
-            let told: Vec<_> = concerned
-                .filter_map(|it| self.recipient(item, it, now))
-                .collect();
+            let mut told = Vec::new();
+            for recipient in concerned.filter_map(|it| self.recipient(item, it, now)) {
+                // Members of one group, of whom the same is said.
+                if !told.contains(&recipient) {
+                    told.push(recipient);
+                }
+            }
             if told.is_empty() {
                 continue;
             }

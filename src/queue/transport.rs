@@ -487,5 +487,5 @@ fn told(reply: &Reply) -> String {
 #[path = "smuggling_tests.rs"]
 mod smuggling;
 #[cfg(test)]
-#[path = "transport_tests.rs"]
+#[path = "transport_tests/mod.rs"]
 mod tests;
