@@ -442,6 +442,8 @@ pub enum Change {
         messages: Vec<(Uid, Flags, ModSeq)>,
         keywords: Vec<String>,
     },
+    /// Its access key is another or gone: no URL of before holds (RFC 4467, RESETKEY).
+    KeyReset,
     /// The mailbox itself was deleted.
     Deleted,
 }

@@ -3,7 +3,7 @@
 
 use crate::imap::flags::{write_fetch_flags, write_flag_lists};
 use crate::imap::numbering::Numbering;
-use crate::imap::response;
+use crate::imap::response::{self, Code, Status};
 use crate::mail::{Change, Flags, MailboxId, ModSeq, Uid, UidSet};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -46,6 +46,8 @@ pub struct View {
     /// Flags to tell.
     flags: BTreeMap<Uid, (Flags, ModSeq)>,
     keywords_grew: bool,
+    /// URLs of before hold no more.
+    key_reset: bool,
     /// The mailbox itself is gone.
     deleted: bool,
 }
@@ -80,6 +82,7 @@ impl View {
             arrived: Vec::new(),
             flags: BTreeMap::new(),
             keywords_grew: false,
+            key_reset: false,
             deleted: false,
         }
     }
@@ -112,11 +115,15 @@ impl View {
     /// Takes in what the hub told. `first_recent` is as in [`Opened`], for what arrived.
     pub fn apply(&mut self, changes: Vec<(ModSeq, Change)>, first_recent: Option<Uid>) {
         for (modseq, change) in changes {
-            if matches!(change, Change::Deleted) {
-                self.deleted = true;
-            } else if modseq > self.modseq {
-                self.take(change, first_recent);
-                self.modseq = modseq;
+            // These two change no message.
+            match change {
+                Change::Deleted => self.deleted = true,
+                Change::KeyReset => self.key_reset = true,
+                change if modseq > self.modseq => {
+                    self.take(change, first_recent);
+                    self.modseq = modseq;
+                }
+                _ => {}
             }
         }
     }
@@ -133,7 +140,7 @@ impl View {
                 self.learn_keywords(keywords);
                 self.note_flags(messages);
             }
-            Change::Deleted => self.deleted = true,
+            Change::KeyReset | Change::Deleted => {}
         }
     }
 
@@ -209,6 +216,8 @@ impl View {
             }
         }
         self.note_flags(now.changed);
+        // It may have been among what was not told: once too often harms nobody.
+        self.key_reset = true;
         self.modseq = self.modseq.max(now.highest_modseq);
     }
 
@@ -234,6 +243,10 @@ impl View {
         }
         if std::mem::take(&mut self.keywords_grew) {
             write_flag_lists(out, &self.keywords, self.read_only);
+        }
+        if std::mem::take(&mut self.key_reset) {
+            let text = "URLs that were authorized before may hold no more.";
+            response::untagged(out, Status::Ok, Some(Code::UrlMech), text);
         }
         for (uid, (flags, modseq)) in std::mem::take(&mut self.flags) {
             let Some(seq) = self.numbering.seq(uid) else {
@@ -321,6 +334,26 @@ mod tests {
     }
 
     #[test]
+    fn a_reset_key_is_told_once_whatever_else_has_happened() {
+        let told = "* OK [URLMECH INTERNAL] URLs that were authorized before may hold no more.\r\n";
+        let mut view = view(&[(1, 9)]);
+        // It does not change the mailbox: its mod-sequence may be one that the view has.
+        view.apply(vec![(modseq(10), Change::KeyReset); 2], None);
+        assert_eq!(report(&mut view, false), told);
+        assert_eq!(report(&mut view, false), "");
+        view.reread(
+            Reread {
+                uids: UidSet::from_ranges(vec![(1, 9)]),
+                keywords: Vec::new(),
+                highest_modseq: modseq(10),
+                changed: Vec::new(),
+            },
+            None,
+        );
+        assert_eq!(report(&mut view, false), told);
+    }
+
+    #[test]
     fn arrivals_are_counted_on_top_of_withheld_expunges() {
         let mut view = view(&[(1, 3)]);
         view.apply(vec![(modseq(11), expunged(&[(1, 1)]))], None);
@@ -397,7 +430,9 @@ mod tests {
         view.reread(now, None);
         assert_eq!(
             report(&mut view, true),
-            "* 3 EXPUNGE\r\n* 6 EXISTS\r\n* 0 RECENT\r\n* 3 FETCH (UID 4 FLAGS (\\Seen))\r\n"
+            "* 3 EXPUNGE\r\n* 6 EXISTS\r\n* 0 RECENT\r\n\
+             * OK [URLMECH INTERNAL] URLs that were authorized before may hold no more.\r\n\
+             * 3 FETCH (UID 4 FLAGS (\\Seen))\r\n"
         );
         assert_eq!(view.modseq(), modseq(30));
     }

@@ -133,7 +133,7 @@ fn weight(change: &Change) -> usize {
         Change::Arrived(messages) => messages.len(),
         Change::Expunged { uids, .. } => uids.ranges().len(),
         Change::Flags { messages, keywords } => messages.len() + keywords.len(),
-        Change::Deleted => 0,
+        Change::KeyReset | Change::Deleted => 0,
     }
 }
 

@@ -5,8 +5,8 @@ use super::error::{Error, Result};
 use super::record;
 use super::snapshot::Snapshot;
 use super::tx::Tx;
-use super::{Note, Store};
-use crate::mail::{AccountId, MailboxId};
+use super::{Origin, Store};
+use crate::mail::{AccountId, Change, MailboxId};
 use crate::secret::Secret;
 
 /// The kind of their records; the key is the mailbox's id.
@@ -18,7 +18,10 @@ impl Store {
     /// The mailbox's key; `fresh` becomes it where there is none, and anyway with `reset`.
     pub async fn url_key(&self, id: MailboxId, fresh: UrlKey, reset: bool) -> Result<UrlKey> {
         self.grow(move |tx| {
-            tx.mailbox(id)?;
+            let row = tx.mailbox(id)?;
+            if reset {
+                tx.publish(id, row.modseq.max(1), Change::KeyReset, Origin(None));
+            }
             match get(record::get(tx, KIND, &id.0.to_string())?)? {
                 Some(key) if !reset => Ok(key),
                 _ => {
@@ -33,12 +36,15 @@ impl Store {
     /// Takes away those of all the account's mailboxes.
     pub async fn forget_url_keys(&self, account: AccountId) -> Result<()> {
         let mailboxes = self.look(|snapshot| snapshot.mailboxes(account))?;
-        let notes = mailboxes.iter().map(|it| Note {
-            kind: KIND,
-            key: it.id.0.to_string(),
-            value: None,
-        });
-        self.note(notes.collect()).await
+        self.write(move |tx| {
+            for it in &mailboxes {
+                forget(tx, it.id)?;
+                let modseq = it.highest_modseq.get();
+                tx.publish(it.id, modseq, Change::KeyReset, Origin(None));
+            }
+            Ok(())
+        })
+        .await
     }
 }
 
