@@ -17,6 +17,8 @@ pub const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 pub enum Kind {
     /// The network, the provider's server, this store: it may pass.
     Passing,
+    /// There is no room here, which its owner can make at any moment: no fault of the provider's.
+    Full,
     /// The provider says no to what the owner has set: somebody has to look at it.
     Refused,
 }
@@ -31,6 +33,13 @@ impl Failure {
     pub fn passing(text: impl Into<String>) -> Failure {
         Failure {
             kind: Kind::Passing,
+            text: text.into(),
+        }
+    }
+
+    pub fn full(text: impl Into<String>) -> Failure {
+        Failure {
+            kind: Kind::Full,
             text: text.into(),
         }
     }
@@ -74,10 +83,12 @@ impl From<store::Error> for Failure {
     }
 }
 
-/// How long to wait after `count` failures in a row, 1 or more. `chance` is any number, and
-/// spreads the waits by an eighth: all fail at once when the network does.
-pub fn wait(kind: Kind, count: u32, chance: u16) -> Duration {
+/// How long to wait after `count` failures in a row, 1 or more, of a collector that looks that
+/// often. `chance` is any number, and spreads the waits by an eighth: all fail at once when the
+/// network does.
+pub fn wait(kind: Kind, count: u32, every: Duration, chance: u16) -> Duration {
     let first = match kind {
+        Kind::Full => return spread(every, chance),
         Kind::Passing => FIRST_WAIT,
         Kind::Refused => FIRST_WAIT_AFTER_REFUSAL,
     };
@@ -96,10 +107,14 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_an_hour() {
+        let every = Duration::from_secs(300);
+        let wait = |kind, count, chance| wait(kind, count, every, chance);
         assert_eq!(wait(Kind::Passing, 1, 0), FIRST_WAIT);
         assert_eq!(wait(Kind::Passing, 3, 0), FIRST_WAIT * 4);
         assert_eq!(wait(Kind::Passing, 1000, 0), LONGEST_WAIT);
         assert_eq!(wait(Kind::Refused, 1, 0), FIRST_WAIT_AFTER_REFUSAL);
         assert_eq!(wait(Kind::Refused, 20, u16::MAX), LONGEST_WAIT * 9 / 8);
+        // However long it was full.
+        assert_eq!(wait(Kind::Full, 1000, 0), every);
     }
 }

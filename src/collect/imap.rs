@@ -7,7 +7,7 @@ mod fetch;
 mod list;
 mod talk;
 
-use super::failure::Failure;
+use super::failure::{Failure, Kind};
 use super::job::Job;
 use super::link::Link;
 use super::memory::Uids;
@@ -80,7 +80,14 @@ impl<'a> Imap<'a> {
             let all = listed.len() < MAX_LISTED;
             let mut taken = 0;
             for group in fetch::groups(&listed, self.job.is_singly()) {
-                taken += self.take_group(group).await?;
+                taken += match self.take_group(group).await {
+                    // What came need not wait over there for the rest.
+                    Err(failure) if failure.kind == Kind::Full => {
+                        self.finish_pending().await?;
+                        return Err(failure);
+                    }
+                    taken => taken?,
+                };
                 if taken >= BATCH {
                     self.finish_pending().await?;
                     taken = 0;

@@ -162,7 +162,8 @@ async fn keep(job: &Job, woken: &Receiver<()>, places: &Semaphore) {
             Err(failure) => {
                 failures += 1;
                 job.failed(&failure).await;
-                failure::wait(failure.kind, failures, chance())
+                let every = Duration::from_secs(u64::from(job.collector.every));
+                failure::wait(failure.kind, failures, every, chance())
             }
         };
         let over = async {

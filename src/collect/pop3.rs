@@ -1,24 +1,28 @@
 //! Fetching by POP3: what is new comes here and is noted as taken with its delivery. With
 //! deletion the provider lets go of it at QUIT; a cut before that costs a second DELE,
-//! never a second delivery.
+//! never a second delivery. Messages are asked for in rounds, of several where the provider
+//! takes commands together (PIPELINING; RFC 2449, 6.6).
 
-use super::collector::{After, Security};
+mod talk;
+
+use super::collector::After;
 use super::failure::Failure;
 use super::job::{Job, now};
 use super::link::Link;
-use super::login::Exchange;
 use super::memory::{Unique, Uniques};
 use super::take::{Batch, Incoming, Message, Trace};
-use crate::mail::FlagNames;
-use crate::pop3::client::{Client, Command, Event, Outcome, Step, can_be_sent};
-use crate::secret::Secret;
+use crate::mail::{FlagNames, Quota};
+use crate::pop3::client::{Client, Command, Event, Step};
 use crate::store::{self, Note};
 use std::collections::HashMap;
+use talk::broken;
 
 /// Messages that one look lists.
 const MAX_LISTED: usize = 200_000;
 /// Messages that one connection takes: only its end deletes them.
 const MAX_TAKEN: usize = 500;
+/// Commands that are sent together: so few bytes that neither side can block the other.
+const MAX_TOGETHER: usize = 32;
 /// Messages that a provider may refuse to give in one look; then something else is wrong.
 const MAX_REFUSED: u32 = 20;
 /// Longest line with an initial response (RFC 5034, 4).
@@ -33,14 +37,26 @@ pub struct Looked {
     pub left: u64,
 }
 
+/// A message to be asked for.
+struct Wanted {
+    number: u32,
+    unique: Unique,
+    /// As listed, bytes.
+    size: u64,
+}
+
 /// Messages that have come, of which some are not delivered yet.
 #[derive(Default)]
 struct Taken {
     /// How many, delivered or not.
     all: usize,
+    refused: u32,
+    left: u64,
     batch: Batch,
     /// Over there, of those not delivered.
     numbers: Vec<u32>,
+    /// Over there, of those that are here.
+    delivered: Vec<u32>,
 }
 
 impl Taken {
@@ -64,10 +80,11 @@ pub async fn collect(job: &Job) -> Result<Looked, Failure> {
         memory: Uniques::load(&job.store, job.number)?,
     };
     pop.greet().await?;
-    let looked = pop.take_all().await?;
+    let (looked, full) = pop.take_all().await?;
+    // Only this lets what was taken go, whether there is room for the rest or not.
     pop.must("end the session", &Command::Quit).await?;
     pop.link.close().await;
-    Ok(looked)
+    full.map(|()| looked)
 }
 
 struct Pop<'a> {
@@ -79,65 +96,8 @@ struct Pop<'a> {
 }
 
 impl Pop<'_> {
-    async fn greet(&mut self) -> Result<(), Failure> {
-        let greeting = self.until_done().await?;
-        if !greeting.ok {
-            return Err(Failure::passing(format!(
-                "the provider's server is not ready: {}",
-                greeting.text
-            )));
-        }
-        if self.job.collector.security == Security::StartTls {
-            self.must("begin TLS", &Command::Stls).await?;
-            self.client.begin_tls().map_err(broken)?;
-            self.link.start_tls().await?;
-        }
-        // Old servers know no CAPA.
-        self.ask(&Command::Capa).await?;
-        self.log_in().await
-    }
-
-    async fn log_in(&mut self) -> Result<(), Failure> {
-        let collector = &self.job.collector;
-        let offers = |name: &str| self.client.has_mechanism(name);
-        if let Some(exchange) = Exchange::begin(collector, offers)? {
-            return self.authenticate(exchange).await;
-        }
-        let (user, password) = (&collector.user, &collector.password);
-        if !can_be_sent(user) || !can_be_sent(password.reveal()) {
-            return Err(Failure::refused("POP3 can't send this name and password"));
-        }
-        let outcome = self.ask(&Command::User(user)).await?;
-        admitted(&outcome)?;
-        let outcome = self.ask(&Command::Pass(password)).await?;
-        admitted(&outcome)
-    }
-
-    async fn authenticate(&mut self, mut exchange: Exchange) -> Result<(), Failure> {
-        let fits = exchange.initial_length() <= MAX_INITIAL;
-        let initial = fits.then(|| exchange.initial()).flatten();
-        let mechanism = exchange.mechanism.name();
-        self.give(&Command::Auth {
-            mechanism,
-            initial: initial.as_ref(),
-        })
-        .await?;
-        loop {
-            match self.next().await? {
-                Event::Continue(challenge) => {
-                    let answer = exchange.answer(challenge).await?;
-                    self.say(&answer).await?;
-                }
-                Event::Done(outcome) => {
-                    admitted(&outcome)?;
-                    return exchange.check();
-                }
-                Event::Row(..) => {}
-            }
-        }
-    }
-
-    async fn take_all(&mut self) -> Result<Looked, Failure> {
+    /// Takes what is new and has room; an error in the pair is that there is none for the rest.
+    async fn take_all(&mut self) -> Result<(Looked, Result<(), Failure>), Failure> {
         let rows = self.list(&Command::Uidl).await?;
         let rows: Vec<(u32, Unique)> = rows
             .into_iter()
@@ -150,64 +110,134 @@ impl Pop<'_> {
             .collect();
         let twice = self.remember(&rows).await?;
         let mut taken = Taken::default();
-        let looked = self.take_new(&rows, &sizes, &twice, &mut taken).await;
+        let wanted = self.wanted(&rows, &sizes, &twice, &mut taken);
+        self.let_go(&mut taken).await?;
+        let all = self.take_new(&wanted, &mut taken).await;
         // What came before the connection was cut came.
-        self.keep(&mut taken).await?;
-        looked
+        self.deliver(&mut taken).await?;
+        let full = all?;
+        self.let_go(&mut taken).await?;
+        let looked = Looked {
+            more: wanted.len() > MAX_TAKEN,
+            left: taken.left,
+        };
+        Ok((looked, full))
     }
 
-    async fn take_new(
-        &mut self,
+    /// What of the listed messages is to be fetched, in order.
+    fn wanted(
+        &self,
         rows: &[(u32, Unique)],
         sizes: &HashMap<u32, u64>,
         twice: &[Unique],
         taken: &mut Taken,
-    ) -> Result<Looked, Failure> {
-        let (mut left, mut refused) = (0, 0);
+    ) -> Vec<Wanted> {
+        let mut wanted = Vec::new();
         for &(number, unique) in rows {
+            let size = sizes.get(&number).copied().unwrap_or(0);
             // Two messages by one name can't be told apart: neither is touched.
             if twice.binary_search(&unique).is_ok() {
-                left += 1;
-                continue;
+                taken.left += 1;
+            } else if self.memory.contains(unique) {
+                taken.delivered.push(number);
+            } else if size > self.job.max_size() || self.job.is_too_large(unique) {
+                taken.left += 1;
+            } else {
+                wanted.push(Wanted {
+                    number,
+                    unique,
+                    size,
+                });
             }
-            if self.memory.contains(unique) {
-                self.let_go(number).await?;
-                continue;
+        }
+        wanted
+    }
+
+    /// In rounds, each asked for as a whole; between them nothing is on its way.
+    async fn take_new(
+        &mut self,
+        wanted: &[Wanted],
+        taken: &mut Taken,
+    ) -> Result<Result<(), Failure>, Failure> {
+        let mut rest = wanted.get(..MAX_TAKEN).unwrap_or(wanted);
+        while !rest.is_empty() {
+            let round = self.round(rest, &taken.batch);
+            if round == 0 {
+                self.deliver(taken).await?;
+                self.let_go(taken).await?;
             }
-            let size = sizes.get(&number).copied().unwrap_or(0);
-            if size > self.job.max_size() || self.job.is_too_large(unique) {
-                left += 1;
-                continue;
-            }
-            if taken.all == MAX_TAKEN {
-                return Ok(Looked { more: true, left });
-            }
-            match self.retrieve(number, unique, size).await? {
+            // By itself it may have room, and else the reason is told.
+            let round = match round {
+                0 => match self.hold(&taken.batch, rest.get(..1).unwrap_or_default()) {
+                    Ok(()) => 1,
+                    full => return Ok(full),
+                },
+                round => round,
+            };
+            let (now, later) = rest.split_at(round.min(rest.len()));
+            self.take_round(now, taken).await?;
+            self.let_go(taken).await?;
+            rest = later;
+        }
+        Ok(Ok(()))
+    }
+
+    /// How many of these may be asked for at once: the account has room for them.
+    fn round(&self, rest: &[Wanted], batch: &Batch) -> usize {
+        let most = self.together().min(rest.len());
+        let fits = |&count: &usize| {
+            let round = rest.get(..count).unwrap_or_default();
+            self.hold(batch, round).is_ok()
+        };
+        (1..=most).rev().find(fits).unwrap_or(0)
+    }
+
+    /// How many commands may wait for their answers.
+    fn together(&self) -> usize {
+        match self.client.has("PIPELINING") {
+            true => MAX_TOGETHER,
+            false => 1,
+        }
+    }
+
+    /// By the sizes that were listed.
+    fn hold(&self, batch: &Batch, round: &[Wanted]) -> Result<(), Failure> {
+        let more = batch.held().and(Quota {
+            bytes: round.iter().fold(0, |all, it| all.saturating_add(it.size)),
+            messages: round.len() as u64,
+        });
+        self.job.target.must_hold(&self.job.store, more)
+    }
+
+    async fn take_round(&mut self, round: &[Wanted], taken: &mut Taken) -> Result<(), Failure> {
+        let retrieve: Vec<Command<'_>> = round.iter().map(|it| Command::Retr(it.number)).collect();
+        self.give_all(&retrieve).await?;
+        for wanted in round {
+            match self.retrieved(wanted).await? {
                 Ok(message) => {
                     let (store, target) = (&self.job.store, &self.job.target);
                     if taken.batch.ends_before(&message, store, target) {
-                        self.keep(taken).await?;
+                        self.deliver(taken).await?;
                     }
-                    let note = self.memory.add(self.job.number, unique)?;
-                    taken.push(number, message, note);
+                    let note = self.memory.add(self.job.number, wanted.unique)?;
+                    taken.push(wanted.number, message, note);
                 }
                 Err(text) => {
-                    (left, refused) = (left + 1, refused + 1);
-                    if refused > MAX_REFUSED {
+                    (taken.left, taken.refused) = (taken.left + 1, taken.refused + 1);
+                    if taken.refused > MAX_REFUSED {
                         return Err(Failure::said_no("give its messages", &text));
                     }
                 }
             }
             if taken.batch.is_full() {
-                self.keep(taken).await?;
+                self.deliver(taken).await?;
             }
         }
-        self.keep(taken).await?;
-        Ok(Looked { more: false, left })
+        Ok(())
     }
 
-    /// Delivers what has come and remembers it in one commit, then lets go of it over there.
-    async fn keep(&mut self, taken: &mut Taken) -> Result<(), Failure> {
+    /// Delivers what has come and remembers it in one commit.
+    async fn deliver(&mut self, taken: &mut Taken) -> Result<(), Failure> {
         if taken.numbers.is_empty() {
             return Ok(());
         }
@@ -218,17 +248,27 @@ impl Pop<'_> {
         batch.note(status.note(self.job.number));
         batch.deliver(&self.job.store, &self.job.target).await?;
         self.job.set_status(status);
-        for number in numbers {
-            self.let_go(number).await?;
-        }
+        taken.delivered.extend(numbers);
         Ok(())
     }
 
-    async fn let_go(&mut self, number: u32) -> Result<(), Failure> {
-        match self.job.collector.after {
-            After::Delete => self.must("delete messages", &Command::Dele(number)).await,
-            After::Keep | After::Move(_) => Ok(()),
+    /// Of what is here, over there.
+    async fn let_go(&mut self, taken: &mut Taken) -> Result<(), Failure> {
+        let delivered = std::mem::take(&mut taken.delivered);
+        if self.job.collector.after != After::Delete {
+            return Ok(());
         }
+        for some in delivered.chunks(self.together()) {
+            let delete: Vec<Command<'_>> = some.iter().map(|it| Command::Dele(*it)).collect();
+            self.give_all(&delete).await?;
+            for _ in some {
+                let outcome = self.until_done().await?;
+                if !outcome.ok {
+                    return Err(Failure::said_no("delete messages", &outcome.text));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Prunes the memory by what is listed; gives, in order, what is listed twice.
@@ -245,33 +285,14 @@ impl Pop<'_> {
         Ok(twice.map(|(unique, _)| *unique).collect())
     }
 
-    async fn list(&mut self, command: &Command<'_>) -> Result<Vec<(u32, String)>, Failure> {
-        self.give(command).await?;
-        let mut rows = Vec::new();
-        loop {
-            match self.next().await? {
-                Event::Row(number, text) if rows.len() < MAX_LISTED => rows.push((number, text)),
-                Event::Done(outcome) if outcome.ok => return Ok(rows),
-                Event::Done(outcome) => {
-                    return Err(Failure::said_no(
-                        "list its messages with lasting names (UIDL), so what was taken could not be told from what is new",
-                        &outcome.text,
-                    ));
-                }
-                _ => {}
-            }
-        }
-    }
-
-    /// The inner error is the provider's reason not to give it.
-    async fn retrieve(
-        &mut self,
-        number: u32,
-        unique: Unique,
-        size: u64,
-    ) -> Result<Result<Message, String>, Failure> {
+    /// One that was asked for. The inner error is the provider's reason not to give it.
+    async fn retrieved(&mut self, wanted: &Wanted) -> Result<Result<Message, String>, Failure> {
+        let &Wanted {
+            number,
+            unique,
+            size,
+        } = wanted;
         self.trace.now = now();
-        self.give(&Command::Retr(number)).await?;
         self.link.allow(self.job.max_size().min(size.max(1 << 20)));
         let mut incoming = Incoming::begin(&self.job.store, &self.trace, None).await?;
         loop {
@@ -301,75 +322,5 @@ impl Pop<'_> {
         }
         let message = incoming.finish(FlagNames::default(), self.trace.now);
         Ok(Ok(message.await?))
-    }
-
-    // Talking.
-
-    async fn give(&mut self, command: &Command<'_>) -> Result<(), Failure> {
-        let mut out = Vec::new();
-        self.client.command(command, &mut out);
-        self.link.allow(0);
-        self.link.send_secret(out).await
-    }
-
-    async fn say(&mut self, line: &Secret<String>) -> Result<(), Failure> {
-        let mut out = Vec::new();
-        self.client.answer(line.reveal().as_bytes(), &mut out);
-        self.link.send_secret(out).await
-    }
-
-    async fn ask(&mut self, command: &Command<'_>) -> Result<Outcome, Failure> {
-        self.give(command).await?;
-        self.until_done().await
-    }
-
-    async fn must(&mut self, what: &str, command: &Command<'_>) -> Result<(), Failure> {
-        let outcome = self.ask(command).await?;
-        match outcome.ok {
-            true => Ok(()),
-            false => Err(Failure::said_no(what, &outcome.text)),
-        }
-    }
-
-    async fn until_done(&mut self) -> Result<Outcome, Failure> {
-        loop {
-            if let Event::Done(outcome) = self.next().await? {
-                return Ok(outcome);
-            }
-        }
-    }
-
-    async fn next(&mut self) -> Result<Event, Failure> {
-        loop {
-            match self.client.step().map_err(broken)? {
-                Step::NeedInput => {}
-                Step::Data(_) => {
-                    return Err(Failure::passing(
-                        "the provider's server sends a message that nobody asked for",
-                    ));
-                }
-                Step::Event(event) => return Ok(event),
-            }
-            self.link.receive(self.client.input()).await?;
-        }
-    }
-}
-
-fn broken(error: crate::pop3::client::Error) -> Failure {
-    Failure::passing(format!(
-        "the provider's server is not to be understood: {error}"
-    ))
-}
-
-fn admitted(outcome: &Outcome) -> Result<(), Failure> {
-    // RFC 2449, 8.1 and RFC 3206: the maildrop is busy, or it may pass.
-    let passes = ["IN-USE", "LOGIN-DELAY", "SYS/TEMP"].contains(&outcome.code.as_str());
-    match outcome.ok {
-        true => Ok(()),
-        false if passes => Err(Failure::passing(format!(
-            "the provider's login: {}",
-            outcome.text
-        ))),
-        false => Err(Failure::said_no("let us in", &outcome.text)),
     }
 }

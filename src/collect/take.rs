@@ -137,7 +137,7 @@ impl Target {
     /// [`Failure`] where the account has no room for so much now.
     pub fn must_hold(&self, store: &Store, more: Quota) -> Result<(), Failure> {
         match store.check_quota(self.account, more) {
-            Err(store::Error::OverQuota) => Err(Failure::passing(
+            Err(store::Error::OverQuota) => Err(Failure::full(
                 "the mailbox here is full: its mail waits over there",
             )),
             _ => Ok(()),
@@ -173,7 +173,8 @@ impl Batch {
         !self.messages.is_empty() && target.must_hold(store, more).is_err()
     }
 
-    fn held(&self) -> Quota {
+    /// What it adds to the account.
+    pub fn held(&self) -> Quota {
         Quota {
             bytes: self.bytes,
             messages: self.messages.len() as u64,

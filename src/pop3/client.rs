@@ -8,6 +8,7 @@ mod unstuff;
 
 use crate::secret::Secret;
 use crate::wire::{Input, Line};
+use std::collections::VecDeque;
 use std::fmt;
 use std::net::IpAddr;
 use unstuff::{Piece, Unstuffer};
@@ -131,6 +132,8 @@ enum Follow {
 pub struct Client {
     input: Input,
     state: State,
+    /// Commands behind the one that is being answered (RFC 2449, 6.6).
+    waiting: VecDeque<Follow>,
     unstuffer: Unstuffer,
     lines: u32,
     /// The answer's first line, until its other lines are over.
@@ -146,6 +149,7 @@ impl Default for Client {
             input: Input::new(),
             // The greeting.
             state: State::Answer(Follow::Nothing),
+            waiting: VecDeque::new(),
             unstuffer: Unstuffer::default(),
             lines: 0,
             outcome: None,
@@ -189,10 +193,13 @@ impl Client {
         })
     }
 
-    /// Gives a command; the one before must be over.
+    /// Gives a command. Those before it must be over unless the server says PIPELINING; how many
+    /// wait is the caller's to bound.
     pub fn command(&mut self, command: &Command<'_>, out: &mut Vec<u8>) {
-        self.state = State::Answer(command.follow());
-        self.lines = 0;
+        match self.state {
+            State::Quiet => self.state = State::Answer(command.follow()),
+            _ => self.waiting.push_back(command.follow()),
+        }
         if let Command::Capa = command {
             self.capabilities.clear();
         }
@@ -300,7 +307,9 @@ impl Client {
     }
 
     fn done(&mut self) -> Event {
-        self.state = State::Quiet;
+        let next = self.waiting.pop_front();
+        self.state = next.map_or(State::Quiet, State::Answer);
+        self.lines = 0;
         Event::Done(self.outcome.take().unwrap_or(Outcome {
             ok: true,
             code: String::new(),

@@ -421,6 +421,81 @@ class FromDovecot(Collecting):
     def test_killed_anywhere_pop3_delete(self):
         self.killed_anywhere("pop3", "delete")
 
+    # Room.
+
+    def quota(self, words):
+        self.server.cli("account", "set", f"alice@{DOMAIN}", "quota", words)
+
+    def used(self):
+        """KiB of alice's mail, rounded up."""
+        client = self.server.imap("alice")
+        _, answer = client.getquota('""')
+        client.logout()
+        return int(re.search(rb"STORAGE (\d+)", answer[0]).group(1))
+
+    def nearly_full(self, protocol):
+        """What fits comes, in order; the rest waits over there, until there is room."""
+        self.addCleanup(self.quota, "default")
+        # Not INBOX: there the account is warned that it is nearly full.
+        self.server.empty("alice", "Room")
+        sized = lambda n, kib: message(n, body=("x" * 62 + "\r\n") * (16 * kib))
+        had = [sized(n, 20) for n in range(10)]
+        self.quota("1GiB")
+        free = self.used() + 90
+        self.quota(f"{free}KiB")
+        # One that never fits holds up no other.
+        never = sized(10, free + 100)
+        self.provider.append("bob", "INBOX", [had[0], never, *had[1:]])
+        number = self.add(protocol, "--after", "delete", "--every", 10, "--into", "Room")
+        full = lambda: "the mailbox here is full" in self.state(number)
+        wait_for(full, SOON, 0.1, "no word of it")
+        self.assertEqual(self.here("Room"), had[:4])
+        self.assertEqual(self.provider.bodies("bob"), [never, *had[4:]])
+        self.assertIn("the mailbox here is full", self.cli("list"))
+        # Looking again changes nothing.
+        looks = lambda: self.provider.log_text().count("Disconnected: ")
+        before = looks()
+        self.cli("run", number)
+        wait_for(lambda: looks() > before, SOON, 0.1, "it did not look")
+        self.assertTrue(full())
+        self.assertEqual(self.count("Room"), 4)
+        # By itself, when some went: as many as went come, though it is full again then.
+        mine = self.server.imap("alice")
+        mine.select("Room")
+        mine.store("1:2", "+FLAGS", "\\Deleted")
+        mine.expunge()
+        mine.logout()
+        self.arrive(4, "Room", seconds=40)
+        wait_for(lambda: self.there() == 5, SOON, 0.1, "the provider keeps what was taken")
+        self.assertEqual(self.here("Room"), had[2:6])
+        # And by itself when there is more room.
+        self.quota("0")
+        self.arrive(9, "Room", seconds=40)
+        self.gone()
+        self.assertEqual(sorted(self.here("Room")), sorted([never, *had[2:]]))
+        wait_for(lambda: self.state(number) == "well", SOON, 0.1, "not well")
+        self.assertEqual(self.row(number, "taken"), "11")
+
+    def test_nearly_full_by_imap(self):
+        self.nearly_full("imap")
+
+    def test_nearly_full_by_pop3(self):
+        self.nearly_full("pop3")
+
+    def test_pop3_asks_for_several_at_once(self):
+        """Dovecot says PIPELINING: a round trip brings many messages, and lets go of many."""
+        had = self.fill(40)
+        proxy = Proxy(self.provider.port("pop3"))
+        said = []
+        proxy.hook = lambda data: said.append(data) or "pass"
+        self.add("pop3", "--after", "delete", tls="none", ca=False, port=proxy.port)
+        self.arrive(40)
+        self.gone()
+        self.assertEqual(self.here(), had)
+        for word in (b"RETR ", b"DELE "):
+            self.assertGreater(max(data.count(word) for data in said), 8, word)
+        proxy.close()
+
     # Size.
 
     def test_large(self):
@@ -657,6 +732,56 @@ class FromNobody(Collecting):
         self.assertEqual(asked, [[1, 2, 3, 4, 5, 6], [2, 5, 6]])
         self.assertEqual(sorted(self.here()), [b"n: %d" % n for n in range(1, 7)])
         self.assertEqual(self.row(number, "taken"), "6")
+
+    def pop3_in_rounds(self, offers):
+        """One message is not given, and the connection is cut within another: each of the others
+        comes once, and goes over there. `offers`: whether commands may come together."""
+        mailbox, marked, cuts = set(range(1, 61)), set(), []
+
+        def answer(line):
+            if line is None:
+                marked.clear()
+                return b"+OK\r\n"
+            word, _, n = line.partition(" ")
+            if word == "CAPA":
+                return b"+OK\r\nUIDL\r\n" + (b"PIPELINING\r\n" if offers else b"") + b".\r\n"
+            if word in ("UIDL", "LIST"):
+                return b"+OK\r\n" + b"".join(b"%d %d\r\n" % (it, 1000 + it) for it in sorted(mailbox)) + b".\r\n"
+            if line == "RETR 5":
+                return b"-ERR can't read it\r\n"
+            if line == "RETR 20" and not cuts:
+                cuts.append(line)
+                return b"+OK\r\nSubject: 20\r\n\r\nhal", None
+            if word == "RETR":
+                return b"+OK\r\nSubject: %s\r\n\r\nbody\r\n.\r\n" % n.encode()
+            if word == "DELE":
+                marked.add(int(n))
+            if word == "QUIT":
+                mailbox.difference_update(marked)
+            return b"+OK\r\n"
+
+        proxy = Proxy(self.served(answer))
+        self.addCleanup(proxy.close)
+        said = []
+        proxy.hook = lambda data: said.append(data) or "pass"
+        number = self.add("pop3", "--after", "delete", tls="none", ca=False, port=proxy.port)
+        wait_for(lambda: "closed the connection" in self.state(number), SOON, 0.1, "no word of it")
+        # What came before the cut came.
+        self.assertEqual(self.count(), 18)
+        self.cli("run", number)
+        self.arrive(59)
+        wait_for(lambda: self.state(number) == "well", SOON, 0.1, "not well")
+        wanted = [b"Subject: %d\r\n\r\nbody\r\n" % n for n in range(1, 61) if n != 5]
+        self.assertEqual(self.here(), wanted)
+        self.assertEqual(mailbox, {5})
+        self.assertEqual((self.row(number, "taken"), self.row(number, "left there")), ("59", "1"))
+        return max(data.count(b"\r\n") for data in said)
+
+    def test_pop3_with_pipelining(self):
+        self.assertGreater(self.pop3_in_rounds(True), 8)
+
+    def test_pop3_without_pipelining(self):
+        self.assertEqual(self.pop3_in_rounds(False), 1)
 
     def test_a_message_that_pop3_does_not_give_holds_up_no_other(self):
         def answer(line):

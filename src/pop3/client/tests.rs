@@ -89,6 +89,28 @@ fn lists_and_capabilities() {
 }
 
 #[test]
+fn commands_given_together_are_answered_in_their_order() {
+    let bytes = b"+OK\r\none\r\n.\r\n-ERR gone\r\n+OK deleted\r\n+OK\r\n1 x\r\n.\r\n";
+    for size in 1..=bytes.len() {
+        let mut client = asked(Command::Retr(1));
+        for command in [Command::Retr(2), Command::Dele(1), Command::Uidl] {
+            client.command(&command, &mut Vec::new());
+        }
+        let events = told(&mut client, bytes, size).unwrap();
+        let expected = [
+            "true  ",
+            "false  gone",
+            "true  deleted",
+            "Row(1, \"x\")",
+            "true  ",
+            "one\r\n",
+        ];
+        assert_eq!(events, expected, "slices of {size}");
+        assert_eq!(told(&mut client, b"+OK\r\n", 1), Err(Error::Unasked));
+    }
+}
+
+#[test]
 fn refusals_and_challenges() {
     let mut client = asked(Command::Auth {
         mechanism: "PLAIN",
