@@ -38,6 +38,12 @@ impl<T: Zeroize> Secret<T> {
     }
 }
 
+impl<T: Zeroize> From<T> for Secret<T> {
+    fn from(value: T) -> Secret<T> {
+        Secret(value)
+    }
+}
+
 impl<T: Zeroize> Drop for Secret<T> {
     fn drop(&mut self) {
         self.0.zeroize();

@@ -55,9 +55,9 @@ impl Administrator {
     }
 
     /// `None` if they are no request of these.
-    pub fn read(words: &[&str]) -> Option<Administrator> {
+    pub fn read(words: &[&str]) -> Option<Result<Administrator, String>> {
         let password = |text: &str| Secret::new(text.to_string());
-        Some(match words {
+        Some(Ok(match words {
             ["administrator-set", text] => Administrator::Set {
                 password: password(text),
             },
@@ -69,7 +69,7 @@ impl Administrator {
             },
             ["administrator-show"] => Administrator::Show,
             _ => return None,
-        })
+        }))
     }
 
     /// For logs.
@@ -279,7 +279,7 @@ mod tests {
         ] {
             let words = request.words();
             let words: Vec<&str> = words.reveal().iter().map(String::as_str).collect();
-            let read = Administrator::read(&words).unwrap();
+            let read = Administrator::read(&words).unwrap().unwrap();
             assert_eq!(read.words().reveal(), request.words().reveal());
             assert!(!request.describe().contains("two"));
         }

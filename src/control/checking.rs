@@ -70,8 +70,8 @@ impl Checking {
     }
 
     /// `None` if they are no request of these.
-    pub fn read(words: &[&str]) -> Option<Checking> {
-        Some(match words {
+    pub fn read(words: &[&str]) -> Option<Result<Checking, String>> {
+        Some(Ok(match words {
             ["check-start", quick, repair] => Checking::Start {
                 quick: *quick == "quick",
                 repair: *repair == "repair",
@@ -80,7 +80,7 @@ impl Checking {
             ["check-stop"] => Checking::Stop,
             ["check-last"] => Checking::Last,
             _ => return None,
-        })
+        }))
     }
 }
 
@@ -457,7 +457,7 @@ mod tests {
         for request in [start, Checking::State, Checking::Stop, Checking::Last] {
             let words = request.words();
             let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            assert_eq!(Checking::read(&words), Some(request));
+            assert_eq!(Checking::read(&words), Some(Ok(request)));
         }
         let checked = Checked {
             verdict: Verdict::Damaged,

@@ -49,6 +49,7 @@ use crate::task;
 use crate::wire::{Input, Line};
 use administrator::Guesses;
 use async_io::Async;
+use perform::perform_in;
 use request::{read_reply, write_reply};
 use std::fs::{self, Permissions};
 use std::io::{self, BufReader, Write};
@@ -96,26 +97,22 @@ pub async fn serve(
     keeper: Arc<Keeper>,
 ) {
     let places = Arc::new(async_lock::Semaphore::new(MAX_CONNECTIONS));
-    let guesses = Arc::new(Guesses::default());
-    let vitals = Arc::new(vitals);
-    let checks = Checks::default();
+    let running = Arc::new(Running {
+        transport,
+        live,
+        keeper,
+        guesses: Guesses::default(),
+        sessions,
+        vitals,
+        checks: Checks::default(),
+    });
     loop {
         let place = places.acquire_arc().await;
         match listener.accept().await {
             Ok((socket, _)) => {
-                let world = World {
-                    store: store.clone(),
-                    transport: transport.clone(),
-                    live: live.clone(),
-                    keeper: keeper.clone(),
-                    guesses: guesses.clone(),
-                    sessions: sessions.clone(),
-                    vitals: vitals.clone(),
-                    checks: checks.clone(),
-                    who: peer(&socket),
-                };
+                let (store, running, who) = (store.clone(), running.clone(), peer(&socket));
                 task::spawn(async move {
-                    converse(socket, &world).await;
+                    converse(socket, &store, &running, &who).await;
                     drop(place);
                 })
                 .detach();
@@ -128,24 +125,38 @@ pub async fn serve(
     }
 }
 
-/// What a request may concern.
-struct World {
-    store: Store,
+/// What a running server has, beside its store.
+struct Running {
     transport: Arc<Transport>,
     live: Arc<Live>,
     keeper: Arc<Keeper>,
-    guesses: Arc<Guesses>,
+    guesses: Guesses,
     /// Who is logged in.
     sessions: Arc<Sessions>,
-    vitals: Arc<Vitals>,
+    vitals: Vitals,
     checks: Checks,
-    /// Who asks.
-    who: String,
 }
 
-impl World {
+/// What a request may concern.
+struct World<'a> {
+    store: &'a Store,
+    /// Who asks.
+    who: &'a str,
+    /// The data directory, where no server runs that knows it.
+    dir: Option<&'a Path>,
+    running: Option<&'a Running>,
+}
+
+impl World<'_> {
+    fn live(&self) -> Option<&Live> {
+        self.running.map(|it| &*it.live)
+    }
+
     fn keep_log(&self) -> Duration {
-        self.live.now().keep_log
+        match self.running {
+            Some(running) => running.live.now().keep_log,
+            None => Settings::default().keep_log,
+        }
     }
 
     async fn save_events(&self) {
@@ -171,7 +182,13 @@ fn user(id: u32) -> String {
     }
 }
 
-async fn converse(socket: Async<UnixStream>, world: &World) {
+async fn converse(socket: Async<UnixStream>, store: &Store, running: &Running, who: &str) {
+    let world = World {
+        store,
+        who,
+        dir: None,
+        running: Some(running),
+    };
     let deadlines = Deadlines {
         handshake: SERVER_TIMEOUT,
         write: SERVER_TIMEOUT,
@@ -184,7 +201,7 @@ async fn converse(socket: Async<UnixStream>, world: &World) {
                 let line = input.bytes().get(..length).unwrap_or_default();
                 let request = Request::read(line);
                 input.consume(end);
-                answer(world, request).await
+                answer(&world, running, request).await
             }
             Line::Partial => match stream.receive(&mut input, SERVER_TIMEOUT).await {
                 Ok(1..) => continue,
@@ -202,63 +219,29 @@ async fn converse(socket: Async<UnixStream>, world: &World) {
     }
 }
 
-async fn answer(world: &World, request: Result<Request, String>) -> Reply {
+async fn answer(world: &World<'_>, running: &Running, request: Result<Request, String>) -> Reply {
     let request = request?;
     let (name, changes) = (request.describe(), request.changes());
+    // Asked four times a second.
     let quiet = matches!(request, Request::Checking(Checking::State));
-    let reply = match request {
-        Request::Routing(request) => {
-            routing::perform(&world.store, Some(&world.transport), request).await
-        }
-        Request::SettingUp(request) => {
-            setup::perform(&world.store, Some(&world.live), &world.who, request).await
-        }
-        Request::Choosing(request) => {
-            settings::perform(&world.store, Some(&world.live), &world.who, request).await
-        }
-        Request::Lifecycle(request) => {
-            if !changes {
-                world.save_events().await;
-            }
-            lifecycle::perform(&world.store, Some(&world.live), &world.who, request).await
-        }
-        Request::DeleteAccount { address } => {
-            lifecycle::delete(&world.store, Some(&world.live), &address).await
-        }
-        Request::Administrator(request) => {
-            let (guesses, live) = (Some(&*world.guesses), Some(&*world.live));
-            let checks = matches!(request, Administrator::Check { .. });
-            let reply = administrator::perform(&world.store, guesses, live, request).await;
-            if checks && let Ok(rows) = &reply {
-                auditing::note_check(&world.store, &world.who, rows);
-            }
-            reply
-        }
-        Request::Status => {
-            status::perform(&world.store, None, Some(&world.vitals), Some(&world.live)).await
-        }
-        Request::Certificate(request) => tls::perform(Some(&world.keeper), request),
-        Request::Checking(request) => {
-            checking::perform(&world.store, Some(&world.checks), request).await
-        }
-        request => {
-            // What is shown includes the last minute.
-            if !changes {
-                world.save_events().await;
-            }
-            perform(&world.store, request).await
-        }
-    };
+    let checks_password = matches!(request, Request::Administrator(Administrator::Check { .. }));
+    if !changes && !quiet {
+        // What is shown includes the last minute.
+        world.save_events().await;
+    }
+    let reply = perform_in(world, request).await;
+    if checks_password && let Ok(rows) = &reply {
+        auditing::note_check(world.store, world.who, rows);
+    }
     if changes && reply.is_ok() {
-        auditing::note_change(&world.store, &world.who, &name, world.keep_log()).await;
+        auditing::note_change(world.store, world.who, &name, world.keep_log()).await;
     }
     match &reply {
-        // Asked four times a second.
         Ok(_) if quiet => {}
         Ok(_) => {
             log::info!("control: {name}");
             // It may be an account that is logged in.
-            world.sessions.review();
+            running.sessions.review();
         }
         Err(error) => log::info!("control: {name}: {error}"),
     }
@@ -316,13 +299,16 @@ fn on_the_store(dir: &Path, request: Request) -> Reply {
     let store = Store::open(dir, Options::default()).map_err(|error| error.to_string())?;
     smol::block_on(async {
         let (name, changes) = (request.describe(), request.changes());
-        let reply = match request {
-            Request::Status => status::perform(&store, Some(dir), None, None).await,
-            request => perform(&store, request).await,
+        let who = perform::own_user();
+        let world = World {
+            store: &store,
+            who: &who,
+            dir: Some(dir),
+            running: None,
         };
+        let reply = perform_in(&world, request).await;
         if changes && reply.is_ok() {
-            let keep = Settings::default().keep_log;
-            auditing::note_change(&store, &perform::own_user(), &name, keep).await;
+            auditing::note_change(&store, &who, &name, world.keep_log()).await;
         }
         store.close().await;
         reply

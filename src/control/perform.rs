@@ -1,9 +1,7 @@
 //! Does what a [`Request`] asks, on the store.
 
-use super::{
-    Reply, Request, addressing, administrator, auditing, certificates, checking, collecting, homes,
-    keys, lifecycle, queue, routing, settings, setup, status, tls,
-};
+use super::request::perform_group;
+use super::{Reply, Request, World, lifecycle, status};
 use crate::address::Address;
 use crate::mail::option::AccountOptions;
 use crate::mail::{Account, Quota, Standing, is_reserved};
@@ -11,8 +9,24 @@ use crate::secret::{Credential, Secret};
 use crate::store::{Error, Store};
 use crate::task;
 
-/// Errors are sentences for the owner.
+/// On the store alone, by the program's own user. Errors are sentences for the owner.
 pub async fn perform(store: &Store, request: Request) -> Reply {
+    let world = World {
+        store,
+        who: &own_user(),
+        dir: None,
+        running: None,
+    };
+    perform_in(&world, request).await
+}
+
+/// Errors are sentences for the owner.
+pub(super) async fn perform_in(world: &World<'_>, request: Request) -> Reply {
+    let store = world.store;
+    let request = match perform_group(world, request).await {
+        Ok(reply) => return reply,
+        Err(request) => request,
+    };
     match request {
         Request::AddAccount { address, password } => add_account(store, address, password).await,
         Request::ListAccounts => list_accounts(store).await,
@@ -22,8 +36,9 @@ pub async fn perform(store: &Store, request: Request) -> Reply {
             let done = store.set_credential(account.id, credential).await;
             done.map(none).map_err(|error| sentence(&error, &address))
         }
-        Request::DeleteAccount { address } => lifecycle::delete(store, None, &address).await,
-        Request::Lifecycle(request) => lifecycle::perform(store, None, &own_user(), request).await,
+        Request::DeleteAccount { address } => {
+            lifecycle::delete(store, world.live(), &address).await
+        }
         Request::ShowAccount { address } => show_account(store, &address).await,
         Request::SetOption {
             address,
@@ -38,22 +53,13 @@ pub async fn perform(store: &Store, request: Request) -> Reply {
             let done = store.add_alias(alias.clone(), owner.id).await;
             done.map(none).map_err(|error| sentence(&error, &alias))
         }
-        Request::Addressing(request) => addressing::perform(store, request).await,
-        Request::Administrator(request) => administrator::perform(store, None, None, request).await,
-        Request::Queue(request) => queue::perform(store, request).await,
-        Request::Routing(request) => routing::perform(store, None, request).await,
-        Request::Collecting(request) => collecting::perform(store, request).await,
-        Request::Keys(request) => keys::perform(store, request).await,
-        Request::Certificates(request) => certificates::perform(store, request).await,
-        Request::Homes(request) => homes::perform(store, request).await,
-        Request::Auditing(request) => auditing::perform(store, request).await,
-        Request::Status => status::perform(store, None, None, None).await,
-        Request::Choosing(request) => settings::perform(store, None, &own_user(), request).await,
-        Request::Certificate(request) => tls::perform(None, request),
-        Request::Checking(request) => checking::perform(store, None, request).await,
-        Request::SettingUp(request) => setup::perform(store, None, &own_user(), request).await,
         Request::RemoveAlias { alias } => remove_alias(store, alias).await,
         Request::ListAliases => list_aliases(store).await,
+        Request::Status => {
+            let vitals = world.running.map(|it| &it.vitals);
+            status::perform(store, world.dir, vitals, world.live()).await
+        }
+        _ => Err("the server does not know this request".into()),
     }
 }
 

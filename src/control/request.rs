@@ -3,7 +3,9 @@
 
 use super::{
     Addressing, Administrator, Auditing, Certificate, Certificates, Checking, Choosing, Collecting,
-    Homes, Keys, Lifecycle, Queue, Routing, SettingUp,
+    Homes, Keys, Lifecycle, Queue, Routing, SettingUp, World, addressing, administrator, auditing,
+    certificates, checking, collecting, homes, keys, lifecycle, queue, routing, settings, setup,
+    tls,
 };
 use crate::address::Address;
 use crate::secret::Secret;
@@ -30,57 +32,122 @@ const READING: [&str; 12] = [
     "facts",
 ];
 
-/// What the owner asks for.
-#[derive(Debug)]
-pub enum Request {
-    AddAccount {
-        address: Address,
-        password: Secret<String>,
-    },
-    /// Rows of address, messages, bytes.
-    ListAccounts,
-    SetPassword {
-        address: Address,
-        password: Secret<String>,
-    },
-    DeleteAccount {
-        address: Address,
-    },
-    /// Rows of name, value.
-    ShowAccount {
-        address: Address,
-    },
-    /// An option by its name, as [`crate::mail::option`] has them.
-    SetOption {
-        address: Address,
-        option: String,
-        value: String,
-    },
-    /// Rows as [`super::Vitals`] and the store have them; see `control/status.rs`.
-    Status,
-    Addressing(Addressing),
-    Administrator(Administrator),
-    Queue(Queue),
-    Routing(Routing),
-    Collecting(Collecting),
-    Keys(Keys),
-    Certificates(Certificates),
-    Homes(Homes),
-    Choosing(Choosing),
-    SettingUp(SettingUp),
-    Auditing(Auditing),
-    Certificate(Certificate),
-    Checking(Checking),
-    Lifecycle(Lifecycle),
-    AddAlias {
-        alias: Address,
-        account: Address,
-    },
-    RemoveAlias {
-        alias: Address,
-    },
-    /// Rows of alias, account.
-    ListAliases,
+/// The requests that come in groups, a file of `control/` each: a line here is all that a
+/// further group takes beside its file. A group is a type that has `words` and `read`; the
+/// line says what logs show of it and who performs it in a [`World`].
+macro_rules! groups {
+    (in $world:ident; $($group:ident: |$it:ident| $described:expr, $performed:expr;)+) => {
+        /// What the owner asks for.
+        #[derive(Debug)]
+        pub enum Request {
+            AddAccount {
+                address: Address,
+                password: Secret<String>,
+            },
+            /// Rows of address, messages, bytes.
+            ListAccounts,
+            SetPassword {
+                address: Address,
+                password: Secret<String>,
+            },
+            DeleteAccount {
+                address: Address,
+            },
+            /// Rows of name, value.
+            ShowAccount {
+                address: Address,
+            },
+            /// An option by its name, as [`crate::mail::option`] has them.
+            SetOption {
+                address: Address,
+                option: String,
+                value: String,
+            },
+            /// Rows as [`super::Vitals`] and the store have them; see `control/status.rs`.
+            Status,
+            AddAlias {
+                alias: Address,
+                account: Address,
+            },
+            RemoveAlias {
+                alias: Address,
+            },
+            /// Rows of alias, account.
+            ListAliases,
+            $($group($group),)+
+        }
+
+        /// What logs show of a group's request.
+        fn describe_group(request: &Request) -> String {
+            match request {
+                $(Request::$group($it) => $described,)+
+                _ => String::new(),
+            }
+        }
+
+        /// The words of a group's request.
+        fn group_words(request: &Request) -> Option<Secret<Vec<String>>> {
+            Some(match request {
+                $(Request::$group(it) => it.words().into(),)+
+                _ => return None,
+            })
+        }
+
+        fn read_group(words: &[&str]) -> Option<Result<Request, String>> {
+            $(if let Some(read) = $group::read(words) {
+                return Some(read.map(Request::$group));
+            })+
+            None
+        }
+
+        /// What is of no group comes back.
+        pub(super) async fn perform_group(
+            $world: &World<'_>,
+            request: Request,
+        ) -> Result<Reply, Request> {
+            Ok(match request {
+                $(Request::$group($it) => $performed,)+
+                request => return Err(request),
+            })
+        }
+    };
+}
+
+groups! {
+    in world;
+    Addressing: |it| it.words().join(" "), addressing::perform(world.store, it).await;
+    Administrator: |it| it.describe(), administrator::perform(
+        world.store,
+        world.running.map(|it| &it.guesses),
+        world.live(),
+        it,
+    )
+    .await;
+    Queue: |it| it.words().join(" "), queue::perform(world.store, it).await;
+    Routing: |it| it.describe(), {
+        let transport = world.running.map(|it| &*it.transport);
+        routing::perform(world.store, transport, it).await
+    };
+    Collecting: |it| it.describe(), collecting::perform(world.store, it).await;
+    Keys: |it| it.words().join(" "), keys::perform(world.store, it).await;
+    Certificates: |it| it.words().join(" "), certificates::perform(world.store, it).await;
+    Homes: |it| it.describe(), homes::perform(world.store, it).await;
+    Choosing: |it| it.describe(), {
+        settings::perform(world.store, world.live(), world.who, it).await
+    };
+    SettingUp: |it| it.describe(), {
+        setup::perform(world.store, world.live(), world.who, it).await
+    };
+    Auditing: |it| it.words().join(" "), auditing::perform(world.store, it).await;
+    Certificate: |it| it.word().replace('-', " "), {
+        tls::perform(world.running.map(|it| &*it.keeper), it)
+    };
+    Checking: |it| it.words().join(" "), {
+        checking::perform(world.store, world.running.map(|it| &it.checks), it).await
+    };
+    Lifecycle: |it| it.words().join(" "), {
+        lifecycle::perform(world.store, world.live(), world.who, it).await
+    };
 }
 
 /// Rows of words, or a sentence that says why not.
@@ -100,24 +167,11 @@ impl Request {
                 option,
                 value,
             } => format!("account set {address} {option} {value}"),
-            Request::Addressing(request) => request.words().join(" "),
-            Request::Administrator(request) => request.describe(),
-            Request::Queue(request) => request.words().join(" "),
-            Request::Routing(request) => request.describe(),
-            Request::Collecting(request) => request.describe(),
-            Request::Keys(request) => request.words().join(" "),
-            Request::Certificates(request) => request.words().join(" "),
-            Request::Homes(request) => request.describe(),
-            Request::Choosing(request) => request.describe(),
-            Request::SettingUp(request) => request.describe(),
-            Request::Auditing(request) => request.words().join(" "),
-            Request::Certificate(request) => request.word().replace('-', " "),
-            Request::Checking(request) => request.words().join(" "),
-            Request::Lifecycle(request) => request.words().join(" "),
             Request::AddAlias { alias, account } => format!("alias add {alias} {account}"),
             Request::RemoveAlias { alias } => format!("alias remove {alias}"),
             Request::ListAliases => "alias list".to_string(),
             Request::Status => "status show".to_string(),
+            group => describe_group(group),
         }
     }
 
@@ -157,72 +211,18 @@ impl Request {
                 option,
                 value,
             } => put(&["account-set", &address.to_string(), option, value]),
-            Request::Routing(request) => {
-                let words = request.words();
-                put(&words
-                    .reveal()
-                    .iter()
-                    .map(String::as_str)
-                    .collect::<Vec<_>>());
-            }
-            Request::Administrator(request) => {
-                let words = request.words();
-                let words = words.reveal().iter().map(String::as_str);
-                put(&words.collect::<Vec<_>>());
-            }
-            Request::Collecting(request) => {
-                let words = request.words();
-                let words = words.reveal().iter().map(String::as_str);
-                put(&words.collect::<Vec<_>>());
-            }
-            Request::Addressing(request) => {
-                let words = request.words();
-                put(&words.iter().map(String::as_str).collect::<Vec<_>>());
-            }
-            Request::Queue(request) => {
-                let words = request.words();
-                put(&words.iter().map(String::as_str).collect::<Vec<_>>());
-            }
-            Request::Keys(request) => {
-                let words = request.words();
-                put(&words.iter().map(String::as_str).collect::<Vec<_>>());
-            }
-            Request::Certificates(request) => {
-                let words = request.words();
-                put(&words.iter().map(String::as_str).collect::<Vec<_>>());
-            }
-            Request::Homes(request) => {
-                let words = request.words();
-                put(&words.iter().map(String::as_str).collect::<Vec<_>>());
-            }
-            Request::Certificate(request) => put(&[request.word()]),
-            Request::Choosing(request) => {
-                let words = request.words();
-                put(&words.iter().map(String::as_str).collect::<Vec<_>>());
-            }
-            Request::Lifecycle(request) => {
-                let words = request.words();
-                put(&words.iter().map(String::as_str).collect::<Vec<_>>());
-            }
-            Request::Auditing(request) => {
-                let words = request.words();
-                put(&words.iter().map(String::as_str).collect::<Vec<_>>());
-            }
-            Request::Checking(request) => {
-                let words = request.words();
-                put(&words.iter().map(String::as_str).collect::<Vec<_>>());
-            }
-            Request::SettingUp(request) => {
-                let words = request.words();
-                let words = words.reveal().iter().map(String::as_str);
-                put(&words.collect::<Vec<_>>());
-            }
             Request::AddAlias { alias, account } => {
                 put(&["alias-add", &alias.to_string(), &account.to_string()]);
             }
             Request::RemoveAlias { alias } => put(&["alias-remove", &alias.to_string()]),
             Request::ListAliases => put(&["alias-list"]),
             Request::Status => put(&["status"]),
+            group => {
+                if let Some(words) = group_words(group) {
+                    let words = words.reveal().iter().map(String::as_str);
+                    put(&words.collect::<Vec<_>>());
+                }
+            }
         }
         line.push(b'\n');
         Secret::new(line)
@@ -264,25 +264,10 @@ impl Request {
             },
             ["alias-list"] => Request::ListAliases,
             ["status"] => Request::Status,
-            words => match Addressing::read(words)
-                .map(|it| it.map(Request::Addressing))
-                .or_else(|| Some(Ok(Request::Administrator(Administrator::read(words)?))))
-                .or_else(|| Some(Routing::read(words)?.map(Request::Routing)))
-                .or_else(|| Some(Keys::read(words)?.map(Request::Keys)))
-                .or_else(|| Some(Certificates::read(words)?.map(Request::Certificates)))
-                .or_else(|| Some(Queue::read(words)?.map(Request::Queue)))
-                .or_else(|| Some(Collecting::read(words)?.map(Request::Collecting)))
-                .or_else(|| Some(Ok(Request::Certificate(Certificate::read(words)?))))
-                .or_else(|| Some(Homes::read(words)?.map(Request::Homes)))
-                .or_else(|| Some(Choosing::read(words)?.map(Request::Choosing)))
-                .or_else(|| Some(SettingUp::read(words)?.map(Request::SettingUp)))
-                .or_else(|| Some(Auditing::read(words)?.map(Request::Auditing)))
-                .or_else(|| Some(Ok(Request::Checking(Checking::read(words)?))))
-                .or_else(|| Some(Lifecycle::read(words)?.map(Request::Lifecycle)))
-            {
-                Some(request) => request?,
-                None => return Err("the server does not know this request".to_string()),
-            },
+            words => {
+                return read_group(words)
+                    .unwrap_or_else(|| Err("the server does not know this request".to_string()));
+            }
         })
     }
 }

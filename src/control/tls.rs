@@ -29,10 +29,15 @@ impl Certificate {
         found.map_or("", |it| it.1)
     }
 
+    /// The request's words.
+    pub fn words(self) -> Vec<String> {
+        vec![self.word().into()]
+    }
+
     /// `None` if it is no request of these.
-    pub fn read(words: &[&str]) -> Option<Certificate> {
+    pub fn read(words: &[&str]) -> Option<Result<Certificate, String>> {
         let found = Certificate::ALL.iter().find(|it| words == [it.1]);
-        found.map(|it| it.0)
+        found.map(|it| Ok(it.0))
     }
 }
 
@@ -76,7 +81,7 @@ mod tests {
     fn every_request_is_read_as_it_was_written() {
         for (request, word) in Certificate::ALL {
             assert_eq!(request.word(), word);
-            assert_eq!(Certificate::read(&[word]), Some(request));
+            assert_eq!(Certificate::read(&[word]), Some(Ok(request)));
         }
         assert_eq!(Certificate::read(&["tls-status", "x"]), None);
         assert!(perform(None, Certificate::Status).is_err());
