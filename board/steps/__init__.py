@@ -1,0 +1,1 @@
+"""The steps of board/build, one file each."""
