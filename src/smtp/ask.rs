@@ -103,6 +103,8 @@ pub enum NoRecipient {
     },
     /// The domain is another server's, and there is no way to it: why, in a sentence.
     NoRoute(&'static str),
+    /// The domain is none of ours and a single word: on whose network should that be?
+    Unqualified,
     Trouble(Trouble),
 }
 

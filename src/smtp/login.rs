@@ -55,7 +55,12 @@ impl Session {
                 self.phase = Phase::Login(dialogue);
                 Next::NeedInput
             }
-            Line::TooLong => self.line_too_long(out),
+            Line::TooLong => {
+                // RFC 4954, 6.
+                self.phase = Phase::SkipLine(0);
+                let text = "The line of the login is too long";
+                self.say(Reply::new(500, "5.5.6", text), out)
+            }
             Line::Complete { length, end } => {
                 let turn = dialogue.line(self.input.bytes().get(..length).unwrap_or_default());
                 self.input.consume(end);

@@ -102,6 +102,7 @@ impl Repair {
             let goes = ["Bcc", "Resent-Bcc", "Return-Path"]
                 .iter()
                 .any(|name| field.is(name.as_bytes()))
+                || (field.is(b"Message-ID") && !is_message_id(field.value()))
                 || is_forged(&field, &self.trace.hostname);
             if !goes {
                 out.extend_from_slice(field.raw);
@@ -142,7 +143,7 @@ impl Repair {
             "Return-Path: <{sender}>\r\n\
              Received: {from}by {hostname} with {with} id {id}{priority};\r\n\t{date}\r\n"
         );
-        if header::find(header, "Message-ID").is_none() {
+        if !has_message_id(header) {
             added += &format!("Message-ID: <{id}@{hostname}>\r\n");
         }
         if header::find(header, "Date").is_none() {
@@ -150,6 +151,33 @@ impl Repair {
         }
         added.into_bytes()
     }
+}
+
+fn has_message_id(header: &[u8]) -> bool {
+    let mut fields = header::fields(header).filter(|it| it.is(b"Message-ID"));
+    fields.any(|it| is_message_id(it.value()))
+}
+
+/// `"<" id-left "@" id-right ">"`, and a comment behind it (RFC 5322, 3.6.4). Lenient with what
+/// programs have long put into the two: one that can be told and answered is not replaced.
+fn is_message_id(value: &[u8]) -> bool {
+    let Some(inner) = value.trim_ascii().strip_prefix(b"<") else {
+        return false;
+    };
+    let Some(end) = memchr::memchr(b'>', inner) else {
+        return false;
+    };
+    let (id, rest) = (inner.get(..end), inner.get(end + 1..).unwrap_or_default());
+    let id = id.unwrap_or_default();
+    let Some(at) = memchr::memrchr(b'@', id) else {
+        return false;
+    };
+    let fits = |b: &u8| b.is_ascii_graphic() && *b != b'<' || !b.is_ascii();
+    let rest = rest.trim_ascii();
+    at > 0
+        && at + 1 < id.len()
+        && id.iter().all(fits)
+        && (rest.is_empty() || rest.starts_with(b"("))
 }
 
 impl Trace {

@@ -73,6 +73,39 @@ fn what_misses_is_added() {
 }
 
 #[test]
+fn a_message_id_that_is_none_is_replaced() {
+    for good in [
+        "<a@b>",
+        " <a.b=$x@[1.2.3.4]>  (made up)",
+        "\r\n <ü@b.de>",
+        "<a@b@c>",
+    ] {
+        let message = format!("From: ann@b.de\r\nDate: x\r\nMessage-ID:{good}\r\n\r\nhi\r\n");
+        assert_eq!(repaired(&message), Ok(format!("{RECEIVED}{message}")));
+    }
+    for bad in [
+        "",
+        " ",
+        " a@b",
+        " <a>",
+        " <@b>",
+        " <a@>",
+        " <a b@c>",
+        " <a@b",
+        " <a@b> <c@d>",
+    ] {
+        let message = format!("From: ann@b.de\r\nMessage-ID:{bad}\r\nDate: x\r\n\r\nhi\r\n");
+        let rest = "From: ann@b.de\r\nDate: x\r\n\r\nhi\r\n";
+        let made = "Message-ID: <x1@mail.b.de>\r\n";
+        assert_eq!(
+            repaired(&message),
+            Ok(format!("{RECEIVED}{made}{rest}")),
+            "{bad}"
+        );
+    }
+}
+
+#[test]
 fn bcc_and_return_path_go_with_their_folds_in_any_spelling() {
     let message = "Return-Path: <evil@x>\r\nFrom: ann@b.de\r\nbCC: a@b.de,\r\n\tc@d.de\r\n \r\n\
         Subject: kept\r\n folded\r\nResent-Bcc : x@y.de\r\nBcc:\r\n\r\nbody\r\n";

@@ -17,7 +17,7 @@ use super::repair::Stamp;
 use super::reply::Reply;
 use super::role::Role;
 use super::session::{Answer, Ask, Commit, Config, Found, NoRecipient, Session, Step, Trouble};
-use crate::address::Address;
+use crate::address::{Address, Domain};
 use crate::context::Context;
 use crate::imap_url::content::Content;
 use crate::mail::addressing::Device;
@@ -157,6 +157,7 @@ async fn drive(
                 if session.author().is_some() {
                     stream.authenticated();
                 }
+                note_refusal(stream, &mut session);
                 stream.send_out(&mut out).await?;
                 out = Vec::new();
                 let turn = match session.author().is_some() || !role.needs_login() {
@@ -252,12 +253,34 @@ async fn drive(
                 session.tls_started();
                 session.bind(context.channel(stream, Protocol::Submission));
             }
-            Step::Close => return stream.send_out(&mut out).await,
+            Step::Close => {
+                note_refusal(stream, &mut session);
+                return stream.send_out(&mut out).await;
+            }
         }
         if out.len() >= MAX_OUTPUT {
             stream.send_out(&mut out).await?;
         }
     }
+}
+
+/// What a person's program was told is what its owner will ask about (RFC 6409, 5.2): one line a
+/// turn, and [`crate::smtp::tally`] bounds how many there are.
+fn note_refusal(stream: &Stream, session: &mut Session) {
+    let refusal = session.take_refusal();
+    let (Some(reply), Some(author)) = (refusal, session.author()) else {
+        return;
+    };
+    let id = stream.id();
+    let name = match author {
+        Author::Account { account, .. } => account.address.to_string(),
+        Author::Device { name, .. } => format!("the device {name}"),
+    };
+    log::info!(
+        "submission #{id}: told {name}: {} {}",
+        reply.code,
+        reply.text
+    );
 }
 
 /// Other servers don't log in: they are not asked for a certificate.
@@ -459,9 +482,17 @@ fn device_at(context: &Context, peer: IpAddr) -> Option<(Device, Trusted)> {
 /// may be there whoever sends.
 fn find(context: &Context, sender: &Sender<'_>, address: &Address) -> Result<Found, NoRecipient> {
     let resolved = context.store.look(|snapshot| {
-        let resolved = recipient::resolve(snapshot, address)?;
-        match incoming::is_postmaster(&context.settings().hostname, address) {
-            true if resolved == Resolved::Elsewhere => incoming::postmaster(snapshot),
+        let settings = context.settings();
+        let resolved = match recipient::resolve(snapshot, address)? {
+            Resolved::Elsewhere if incoming::is_postmaster(&settings.hostname, address) => {
+                incoming::postmaster(snapshot)?
+            }
+            resolved => resolved,
+        };
+        match address.local().eq_ignore_ascii_case("postmaster") {
+            true if resolved == Resolved::Unknown => {
+                incoming::owner(snapshot, &settings.administrators)
+            }
             _ => Ok(resolved),
         }
     });
@@ -482,6 +513,9 @@ fn find(context: &Context, sender: &Sender<'_>, address: &Address) -> Result<Fou
                 "This server takes mail for its own addresses only",
             ));
         }
+        Ok(Resolved::Elsewhere) if !is_qualified(address.domain()) => {
+            return Err(NoRecipient::Unqualified);
+        }
         Ok(Resolved::Elsewhere) => Found {
             local: Vec::new(),
             remote: vec![address.clone()],
@@ -495,6 +529,11 @@ fn find(context: &Context, sender: &Sender<'_>, address: &Address) -> Result<Fou
         Some(why) if !found.remote.is_empty() => Err(NoRecipient::NoRoute(why)),
         _ => Ok(found),
     }
+}
+
+/// Whether it is more than the alias of a host, or an address literal (RFC 6409, 2.1).
+fn is_qualified(domain: &Domain) -> bool {
+    domain.as_str().contains(['.', '['])
 }
 
 /// Refuses who has no room for it. A group is one recipient for many: it is not refused for one

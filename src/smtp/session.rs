@@ -89,6 +89,8 @@ pub struct Session {
     pub(super) transaction: Option<Transaction>,
     /// What was in vain since the last message.
     pub(super) tally: Tally,
+    /// The last refusal, until it is taken.
+    refusal: Option<Reply>,
     /// MAIL commands taken.
     pub(super) mails: u32,
     /// What the greeting says behind the name, where the owner has words of his own.
@@ -174,6 +176,7 @@ impl Session {
             client: None,
             transaction: None,
             tally: Tally::default(),
+            refusal: None,
             mails: 0,
             banner: String::new(),
             max_protocol_errors: MAX_PROTOCOL_ERRORS,
@@ -245,6 +248,11 @@ impl Session {
     /// Refusals that the client is to wait for, each told once: [`Tally::take_guesses`].
     pub fn take_guesses(&mut self) -> u32 {
         self.tally.take_guesses()
+    }
+
+    /// The last refusal for good, for the log; each once.
+    pub fn take_refusal(&mut self) -> Option<Reply> {
+        self.refusal.take()
     }
 
     /// What the client is at.
@@ -382,6 +390,9 @@ impl Session {
     pub(super) fn say(&mut self, reply: Reply, out: &mut Vec<u8>) -> Next {
         reply.write(out);
         self.tally.count(&reply);
+        if reply.code >= 500 {
+            self.refusal = Some(reply);
+        }
         self.go_on(Next::Again, out)
     }
 

@@ -149,8 +149,9 @@ impl Session {
         match (&mail.sender, &self.author) {
             (Some(sender), Some(author)) if !author.owns(&sender.address) => {
                 let own = author.addresses();
+                // RFC 6409, 6.1.
                 Err(Reply::with(
-                    553,
+                    550,
                     "5.7.1",
                     format!("This login sends as {own} only"),
                 ))
@@ -273,6 +274,12 @@ impl Session {
                 "The message is larger than all that this mailbox may hold",
             ),
             Err(NoRecipient::NoRoute(why)) => Reply::new(550, "5.7.1", why),
+            // RFC 6409, 4.2.
+            Err(NoRecipient::Unqualified) => Reply::new(
+                554,
+                "5.1.2",
+                "Write the whole domain: name@example.org, not name@example",
+            ),
             Err(NoRecipient::Trouble(trouble)) => trouble.reply(self.config.max_message_size),
         };
         self.say(reply, out);

@@ -29,6 +29,7 @@ use super::pattern::{Kept, fill_in, matches};
 use super::server::{Driver, PASSWORD, Server};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use pillarbox::address::Address;
 use pillarbox::control::{Request, perform};
 use pillarbox::mail::outgoing::QueueId;
 use pillarbox::mail::{FlagNames, Flags, MailboxName};
@@ -397,6 +398,9 @@ impl Run {
         let wait = || number(value).map(Duration::from_millis);
         match key {
             "hostname" => settings.hostname = value.into(),
+            "administrator" => {
+                settings.administrators = vec![Address::parse(value).map_err(text)?];
+            }
             "max_message_size" => settings.max_message_size = number(value)?,
             "max_refusals" => settings.max_refusals = number(value)? as u32,
             "max_messages_per_connection" => {

@@ -171,6 +171,17 @@ pub fn is_postmaster(hostname: &str, address: &Address) -> bool {
         && address.domain().as_str().eq_ignore_ascii_case(hostname)
 }
 
+/// Who reads what is for a postmaster that nobody set: the first of those who look after the
+/// server. That address must always be reached (RFC 5321, 4.5.1).
+pub fn owner(snapshot: &Snapshot, administrators: &[Address]) -> store::Result<Resolved> {
+    for address in administrators {
+        if let found @ Resolved::Here(_) = recipient::resolve(snapshot, address)? {
+            return Ok(found);
+        }
+    }
+    Ok(Resolved::Unknown)
+}
+
 /// The postmaster of the first of our domains that has one.
 pub fn postmaster(snapshot: &Snapshot) -> store::Result<Resolved> {
     for domain in snapshot.local_domains()? {
