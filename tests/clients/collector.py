@@ -39,6 +39,14 @@ def uids(text):
     return found
 
 
+def end_listening(listener, thread):
+    """A thread that still waits in accept() would go on with whatever socket gets that number next:
+    with the listener of a later test, to which it would give its own answers."""
+    listener.shutdown(socket.SHUT_RDWR)
+    thread.join()
+    listener.close()
+
+
 class Plain(oracle.Dovecot):
     """An old server: no UIDPLUS, no MOVE, no IDLE."""
 
@@ -50,7 +58,8 @@ class Plain(oracle.Dovecot):
 
 class Proxy:
     """A line between the collector and its provider that can be held or cut: `hook` is given
-    what the client sends, and says `pass`, `hold` (nothing more goes on) or `cut`."""
+    what the client sends, and says `pass`, `hold` (nothing more goes on), `cut`, or `last`: that
+    goes on, its answer does not come."""
 
     def __init__(self, port, address="127.0.0.1"):
         self.target = port
@@ -58,7 +67,8 @@ class Proxy:
         self.held = threading.Event()
         self.listener = socket.create_server((address, 0))
         self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
+        self.thread = threading.Thread(target=self.accept, daemon=True)
+        self.thread.start()
 
     def accept(self):
         while True:
@@ -81,6 +91,8 @@ class Proxy:
                 if verdict == "cut":
                     break
                 to.sendall(data)
+                if verdict == "last":
+                    break
         except OSError:
             pass
         for end in (source, to):
@@ -90,7 +102,7 @@ class Proxy:
                 pass
 
     def close(self):
-        self.listener.close()
+        end_listening(self.listener, self.thread)
 
 
 class Collecting(unittest.TestCase):
@@ -396,6 +408,43 @@ class FromDovecot(Collecting):
             proxy.close()
             self.server.empty("alice")
 
+    def cut_at_every_step(self, protocol):
+        """Before what the client says, and before what it hears: at each of its steps."""
+        words = []
+        for verdict in ("cut", "last"):
+            for step in range(1, 40):
+                self.provider.empty("bob")
+                had = self.fill(3)
+                proxy = Proxy(self.provider.port(protocol))
+                said = []
+                # The first connection alone, and that once.
+                proxy.hook = lambda data: said.append(data) or (verdict if len(said) == step else "pass")
+                number = self.add(protocol, "--after", "delete", tls="none", ca=False, port=proxy.port)
+                over = lambda: proxy.held.is_set() or self.state(number) == "well"
+                wait_for(over, SOON, 0.05, "neither cut nor done")
+                cut = proxy.held.is_set()
+                self.cli("run", number)
+                self.arrive(3)
+                self.gone()
+                wait_for(lambda: self.state(number) == "well", SOON, 0.1, "not well")
+                self.assertEqual(self.here(), had)
+                self.assertEqual(self.row(number, "taken"), "3")
+                self.cli("remove", self.numbers.pop())
+                proxy.close()
+                self.server.empty("alice")
+                if not cut:
+                    break
+                words.append(said[step - 1][:20])
+        return words
+
+    def test_cut_at_every_step_of_imap(self):
+        words = self.cut_at_every_step("imap")
+        self.assertGreater(len(words), 10, words)
+
+    def test_cut_at_every_step_of_pop3(self):
+        words = self.cut_at_every_step("pop3")
+        self.assertGreater(len(words), 14, words)
+
     def killed_anywhere(self, protocol, after):
         rng = random.Random(SEED)
         had = self.fill(300)
@@ -602,19 +651,22 @@ class FromNobody(Collecting):
             while True:
                 try:
                     client, _ = listener.accept()
+                except OSError:
+                    return
+                try:
                     for part in script:
                         client.sendall(part)
                         client.recv(4096)
-                    client.close()
                 except OSError:
-                    if listener.fileno() < 0:
-                        return
+                    pass
+                client.close()
 
-        threading.Thread(target=serve, daemon=True).start()
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        self.addCleanup(end_listening, listener, thread)
         number = self.add(protocol, tls="none", ca=False, port=listener.getsockname()[1])
         wait_for(lambda: self.state(number) not in ("not yet", "well"), SOON, 0.1, "nothing was said")
         self.assertIn(expected, self.state(number))
-        listener.close()
 
     def test_imap(self):
         hello = b"* OK [CAPABILITY IMAP4rev1] hi\r\n"
@@ -640,7 +692,6 @@ class FromNobody(Collecting):
         listener = socket.create_server(("127.0.0.1", 0))
         wrong = []
         self.addCleanup(lambda: self.assertEqual(wrong, []))
-        self.addCleanup(listener.close)
 
         def talk(client):
             with client, client.makefile("rb") as lines:
@@ -669,7 +720,9 @@ class FromNobody(Collecting):
                     return
                 threading.Thread(target=talk, args=(client,), daemon=True).start()
 
-        threading.Thread(target=serve, daemon=True).start()
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        self.addCleanup(end_listening, listener, thread)
         return listener.getsockname()[1]
 
     def test_a_message_that_imap_does_not_give_holds_up_no_other(self):
