@@ -20,6 +20,8 @@ from large import MEMORY_LIMIT, digest, large
 KILLS = max(3, int(os.environ.get("PILLARBOX_KILLS", "50")) // 10)
 SEED = 7
 SOON = 20
+# Longer than the pause after a first failure.
+LATE = 60
 RATE = 1000
 
 
@@ -424,9 +426,9 @@ class FromDovecot(Collecting):
                 wait_for(over, SOON, 0.05, "neither cut nor done")
                 cut = proxy.held.is_set()
                 self.cli("run", number)
-                self.arrive(3)
-                self.gone()
-                wait_for(lambda: self.state(number) == "well", SOON, 0.1, "not well")
+                self.arrive(3, seconds=LATE)
+                wait_for(lambda: self.state(number) == "well", LATE, 0.1, "not well")
+                self.assertEqual(self.there(), 0)
                 self.assertEqual(self.here(), had)
                 self.assertEqual(self.row(number, "taken"), "3")
                 self.cli("remove", self.numbers.pop())

@@ -99,7 +99,7 @@ class External(ServerCase):
             # Whom to act as: nobody but oneself, by any of one's names.
             self.assertEqual(client.docmd("AUTH", "EXTERNAL " + coded("bob"))[0], 535)
             self.assertEqual(client.docmd("AUTH", "EXTERNAL " + coded(ALICE.upper()))[0], 235)
-            self.assertEqual(client.mail(f"bob@{DOMAIN}")[0], 553)
+            self.assertEqual(client.mail(f"bob@{DOMAIN}")[0], 550)
             self.assertEqual(client.mail(ALICE)[0], 250)
             client.quit()
 
