@@ -14,9 +14,10 @@ pub mod sources;
 
 use crate::login::sessions::Session;
 use crate::login::{Client, Login};
+use crate::mail::capability::Off;
 use crate::mail::home::Forwarded;
 use crate::mail::option::Protocol;
-use crate::mail::{Account, Standing};
+use crate::mail::{Account, AccountId, Standing};
 use crate::net::dns::Resolver;
 use crate::net::stream::Stream;
 use crate::net::tls::Tls;
@@ -153,6 +154,12 @@ impl Context {
         }
     }
 
+    /// What of the protocols the account goes without; all is there if that can't be read.
+    pub fn off(&self, account: AccountId) -> Off {
+        let options = self.store.look(|it| it.account_options(account));
+        options.map_or(Off::NONE, |it| it.without)
+    }
+
     fn note_refusal(&self, protocol: Protocol, account: &Account, stream: &Stream, why: &str) {
         let (address, peer) = (account.address.to_string(), stream.peer().to_string());
         let event = Event::now(Kind::Refused, &address, protocol.name(), &peer, why);
@@ -172,7 +179,7 @@ impl Context {
         sessions.iter().map(|it| it.connection).collect()
     }
 
-    fn may_use(&self, account: crate::mail::AccountId, protocol: Protocol) -> store::Result<bool> {
+    fn may_use(&self, account: AccountId, protocol: Protocol) -> store::Result<bool> {
         self.store.look(|snapshot| {
             let exists = snapshot.account(account)?.is_some();
             let active = snapshot.standing(account)? == Standing::Active;

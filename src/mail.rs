@@ -1,6 +1,7 @@
 //! The nouns that the store and the protocols share. Pure: no I/O, no clock.
 
 pub mod addressing;
+pub mod capability;
 pub mod certificate;
 pub mod home;
 pub mod listing;
@@ -75,6 +76,9 @@ impl Standing {
     }
 }
 
+/// Percentages at which an account is warned that it fills, the highest first.
+const QUOTA_LEVELS: [u64; 2] = [95, 80];
+
 /// How much an account may hold, or holds; as a limit 0 is none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Quota {
@@ -95,6 +99,12 @@ impl Quota {
         let part = |used: u64, limit: u64| used.saturating_mul(100).checked_div(limit);
         let bytes = part(used.bytes, self.bytes).unwrap_or(0);
         bytes.max(part(used.messages, self.messages).unwrap_or(0))
+    }
+
+    /// The percentage that `used` has come to at which people are told; `None` under the first.
+    pub fn level(self, used: Quota) -> Option<u64> {
+        let percent = self.percent(used);
+        QUOTA_LEVELS.into_iter().find(|level| percent >= *level)
     }
 
     /// With what an account's options have in its place.

@@ -45,6 +45,8 @@ use std::time::{Duration, Instant};
 /// Why the server can't start, in a sentence for the owner.
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 
+/// From what fills accounts to the look at their quotas.
+const SETTLED: Duration = Duration::from_secs(1);
 /// How often what is counted is saved: so much of it a power cut may take.
 const SAVE_COUNTS: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -140,6 +142,7 @@ impl Server {
         }
         others.push(task::spawn(collect::run(context.clone())));
         others.push(task::spawn(keep_counts(context.clone())));
+        others.push(task::spawn(warn_of_quotas(context.clone())));
         let ending = end_sessions(context.clone(), listeners.clone());
         others.push(task::spawn(ending));
         let ending = end_logins(context.clone(), listeners.clone());
@@ -426,10 +429,22 @@ async fn keep_counts(context: Arc<Context>) {
     }
 }
 
-/// What falls due at accounts: warnings of their quotas, and those deleted long enough ago.
+/// As soon as mail fills an account; what changes its quota is seen within a minute.
+async fn warn_of_quotas(context: Arc<Context>) {
+    loop {
+        let told = context.store.quotas_told();
+        quota::warn(&context.store, &context.settings()).await;
+        let minute = async {
+            Timer::after(SAVE_COUNTS).await;
+        };
+        future::or(told, minute).await;
+        // Mail that comes in numbers is one look.
+        Timer::after(SETTLED).await;
+    }
+}
+
+/// What falls due at accounts: those deleted long enough ago.
 async fn keep_accounts(context: &Context, day_passed: bool) {
-    let settings = context.settings();
-    quota::warn(&context.store, &settings).await;
     let now = jiff::Timestamp::now().as_second();
     for address in control::purge_expired(&context.store, now, day_passed).await {
         log::info!("{address} was deleted long enough ago: it is gone for good");

@@ -9,8 +9,6 @@ use crate::store::{Note, Result, Snapshot, Store};
 
 /// The kind of the records of what was warned of: by account, the percentage.
 const WARNED: &str = "quota-warned";
-/// Percentages at which the account is warned.
-const LEVELS: [u64; 2] = [95, 80];
 
 /// What holds for accounts that have no quota of their own.
 pub fn default_quota(settings: &Settings) -> Quota {
@@ -20,7 +18,7 @@ pub fn default_quota(settings: &Settings) -> Quota {
     }
 }
 
-/// Warns the accounts that have come to one of [`LEVELS`] since they were looked at last.
+/// Warns the accounts that have come to another [`Quota::level`] since they were looked at last.
 pub async fn warn(store: &Store, settings: &Settings) {
     let default = default_quota(settings);
     let found = store.read(move |snapshot| due(snapshot, default)).await;
@@ -73,8 +71,8 @@ fn due(snapshot: &Snapshot, default: Quota) -> Result<Vec<Due>> {
         if quota == Quota::default() && warned.is_none() {
             continue;
         }
-        let percent = quota.percent(snapshot.usage(account.id)?);
-        let level = LEVELS.into_iter().find(|level| percent >= *level);
+        let used = snapshot.usage(account.id)?;
+        let (percent, level) = (quota.percent(used), quota.level(used));
         let before = warned.and_then(|it| String::from_utf8(it).ok()?.parse().ok());
         if level != before {
             due.push(Due {

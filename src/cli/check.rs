@@ -34,6 +34,7 @@ impl Check {
             say!("The check ends.");
             return Ok(());
         }
+        let online = control::is_running(&dir);
         let mut line = Line::new();
         let checked = control::check(&dir, self.quick, self.repair, &mut |stage, done, total| {
             line.show(stage, done, total)
@@ -41,6 +42,9 @@ impl Check {
         line.clear();
         let checked = checked?;
         tell(&checked);
+        if online && matches!(checked.verdict, Verdict::Sound | Verdict::Repaired) {
+            say!("{PAGES}");
+        }
         match checked.verdict {
             Verdict::Sound | Verdict::Repaired => Ok(()),
             Verdict::Repairable => Err(Exit(2).into()),
@@ -49,6 +53,10 @@ impl Check {
         }
     }
 }
+
+/// What a check beside a running server can't see.
+const PAGES: &str = "The database's pages were not compared with their checksums, as the server runs:\n\
+    stop it and check again to have that too (systemctl stop pillarbox; pillarbox check).";
 
 fn tell(checked: &Checked) {
     for problem in &checked.problems {

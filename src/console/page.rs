@@ -24,6 +24,8 @@ pub fn page(rows: &[Vec<String>], now: i64, language: Language) -> String {
     page.queue(rows);
     page.storage(rows);
     page.certificate(rows);
+    page.reach(rows);
+    page.checked(rows);
     page.collectors(rows);
     page.problems(rows);
     page.text
@@ -147,6 +149,36 @@ impl Page {
             _ => UNREADABLE.of(self.language).into(),
         };
         self.put(CERTIFICATE, &text);
+    }
+
+    fn reach(&mut self, rows: &[Vec<String>]) {
+        let mut label = PROGRAMS.of(self.language);
+        for row in rows.iter().filter(|row| is(row, "reach")) {
+            if let [_, side, ways] = row.as_slice() {
+                let side = if side == "external" { OUTSIDE } else { INSIDE };
+                self.line(label, &side.with(self.language, &[ways]));
+                label = "";
+            }
+        }
+    }
+
+    fn checked(&mut self, rows: &[Vec<String>]) {
+        let text = match values(rows, "checked").as_slice() {
+            [verdict, at] => {
+                let verdict = match *verdict {
+                    "sound" => SOUND,
+                    "repaired" => REPAIRED,
+                    "repairable" => REPAIRABLE,
+                    "damaged" => DAMAGED,
+                    _ => UNFINISHED,
+                };
+                let span = span(self.now - at.parse().unwrap_or(0), self.language);
+                CHECKED_AGO.with(self.language, &[verdict.of(self.language), &span])
+            }
+            ["never"] => NEVER_CHECKED.of(self.language).into(),
+            _ => return,
+        };
+        self.put(CHECKED, &text);
     }
 
     fn collectors(&mut self, rows: &[Vec<String>]) {

@@ -30,6 +30,20 @@ texts! {
     DAYS_LEFT: "{}, {} days left", "{}, осталось дней: {}";
     EXPIRED: "{}, EXPIRED", "{}, СРОК ИСТЁК";
     UNREADABLE: "can't be read", "не читается";
+    PROGRAMS: "Programs", "Программы";
+    INSIDE: "inside: {}", "внутри сети: {}";
+    OUTSIDE: "outside: {}", "снаружи: {}";
+    CHECKED: "Last check", "Проверка";
+    CHECKED_AGO: "{} ({} ago)", "{} ({} назад)";
+    NEVER_CHECKED: "never: pillarbox check", "ещё не было: pillarbox check";
+    SOUND: "all is well", "всё в порядке";
+    REPAIRED: "what was wrong was put right", "ошибки исправлены";
+    REPAIRABLE: "some rows are wrong: pillarbox check --repair",
+        "есть ошибки в записях: pillarbox check --repair";
+    DAMAGED: "something is DAMAGED: pillarbox check",
+        "есть ПОВРЕЖДЕНИЯ: pillarbox check";
+    UNFINISHED: "it did not come to its end: pillarbox check",
+        "не дошла до конца: pillarbox check";
     COLLECTORS: "Collectors", "Сборщики";
     PROBLEMS: "Last errors", "Ошибки";
     NO_PROBLEMS: "none since the start", "с запуска не было";
@@ -201,6 +215,8 @@ mod tests {
             MAIL,
             DISK,
             CERTIFICATE,
+            PROGRAMS,
+            CHECKED,
             COLLECTORS,
             PROBLEMS,
         ];

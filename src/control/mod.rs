@@ -262,7 +262,7 @@ pub fn ask(dir: &Path, request: Request) -> Reply {
 }
 
 /// Whether a server runs on `dir`.
-fn is_running(dir: &Path) -> bool {
+pub fn is_running(dir: &Path) -> bool {
     match UnixStream::connect(socket_path(dir)) {
         Ok(_) => true,
         // Who may not talk to it is told so by what comes next.

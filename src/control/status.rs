@@ -2,10 +2,11 @@
 //! be put around them.
 
 use super::collecting::Collecting;
-use super::{Reply, collecting, settings};
+use super::{Reply, checking, collecting, settings};
 use crate::net::limit::Gate;
 use crate::net::tls::Tls;
 use crate::recent;
+use crate::settings::connections::{Side, connections};
 use crate::settings::{Live, Service, Settings};
 use crate::store::{Snapshot, Store};
 use jiff::Timestamp;
@@ -40,6 +41,8 @@ pub struct Vitals {
 /// - `mail`, messages, bytes
 /// - `disk`, free bytes, bytes in all
 /// - `certificate`, `local`, `files` or `acme`, until when
+/// - `reach`, `internal` or `external`, how mail programs reach each service there
+/// - `checked`, the last check's verdict and when it ended; or `never`
 /// - `collector`, source, state
 /// - `problem`, when, `error` or `warning`, times, text; the newest last
 pub async fn perform(
@@ -71,6 +74,11 @@ pub async fn perform(
     }
     if let Some(dir) = dir.or(vitals.map(|it| it.dir.as_path())) {
         disk(dir, &mut page);
+    }
+    reach(&settings, &mut page);
+    match checking::last_check(store).map_err(|error| error.to_string())? {
+        Some(last) => page.put(&[&"checked", &last.verdict.word(), &last.at]),
+        None => page.put(&[&"checked", &"never"]),
     }
     for row in collecting::perform(store, Collecting::List).await? {
         if let [_, _, source, .., state] = row.as_slice() {
@@ -141,6 +149,25 @@ fn services(settings: &Settings, page: &mut Page) {
     }
 }
 
+/// The best way to each service, of each side that has any.
+fn reach(settings: &Settings, page: &mut Page) {
+    let all = connections(settings);
+    for (side, name) in [(Side::Internal, "internal"), (Side::External, "external")] {
+        let mut ways: Vec<String> = Vec::new();
+        let mut told = "";
+        for it in all.iter().filter(|it| it.side == side) {
+            if it.service != told {
+                told = it.service;
+                let (host, port, encryption) = (&it.host, it.port, it.encryption);
+                ways.push(format!("{told} {host}:{port} {encryption}"));
+            }
+        }
+        if !ways.is_empty() {
+            page.put(&[&"reach", &name, &ways.join(", ")]);
+        }
+    }
+}
+
 fn count(snapshot: &Snapshot) -> crate::store::Result<Vec<Vec<String>>> {
     let mut page = Page::default();
     let accounts = snapshot.accounts()?;
@@ -184,6 +211,11 @@ mod tests {
         assert_eq!(row("service").unwrap()[1..], ["imap", "on", "143 993"]);
         assert_eq!(row("queue").unwrap()[1..], ["0", "", "0"]);
         assert_eq!(row("mail").unwrap()[1..], ["0", "0"]);
+        assert_eq!(row("checked").unwrap()[1..], ["never"]);
+        let ways = &row("reach").unwrap()[1..];
+        assert_eq!(ways[0], "internal");
+        assert!(ways[1].contains(":993 tls, pop3 "), "{}", ways[1]);
+        assert!(!ways[1].contains("starttls"), "{}", ways[1]);
         assert!(row("running").is_none() && row("connections").is_none());
     }
 

@@ -1,5 +1,6 @@
 //! CAPABILITY: what is offered, and when. A name stands here only if all of it works.
 
+use crate::mail::capability::Off;
 use crate::sasl::{Channel, Mechanism};
 use std::fmt::Write;
 
@@ -14,6 +15,8 @@ pub struct Offer {
     pub channel: Channel,
     /// Largest message, bytes.
     pub append_limit: u64,
+    /// What the account goes without.
+    pub off: Off,
 }
 
 /// At any time.
@@ -28,7 +31,8 @@ pub fn list(offer: Offer) -> String {
     let mut list = String::from(ALWAYS);
     if offer.logged_in {
         let _ = write!(list, " {LOGGED_IN} APPENDLIMIT={}", offer.append_limit);
-        return list;
+        let words = list.split(' ').filter(|it| !offer.off.hides("imap", it));
+        return words.collect::<Vec<_>>().join(" ");
     }
     if !offer.tls {
         list.push_str(" STARTTLS");
@@ -47,6 +51,7 @@ pub fn list(offer: Offer) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mail::capability::Capability;
 
     const STRANGER: Offer = Offer {
         logged_in: false,
@@ -58,6 +63,7 @@ mod tests {
             hides_passwords: false,
         },
         append_limit: 1000,
+        off: Off::NONE,
     };
 
     #[test]
@@ -105,5 +111,20 @@ mod tests {
         });
         assert!(list.ends_with(" APPENDLIMIT=1000"));
         assert!(!list.contains("AUTH="));
+    }
+
+    #[test]
+    fn what_an_account_goes_without_is_not_offered() {
+        let of = |off| {
+            list(Offer {
+                logged_in: true,
+                off,
+                ..STRANGER
+            })
+        };
+        let all = of(Off::NONE);
+        let off = Off::NONE.and(Capability::Quota).and(Capability::Idle);
+        let gone = " QUOTA QUOTA=RES-STORAGE QUOTA=RES-MESSAGE";
+        assert_eq!(of(off), all.replace(gone, "").replace(" IDLE", ""));
     }
 }

@@ -158,6 +158,9 @@ pub struct List {
     pub return_children: bool,
     pub return_special_use: bool,
     pub return_status: Vec<StatusItem>,
+    /// The account goes without CHILDREN, SPECIAL-USE.
+    pub without_children: bool,
+    pub without_special_use: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

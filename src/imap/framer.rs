@@ -106,6 +106,8 @@ pub struct Framer {
     ask: bool,
     /// Bytes of this command dropped so far.
     discarded: u64,
+    /// See [`Framer::take_non_synchronizing`].
+    synchronizing: bool,
 }
 
 impl Default for Framer {
@@ -129,7 +131,13 @@ impl Framer {
             text: None,
             ask: false,
             discarded: 0,
+            synchronizing: false,
         }
+    }
+
+    /// Whether `{n+}` is known; it is at first.
+    pub fn take_non_synchronizing(&mut self, known: bool) {
+        self.synchronizing = !known;
     }
 
     /// The client has logged in: the wider limits hold, with `command` bytes for a command.
@@ -292,6 +300,7 @@ impl Framer {
     fn begin_command(&mut self) {
         *self = Framer {
             limits: self.limits,
+            synchronizing: self.synchronizing,
             ..Framer::new()
         };
     }
@@ -303,6 +312,8 @@ impl Framer {
             Some(ParseError::Syntax("a command holds a NUL"))
         } else if !may_begin(head) {
             Some(ParseError::Syntax("a literal is out of place"))
+        } else if self.synchronizing && literal.non_synchronizing {
+            Some(ParseError::Syntax("a literal has to wait to be asked for"))
         } else {
             let whole = [&self.collected, head].concat();
             match self.append_part(&whole, Some(literal)) {

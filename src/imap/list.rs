@@ -143,11 +143,14 @@ fn attributes(
     if known.subscribed && (command.select_subscribed || command.return_subscribed) {
         attributes.push("\\Subscribed");
     }
-    attributes.push(match names.has_mailboxes_below(name) {
-        true => "\\HasChildren",
-        false => "\\HasNoChildren",
-    });
-    attributes.extend(names.special_use(known));
+    if !command.without_children {
+        attributes.push(match names.has_mailboxes_below(name) {
+            true => "\\HasChildren",
+            false => "\\HasNoChildren",
+        });
+    }
+    let special_use = names.special_use(known);
+    attributes.extend(special_use.filter(|_| !command.without_special_use));
     attributes
 }
 

@@ -16,6 +16,7 @@ pub mod fetch;
 pub mod flags;
 pub mod framer;
 pub mod list;
+pub mod needs;
 pub mod numbering;
 pub mod parse;
 pub mod pattern;

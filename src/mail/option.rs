@@ -1,5 +1,6 @@
 //! What the owner may set for one account.
 
+use super::capability::Off;
 use std::fmt::Write;
 
 /// How an account is served where the owner may choose.
@@ -7,6 +8,8 @@ use std::fmt::Write;
 pub struct AccountOptions {
     /// By [`Protocol`]: closed to this account.
     off: [bool; 3],
+    /// What of the protocols it goes without.
+    pub without: Off,
     pub pop3_delete: Deletion,
     /// In place of the server's own.
     pub pop3_order: Option<Order>,
@@ -121,6 +124,10 @@ impl AccountOptions {
             off.into_iter().for_each(|it| *it = value);
             return Ok(());
         }
+        if name.contains('.') {
+            let off = !find(&SWITCH, name, value)?;
+            return self.without.set(name, off);
+        }
         match name {
             "pop3-delete" => self.pop3_delete = find(&DELETIONS, name, value)?,
             "pop3-order" if value == SERVERS => self.pop3_order = None,
@@ -137,7 +144,9 @@ impl AccountOptions {
             _ => {
                 let names: Vec<&str> = self.rows().iter().map(|(name, _)| *name).collect();
                 let names = names.join(", ");
-                return Err(format!("there is no option {name}; there are {names}"));
+                return Err(format!(
+                    "there is no option {name}; there are {names}, and capabilities such as imap.IDLE"
+                ));
             }
         }
         Ok(())
@@ -148,7 +157,7 @@ impl AccountOptions {
         self.off.get(protocol as usize) != Some(&true)
     }
 
-    /// Each option with its value.
+    /// Each option with its value; of capabilities those that are off.
     pub fn rows(&self) -> Vec<(&'static str, String)> {
         let shown = |limit: Option<u32>| limit.map_or(SERVERS.into(), |it| it.to_string());
         let switches = Protocol::ALL.map(|it| (it.name(), name(&SWITCH, self.may_use(it))));
@@ -170,6 +179,7 @@ impl AccountOptions {
                 shown(self.new_recipients_per_day),
             ),
         ]);
+        rows.extend(self.without.names().map(|it| (it, name(&SWITCH, false))));
         rows
     }
 
@@ -273,6 +283,10 @@ mod tests {
             ("pop3-login-delay", "86400"),
             ("sent-copy", "on"),
             ("max-messages-per-hour", "0"),
+            ("imap.idle", "off"),
+            ("imap.MOVE", "off"),
+            ("imap.move", "on"),
+            ("submission.Chunking", "off"),
             ("language", "ru"),
             ("quota", "1536MiB"),
             ("max-messages", "1000"),
@@ -281,6 +295,8 @@ mod tests {
             options.set(name, value).unwrap();
         }
         assert_eq!(options.pop3_delete, Deletion::Trash);
+        let without: Vec<&str> = options.without.names().collect();
+        assert_eq!(without, ["imap.IDLE", "submission.CHUNKING"]);
         assert_eq!(options.messages_per_hour, Some(0));
         assert_eq!(options.recipients_per_day, None);
         assert_eq!(options.language, Some(Language::Russian));
@@ -305,6 +321,8 @@ mod tests {
             Err("pop3-delete is expunge or keep or trash".into())
         );
         assert!(options.set("colour", "blue").is_err());
+        assert!(options.set("imap.IDLE", "maybe").is_err());
+        assert!(options.set("imap.LOGIN", "off").is_err());
         for wrong in ["2", "GiB", "2TiB", "-1KiB", "17179869184GiB"] {
             assert!(options.set("quota", wrong).is_err(), "{wrong}");
         }

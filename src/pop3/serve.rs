@@ -12,6 +12,7 @@ use crate::mail::{
     AccountId, FlagNames, Flags, MailboxId, MailboxInfo, MailboxName, SpecialUse, Uid, UidSet,
 };
 use crate::net::stream::Stream;
+use crate::sasl::Verdict;
 use crate::secret::random;
 use crate::store::{self, Blob, FlagChange, Origin, Store};
 use crate::task;
@@ -137,6 +138,9 @@ async fn answer(
             let client = Context::client(stream, "pop3");
             let verdict = context.login.answer(&client, ask).await;
             let verdict = context.let_in(Protocol::Pop3, stream, verdict);
+            if let Verdict::Granted(account) = &verdict {
+                session.go_without(context.off(account.id));
+            }
             session.answer(Answer::Verdict(verdict), out);
         }
         Ask::Open(account) => {

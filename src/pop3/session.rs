@@ -6,6 +6,7 @@ use super::command::{self, Command};
 use super::maildrop::{Entry, Maildrop, Update};
 use super::stuff::Stuffer;
 use super::text::{Language, Text};
+use crate::mail::capability::{Capability, Off};
 use crate::mail::home::Forwarded;
 use crate::mail::{Account, AccountId, Uid};
 use crate::sasl::dialogue::{self, Dialogue, Nonces};
@@ -101,6 +102,8 @@ pub struct Session {
     banner: String,
     /// Longest command line, bytes without its end.
     max_line: usize,
+    /// See [`Session::go_without`].
+    pub(super) off: Off,
 }
 
 pub(super) enum Phase {
@@ -166,6 +169,7 @@ impl Session {
             maildrop: None,
             banner: String::new(),
             max_line: MAX_LINE,
+            off: Off::NONE,
         }
     }
 
@@ -182,6 +186,11 @@ impl Session {
     /// is there.
     pub fn set_login_delay(&mut self, seconds: u64) {
         self.config.login_delay = seconds;
+    }
+
+    /// What the account that is being granted the login is served without.
+    pub fn go_without(&mut self, off: Off) {
+        self.off = off;
     }
 
     /// Where received bytes go.
@@ -378,6 +387,7 @@ impl Session {
 
     fn command(&mut self, command: Command, out: &mut Vec<u8>) -> Next {
         match command {
+            command if self.lacks(&command) => self.err(Text::Unknown, out),
             Command::Capa => self.capabilities(out),
             Command::Quit => match &self.maildrop {
                 Some(maildrop) => {
@@ -430,6 +440,17 @@ impl Session {
         }
     }
 
+    /// Once the account is known that goes without it.
+    fn lacks(&self, command: &Command) -> bool {
+        let needed = match command {
+            Command::Top { .. } => Capability::Top,
+            Command::Uidl(_) => Capability::Uidl,
+            Command::Lang(_) => Capability::Lang,
+            _ => return false,
+        };
+        self.maildrop.is_some() && self.off.has(needed)
+    }
+
     /// RFC 2449, 5: only what holds now.
     fn capabilities(&mut self, out: &mut Vec<u8>) -> Next {
         self.ok(Text::Capabilities, out);
@@ -455,6 +476,9 @@ impl Session {
             lines.push(&delay);
         }
         lines.extend(["EXPIRE NEVER", "IMPLEMENTATION pillarbox", "."]);
+        if !before_login {
+            lines.retain(|it| !self.off.hides("pop3", it));
+        }
         for line in lines {
             out.extend_from_slice(line.as_bytes());
             out.extend_from_slice(b"\r\n");

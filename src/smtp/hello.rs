@@ -57,6 +57,11 @@ impl Session {
         }
         lines.extend(self.xclient_names().map(|it| format!("XCLIENT {it}")));
         lines.push("HELP".into());
+        lines.retain(|it| {
+            !self
+                .off
+                .hides("submission", it.split(' ').next().unwrap_or(it))
+        });
         lines
     }
 

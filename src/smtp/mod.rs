@@ -16,6 +16,7 @@ pub mod hello;
 pub mod incoming;
 pub mod line;
 pub mod login;
+mod needs;
 pub mod passage;
 pub mod patience;
 pub mod policy;

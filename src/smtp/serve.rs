@@ -236,6 +236,7 @@ async fn drive(
                     taken(stream, author);
                 }
                 if let Answer::Verdict(Verdict::Granted(account)) = &answer {
+                    session.go_without(context.off(account.id));
                     allowance = Some(Allowance::of_account(context, account));
                     let grants = context.store.look(|snapshot| snapshot.grants(account.id));
                     session.set_grants(grants.unwrap_or_else(|error| {

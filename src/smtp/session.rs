@@ -9,6 +9,7 @@ use super::author::{Author, Trusted};
 use super::burl::Url;
 use super::command::{Command, Mail};
 use super::incoming::{Chunk, Incoming};
+use super::needs;
 use super::patience::Stage;
 use super::reply::Reply;
 use super::role::Role;
@@ -17,6 +18,7 @@ use super::text::Unstuffer;
 use super::transaction::Transaction;
 use crate::mail::Account;
 use crate::mail::addressing::Grant;
+use crate::mail::capability::Off;
 use crate::mail::home::Forwarded;
 use crate::sasl;
 use crate::sasl::dialogue::{Dialogue, Nonces};
@@ -97,6 +99,8 @@ pub struct Session {
     banner: String,
     /// Commands that are none or come out of order, without a message taken between them.
     max_protocol_errors: u32,
+    /// See [`Session::go_without`].
+    pub(super) off: Off,
 }
 
 /// Who EHLO or HELO said it is.
@@ -180,6 +184,7 @@ impl Session {
             mails: 0,
             banner: String::new(),
             max_protocol_errors: MAX_PROTOCOL_ERRORS,
+            off: Off::NONE,
         }
     }
 
@@ -228,6 +233,11 @@ impl Session {
     /// Whom else the account may send as that is being granted the login.
     pub fn set_grants(&mut self, grants: Vec<Grant>) {
         self.grants = grants;
+    }
+
+    /// What the account that is being granted the login is served without.
+    pub fn go_without(&mut self, off: Off) {
+        self.off = off;
     }
 
     /// What the client said of the size of the message, bytes.
@@ -292,6 +302,7 @@ impl Session {
         self.client = None;
         self.transaction = None;
         self.forwarded.forget_client();
+        self.off = Off::NONE;
         let device = self.config.device.as_ref();
         self.author = device.and_then(|it| it.author(true));
     }
@@ -427,6 +438,13 @@ impl Session {
         use Command::{Ehlo, Helo, Help, Lhlo, Noop, Rset, Vrfy};
         if let Helo(_) | Ehlo(_) | Lhlo(_) | Rset | Noop | Vrfy | Help = command {
             self.tally.idle();
+        }
+        if let Some(reply) = needs::refusal(&command, self.off) {
+            // The bytes of a chunk would be taken for commands.
+            return match command {
+                Command::Bdat { .. } => self.close(reply, out),
+                _ => self.say(reply, out),
+            };
         }
         match command {
             Command::Helo(_) | Command::Ehlo(_) if self.config.role == Role::Lmtp => {

@@ -1,6 +1,9 @@
 //! The audit log: who logged in, who was refused, what the owner changed. Events are taken in
 //! memory and saved together, so that a login costs no write of its own; a power cut may take
 //! those of the last minute. With them goes when each account's passwords were used last.
+//!
+//! Strangers make refusals, as many as they like: these have a place of their own, so that they
+//! push out no login and no change, and past some in a minute they are told by network.
 
 use super::Store;
 use super::account;
@@ -13,17 +16,42 @@ use super::snapshot::Snapshot;
 use super::tx::Tx;
 use crate::mail::AccountId;
 use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-/// The kinds of the records. A chunk's key is its number, a last use's the account's.
-const LOG: &str = "audit";
+/// Where events are kept: chunks in records of a kind, their keys their numbers.
+struct Ring {
+    kind: &'static str,
+    /// The oldest go past this.
+    max_chunks: u64,
+    /// Events that wait to be saved; past that the oldest are dropped and counted.
+    max_pending: usize,
+}
+
+/// Logins and changes: 16 MiB.
+const LOG: Ring = Ring {
+    kind: "audit",
+    max_chunks: 4096,
+    max_pending: 4096,
+};
+/// Refusals: 4 MiB.
+const REFUSED: Ring = Ring {
+    kind: "audit-refused",
+    max_chunks: 1024,
+    max_pending: 1024,
+};
+/// The kind of the records of last uses; their key is the account's.
 const USES: &str = "last-use";
 /// A chunk is filled up to this, bytes; what is saved rewrites the last chunk.
 const CHUNK: usize = 4 << 10;
-/// Chunks kept: 16 MiB; the oldest go.
-const MAX_CHUNKS: u64 = 4096;
-/// Events that wait to be saved; past that the oldest are dropped and counted.
-const MAX_PENDING: usize = 4096;
+/// Refusals of one minute that are told by address; what comes then is told by network.
+const TOLD_BY_ADDRESS: u32 = 30;
+/// And by network; what comes then is told together.
+const TOLD_BY_NETWORK: u32 = 120;
+/// Bits of an address that are its network's: an IPv4 host's neighbours, an IPv6 site.
+const NETWORK: (u32, u32) = (24, 56);
+/// From where refusals came that are told together.
+const MANY: &str = "many networks";
 /// How far back a repeated event looks for its like.
 const LOOK_BACK: usize = 256;
 /// Longest word of an event, bytes.
@@ -86,9 +114,23 @@ pub struct Wanted {
 /// What waits to be saved.
 #[derive(Default)]
 pub(super) struct Pending {
+    log: Queue,
+    refused: Queue,
+    flood: Flood,
+    uses: BTreeMap<(u32, String), LastUse>,
+}
+
+#[derive(Default)]
+struct Queue {
     events: VecDeque<Event>,
     lost: u32,
-    uses: BTreeMap<(u32, String), LastUse>,
+}
+
+/// How many different refusals a minute has had.
+#[derive(Default)]
+struct Flood {
+    minute: i64,
+    told: u32,
 }
 
 impl Kind {
@@ -165,39 +207,130 @@ fn word(text: &str) -> String {
     text.replace(char::is_control, " ")
 }
 
-impl Pending {
-    fn push(&mut self, event: Event) {
+/// `192.0.2.0/24` or `2001:db8::/56` for an address; what is none stays as it is.
+fn network_of(from: &str) -> String {
+    let (v4, v6) = NETWORK;
+    match from.parse::<IpAddr>() {
+        Ok(IpAddr::V4(ip)) => {
+            let kept = u32::from(ip) & u32::MAX << (32 - v4);
+            format!("{}/{v4}", Ipv4Addr::from(kept))
+        }
+        Ok(IpAddr::V6(ip)) => {
+            let kept = u128::from(ip) & u128::MAX << (128 - v6);
+            format!("{}/{v6}", Ipv6Addr::from(kept))
+        }
+        Err(_) => from.to_owned(),
+    }
+}
+
+impl Queue {
+    /// Whether its like was there within the minute: it is counted there.
+    fn has_counted(&mut self, event: &Event) -> bool {
         let mut last = self.events.iter_mut().rev().take(LOOK_BACK);
-        if let Some(same) = last.find(|it| it.is_like(&event)) {
-            same.times = same.times.saturating_add(event.times);
+        match last.find(|it| it.is_like(event)) {
+            Some(same) => {
+                same.times = same.times.saturating_add(event.times);
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn push(&mut self, event: Event, ring: &Ring) {
+        if self.has_counted(&event) {
             return;
         }
-        if self.events.len() >= MAX_PENDING {
+        if self.events.len() >= ring.max_pending {
             self.events.pop_front();
             self.lost = self.lost.saturating_add(1);
         }
         self.events.push_back(event);
     }
 
-    fn take(&mut self) -> Pending {
-        let mut taken = std::mem::take(self);
+    fn take(&mut self, kind: Kind) -> VecDeque<Event> {
+        let taken = std::mem::take(self);
+        let mut events = taken.events;
         if taken.lost > 0 {
             let what = format!("{} events were too many to keep", taken.lost);
-            let lost = Event::now(Kind::Change, "", "log", "server", &what);
-            taken.events.push_back(lost);
+            events.push_back(Event::now(kind, "", "log", "server", &what));
         }
-        taken
+        events
     }
 
     /// What could not be saved comes before what is new.
-    fn put_back(&mut self, saved: &Pending) {
+    fn put_back(&mut self, saved: &VecDeque<Event>, ring: &Ring) {
         let newer = std::mem::take(&mut self.events);
-        for event in saved.events.iter().cloned().chain(newer) {
-            self.push(event);
+        for event in saved.iter().cloned().chain(newer) {
+            self.push(event, ring);
         }
-        for (key, last) in &saved.uses {
+    }
+}
+
+impl Flood {
+    /// How the refusal is told: less exactly, the more of them the minute has had.
+    fn fold(&mut self, queue: &mut Queue, mut event: Event) -> Option<Event> {
+        let minute = event.at / 60;
+        if self.minute != minute {
+            *self = Flood { minute, told: 0 };
+        }
+        for limit in [TOLD_BY_ADDRESS, TOLD_BY_NETWORK] {
+            if queue.has_counted(&event) {
+                return None;
+            }
+            if self.told < limit {
+                break;
+            }
+            match limit {
+                TOLD_BY_ADDRESS => event.from = network_of(&event.from),
+                _ => {
+                    event.account.clear();
+                    event.from = MANY.into();
+                    event.what = "many reasons".into();
+                }
+            }
+        }
+        self.told = self.told.saturating_add(1);
+        Some(event)
+    }
+}
+
+impl Pending {
+    fn push(&mut self, event: Event) {
+        if event.kind != Kind::Refused {
+            return self.log.push(event, &LOG);
+        }
+        if let Some(event) = self.flood.fold(&mut self.refused, event) {
+            self.refused.push(event, &REFUSED);
+        }
+    }
+
+    fn take(&mut self) -> Taken {
+        Taken {
+            log: self.log.take(Kind::Change),
+            refused: self.refused.take(Kind::Refused),
+            uses: std::mem::take(&mut self.uses),
+        }
+    }
+
+    fn put_back(&mut self, taken: &Taken) {
+        self.log.put_back(&taken.log, &LOG);
+        self.refused.put_back(&taken.refused, &REFUSED);
+        for (key, last) in &taken.uses {
             self.uses.entry(key.clone()).or_insert_with(|| last.clone());
         }
+    }
+}
+
+/// What is being saved.
+struct Taken {
+    log: VecDeque<Event>,
+    refused: VecDeque<Event>,
+    uses: BTreeMap<(u32, String), LastUse>,
+}
+
+impl Taken {
+    fn is_empty(&self) -> bool {
+        self.log.is_empty() && self.refused.is_empty() && self.uses.is_empty()
     }
 }
 
@@ -225,14 +358,15 @@ impl Store {
     /// goes. What can't be saved waits on.
     pub async fn save_events(&self, keep: Duration) -> Result<()> {
         let taken = lock(&self.shared().audit).take();
-        if taken.events.is_empty() && taken.uses.is_empty() {
+        if taken.is_empty() {
             return Ok(());
         }
         let taken = std::sync::Arc::new(taken);
         let saved = taken.clone();
         let done = self
             .write(move |tx| {
-                append(tx, &saved.events, keep)?;
+                append(tx, &LOG, &saved.log, keep)?;
+                append(tx, &REFUSED, &saved.refused, keep)?;
                 put_uses(tx, &saved.uses)
             })
             .await;
@@ -248,8 +382,8 @@ fn key(number: u64) -> String {
 }
 
 /// The numbers of the first chunk and the last.
-fn ends(tx: &Tx<'_>) -> Result<Option<(u64, u64)>> {
-    let all = || tx.tables().records.range((LOG, "")..(LOG, ":"));
+fn ends(tx: &Tx<'_>, kind: &str) -> Result<Option<(u64, u64)>> {
+    let all = || tx.tables().records.range((kind, "")..(kind, ":"));
     let number = |name: &str| name.parse().ok();
     let first: Option<u64> = match all()?.next() {
         Some(row) => number(row?.0.value().1),
@@ -262,32 +396,44 @@ fn ends(tx: &Tx<'_>) -> Result<Option<(u64, u64)>> {
     Ok(first.zip(last))
 }
 
-fn append(tx: &mut Tx<'_>, events: &VecDeque<Event>, keep: Duration) -> Result<()> {
-    if events.is_empty() {
-        return Ok(());
+/// What is too old goes with or without new events.
+fn append(tx: &mut Tx<'_>, ring: &Ring, events: &VecDeque<Event>, keep: Duration) -> Result<()> {
+    let kind = ring.kind;
+    let (mut first, mut last) = ends(tx, kind)?.unwrap_or((0, 0));
+    if !events.is_empty() {
+        last = append_all(tx, kind, last, events)?;
     }
-    let (mut first, mut last) = ends(tx)?.unwrap_or((0, 0));
-    let mut chunk = record::get(tx, LOG, &key(last))?.unwrap_or_default();
-    for event in events {
-        if chunk.len() >= CHUNK {
-            record::put_one_of_each(tx, LOG, &key(last), &chunk)?;
-            last += 1;
-            chunk.clear();
-        }
-        event.encode(&mut chunk);
-    }
-    record::put_one_of_each(tx, LOG, &key(last), &chunk)?;
     let oldest = tx.now.saturating_sub_unsigned(keep.as_secs());
-    while first < last && (last - first >= MAX_CHUNKS || is_over(tx, first, oldest)?) {
-        record::remove(tx, LOG, &key(first))?;
+    while first < last && (last - first >= ring.max_chunks || is_over(tx, kind, first, oldest)?) {
+        record::remove(tx, kind, &key(first))?;
         first += 1;
     }
     Ok(())
 }
 
+/// Gives the number of the chunk that is the last now.
+fn append_all(
+    tx: &mut Tx<'_>,
+    kind: &'static str,
+    mut last: u64,
+    events: &VecDeque<Event>,
+) -> Result<u64> {
+    let mut chunk = record::get(tx, kind, &key(last))?.unwrap_or_default();
+    for event in events {
+        if chunk.len() >= CHUNK {
+            record::put_one_of_each(tx, kind, &key(last), &chunk)?;
+            last += 1;
+            chunk.clear();
+        }
+        event.encode(&mut chunk);
+    }
+    record::put_one_of_each(tx, kind, &key(last), &chunk)?;
+    Ok(last)
+}
+
 /// Whether all in the chunk is older than that; one that can't be read goes too.
-fn is_over(tx: &Tx<'_>, number: u64, oldest: i64) -> Result<bool> {
-    let chunk = record::get(tx, LOG, &key(number))?.unwrap_or_default();
+fn is_over(tx: &Tx<'_>, kind: &str, number: u64, oldest: i64) -> Result<bool> {
+    let chunk = record::get(tx, kind, &key(number))?.unwrap_or_default();
     let events = decode(&chunk).unwrap_or_default();
     Ok(events.iter().all(|it| it.at < oldest))
 }
@@ -348,9 +494,21 @@ pub(super) fn forget(tx: &mut Tx<'_>, account: AccountId) -> Result<()> {
 impl Snapshot {
     /// The events that are wanted and saved, the oldest first.
     pub fn events(&self, wanted: &Wanted) -> Result<Vec<Event>> {
+        // What an older version saved has the refusals among the rest.
+        let mut found = self.ring(&LOG, wanted)?;
+        if wanted.kind.is_none_or(|kind| kind == Kind::Refused) {
+            found.extend(self.ring(&REFUSED, wanted)?);
+        }
+        found.sort_by_key(|it| it.at);
+        let over = found.len().saturating_sub(wanted.most);
+        Ok(found.split_off(over))
+    }
+
+    /// The last of the ring that are wanted, the oldest first.
+    fn ring(&self, ring: &Ring, wanted: &Wanted) -> Result<Vec<Event>> {
         let records = self.tables.records.open(&self.txn, RECORDS)?;
         let mut found = Vec::new();
-        for row in records.range((LOG, "")..(LOG, ":"))?.rev() {
+        for row in records.range((ring.kind, "")..(ring.kind, ":"))?.rev() {
             let chunk = row?.1;
             let events = decode(chunk.value()).unwrap_or_else(|error| {
                 log::error!("a part of the audit log can't be read: {error}");

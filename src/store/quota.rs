@@ -10,6 +10,7 @@ use super::snapshot::Snapshot;
 use super::tx::Tx;
 use super::types::Delivery;
 use crate::mail::{AccountId, Quota};
+use event_listener::EventListener;
 use std::collections::BTreeMap;
 
 /// Whom a delivery is held to quotas for.
@@ -32,18 +33,22 @@ pub(super) fn check(tx: &Tx<'_>, default: Quota, account: AccountId, more: Quota
     if quota == Quota::default() {
         return Ok(());
     }
-    let mut used = more;
+    let mut held = Quota::default();
     for id in mailbox::ids(tx, account)? {
         let row = tx.mailbox(id)?;
-        used = used.and(Quota {
+        held = held.and(Quota {
             bytes: row.size,
             messages: row.messages.into(),
         });
     }
-    match quota.holds(used) {
-        true => Ok(()),
-        false => Err(Error::OverQuota),
+    let used = held.and(more);
+    if !quota.holds(used) {
+        return Err(Error::OverQuota);
     }
+    if quota.level(held) != quota.level(used) {
+        tx.tell_of_quotas();
+    }
+    Ok(())
 }
 
 /// What of `deliveries`, without the sender's own, is made; with it the accounts that go
@@ -87,6 +92,12 @@ impl Store {
     /// What accounts may hold that have no quota of their own.
     pub fn set_quota(&self, quota: Quota) {
         *lock(&self.shared().quota) = quota;
+    }
+
+    /// Ends when an account has come to another [`Quota::level`] by what it was given; what it
+    /// was freed of, or another quota, tells nobody.
+    pub fn quotas_told(&self) -> EventListener {
+        self.shared().quotas.listen()
     }
 
     pub(super) fn quota(&self) -> Quota {

@@ -34,6 +34,8 @@ pub(super) struct Shared {
     pub outbox: OutboxNews,
     /// Told when a record has changed.
     pub records: Event,
+    /// Told when an account has come to another level of its quota.
+    pub quotas: Event,
     /// Events for the audit log that are not saved yet.
     pub audit: Mutex<Pending>,
     /// Of accounts that have no other.
@@ -117,6 +119,7 @@ impl Shared {
             counters,
             outbox: OutboxNews::default(),
             records: Event::new(),
+            quotas: Event::new(),
             audit: Mutex::default(),
             quota: Mutex::default(),
             endings: Endings::default(),

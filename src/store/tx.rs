@@ -12,6 +12,7 @@ use super::staging::StagedData;
 use super::table::{Bytes, Table};
 use crate::mail::*;
 use redb::WriteTransaction;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -91,6 +92,8 @@ pub(super) struct Effects {
     pub sparse: Vec<(u32, bool)>,
     /// Messages of which a row that names them, or the row of their bytes, has changed.
     pub touched: Vec<u64>,
+    /// An account has come to another level of its quota.
+    pub quotas: Cell<bool>,
 }
 
 pub(super) enum Appended {
@@ -215,6 +218,11 @@ impl<'t> Tx<'t> {
         let row = row.encode();
         self.change().mailboxes.insert(id.0, row.as_slice())?;
         Ok(())
+    }
+
+    /// To be called before what is told of is done: it is told of once it is.
+    pub fn tell_of_quotas(&self) {
+        self.effects.quotas.set(true);
     }
 
     pub fn publish(&mut self, mailbox: MailboxId, modseq: u64, change: Change, origin: Origin) {

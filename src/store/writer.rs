@@ -250,6 +250,9 @@ impl Writer {
             self.graves = self.shared.segments.sweep();
         }
         self.shared.hub.publish(effects.publications);
+        if effects.quotas.get() {
+            self.shared.quotas.notify(usize::MAX);
+        }
     }
 
     /// When to stop waiting for jobs and look after the slow work; none if there is none.

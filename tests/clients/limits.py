@@ -3,8 +3,14 @@ there, and that it holds at once. Those of port 25 are in incoming.py."""
 
 import base64
 import os
+import re
+import select
+import shutil
 import smtplib
 import socket
+import subprocess
+import sys
+import tempfile
 import threading
 import time
 
@@ -166,6 +172,234 @@ class Silence(Limited):
         # Nothing that POP3 could say would answer a command.
         self.assertEqual(said["pop3"], "")
         self.assertEqual(said["submission"], "421 4.4.2 Nothing came for too long")
+
+
+class AfterLogin(Limited):
+    """The timeouts after login are 5 minutes and more. The server's own clock is set ahead by what
+    is preloaded into it (tests/support/clock.c; Debian's faketime stops it: it takes part in the
+    waiting too). Who sleeps sees the new time when another connection wakes him."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.work = tempfile.mkdtemp(prefix="client-")
+        clock = os.path.join(cls.work, "clock.so")
+        source = os.path.join(harness.ROOT, "tests", "support", "clock.c")
+        subprocess.run(["gcc", "-O1", "-shared", "-fPIC", "-o", clock, source], check=True)
+        cls.ahead = os.path.join(cls.work, "ahead")
+        cls.jump_to(0)
+        cls.server = harness.Server()
+        cls.server.environment = {"LD_PRELOAD": clock, "CLOCK_AHEAD": cls.ahead}
+        cls.server.start()
+
+    @classmethod
+    def tearDownClass(cls):
+        # What it waits for in the kernel waits by the clock it believed in.
+        cls.server.kill()
+        cls.server.no_bugs()
+        cls.server.remove()
+        shutil.rmtree(cls.work, ignore_errors=True)
+
+    @classmethod
+    def jump_to(cls, seconds):
+        """The server's clock is that far ahead of ours."""
+        with open(cls.ahead, "ab") as f:
+            f.truncate(8)
+        with open(cls.ahead, "r+b", buffering=0) as f:
+            f.write(seconds.to_bytes(8, sys.byteorder))
+        cls.now = seconds
+
+    def pass_minutes(self, minutes):
+        self.jump_to(self.now + minutes * 60)
+        for service in SERVICES:
+            self.talk(service).close()
+
+    def is_silent(self, *talks):
+        """Nothing comes, though all that was due has been looked at."""
+        ready = select.select([talk.socket for talk in talks], [], [], 1)[0]
+        self.assertEqual([talk.line() for talk in talks if talk.socket in ready], [])
+
+    def idle(self):
+        talk = self.logged_in("imap")
+        talk.say("SELECT INBOX")
+        talk.socket.sendall(b"t IDLE\r\n")
+        self.assertTrue(talk.line().startswith("+"))
+        return talk
+
+    BYE = "* BYE Nothing was heard for too long: connect again."
+
+    def test_each_service_waits_as_long_as_its_protocol_asks_and_no_longer(self):
+        self.server.empty("carol")
+        self.server.append("carol", "INBOX", [harness.message(1)])
+        quiet, idle, again = self.logged_in("imap"), self.idle(), self.idle()
+        submission = self.logged_in("submission")
+        pop3 = self.logged_in("pop3", "carol")
+        self.assertTrue(pop3.say("DELE 1").startswith("+OK"))
+        self.pass_minutes(4)
+        self.is_silent(quiet, idle, again, submission, pop3)
+        self.pass_minutes(2)
+        # RFC 5321, 4.5.3.2.7: 5 minutes.
+        self.assertEqual([submission.line(), submission.line()], ["421 4.4.2 Nothing came for too long", ""])
+        self.pass_minutes(3)
+        self.is_silent(quiet, idle, again, pop3)
+        self.pass_minutes(2)
+        # RFC 1939, 3: 10 minutes, then the end, without a word, and nothing is deleted.
+        self.assertEqual(pop3.line(), "")
+        self.assertEqual(len(self.server.bodies("carol")), 1)
+        self.pass_minutes(17)
+        # RFC 2177: a client begins anew before 29 minutes are over.
+        again.socket.sendall(b"DONE\r\nt IDLE\r\n")
+        self.assertEqual([again.line(), again.line()[:1]], ["t OK Idle ended.", "+"])
+        self.is_silent(quiet, idle, again)
+        self.pass_minutes(3)
+        # RFC 9051, 5.4: 30 minutes; IDLE is no exception.
+        for talk in (quiet, idle):
+            self.assertEqual([talk.line(), talk.line()], [self.BYE, ""])
+        self.is_silent(again)
+        self.pass_minutes(20)
+        self.server.append("alice", "INBOX", [harness.message(2)])
+        self.assertRegex(again.line(), r"^\* \d+ EXISTS$")
+
+    def test_a_longer_time_holds_at_once(self):
+        self.set("imap.timeout", "60min", "pop3.timeout", "20min")
+        imap, idle, pop3 = self.logged_in("imap"), self.idle(), self.logged_in("pop3", "bob")
+        self.pass_minutes(19)
+        self.is_silent(imap, idle, pop3)
+        self.pass_minutes(2)
+        self.assertEqual(pop3.line(), "")
+        self.pass_minutes(37)
+        self.is_silent(imap, idle)
+        self.pass_minutes(3)
+        for talk in (imap, idle):
+            self.assertEqual(talk.line(), self.BYE)
+
+
+class Without(Limited):
+    """A capability that is off for one account is one that the server never had."""
+
+    def tearDown(self):
+        for name in self.server.cli("account", "show", ALICE).split():
+            if "." in name and name.split(".")[0] in SERVICES:
+                self.server.cli("account", "set", ALICE, name, "on")
+        super().tearDown()
+
+    def off(self, *names):
+        for name in names:
+            self.server.cli("account", "set", ALICE, name, "off")
+
+    def told(self, talk, command, last):
+        talk.socket.sendall(f"{command}\r\n".encode())
+        lines = []
+        while line := talk.line():
+            lines.append(line)
+            if last(line):
+                return lines
+        self.fail(f"{command}: {lines}")
+
+    def test_imap(self):
+        before = self.logged_in("imap")
+        self.off("imap.IDLE", "imap.UIDPLUS", "imap.move", "imap.CONDSTORE", "imap.LITERAL+", "imap.SPECIAL-USE",
+                 "imap.CHILDREN", "imap.QUOTA", "imap.ESEARCH", "imap.URLAUTH")
+        self.assertRegex(self.server.cli("account", "show", ALICE), r"(?m)imap\.MOVE +off$")
+        talk = self.talk("imap")
+        said = talk.login()
+        plain = before.answer("t CAPABILITY", lambda line: line.startswith("* CAPABILITY")).split()
+        before.line()
+        gone = {"IDLE", "UIDPLUS", "MOVE", "CONDSTORE", "LITERAL+", "SPECIAL-USE", "CHILDREN", "QUOTA",
+                "QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE", "ESEARCH", "URLAUTH"}
+        told = re.search(r"\[CAPABILITY ([^]]*)\]", said)[1].split()
+        self.assertEqual(told, [it for it in plain[2:] if it not in gone])
+        done = lambda line: line.startswith("t ")
+        selected = self.told(talk, "t SELECT INBOX", done)
+        self.assertNotRegex(" ".join(selected), "HIGHESTMODSEQ|URLMECH")
+        for command in ("IDLE", "UID EXPUNGE 1", "MOVE 1 Trash", "SELECT INBOX (CONDSTORE)", "FETCH 1 MODSEQ",
+                        "STATUS INBOX (HIGHESTMODSEQ)", "GETQUOTAROOT INBOX", "SEARCH RETURN (COUNT) ALL",
+                        'LIST "" * RETURN (SPECIAL-USE)', "RESETKEY"):
+            self.assertEqual(self.told(talk, f"t {command}", done), ["t BAD an unknown command"], command)
+        self.assertEqual(self.told(talk, "t SEARCH SUBJECT {3+}\r\nabc", done), ["t BAD a literal has to wait to be asked for"])
+        self.assertEqual(self.told(talk, "t ENABLE CONDSTORE", done)[0], "* ENABLED")
+        listed = self.told(talk, 't LIST "" *', done)
+        self.assertIn('* LIST () "/" Trash', listed)
+        copied = self.told(talk, "t COPY 1 Drafts", done)[-1]
+        self.assertTrue(copied.startswith("t OK") and "[" not in copied, copied)
+        # Who was there before keeps what he was told of, and so does everybody else.
+        before.socket.sendall(b"t IDLE\r\n")
+        self.assertTrue(before.line().startswith("+"))
+        self.assertIn(" IDLE ", self.talk("imap").login("bob"))
+
+    def test_a_real_program_does_without(self):
+        self.server.empty("alice")
+        self.server.append("alice", "INBOX", [harness.message(n) for n in range(4)])
+        self.off("imap.MOVE", "imap.LITERAL+", "imap.NAMESPACE", "imap.CONDSTORE", "imap.SPECIAL-USE")
+        config = self.file("mbsyncrc", f"""
+FSync no
+IMAPStore far
+Host localhost
+Port {self.server.port("imaps")}
+User alice
+Pass "{PASSWORD}"
+SSLType IMAPS
+CertificateFile {self.server.ca}
+SystemCertificates no
+
+MaildirStore near
+Path {self.work}/mail/
+Inbox {self.work}/mail/INBOX
+
+Channel inbox
+Far :far:INBOX
+Near :near:INBOX
+Create Near
+Sync All
+SyncState *
+""")
+        os.makedirs(os.path.join(self.work, "mail"), exist_ok=True)
+        self.run_client("mbsync", "-c", config, "inbox")
+        box = os.path.join(self.work, "mail", "INBOX")
+        self.assertEqual(sum(len(os.listdir(os.path.join(box, it))) for it in ("cur", "new")), 4)
+        # It waits to be asked for what it uploads.
+        with open(os.path.join(box, "new", "upload"), "wb") as f:
+            f.write(harness.message(9).replace(b"\r\n", b"\n"))
+        self.run_client("mbsync", "-c", config, "inbox")
+        self.run_client("mbsync", "-c", config, "inbox")
+        self.assertEqual(len(self.server.bodies("alice")), 5)
+
+    def test_pop3(self):
+        self.off("pop3.TOP", "pop3.UIDL", "pop3.LANG", "pop3.PIPELINING")
+        talk = self.logged_in("pop3")
+        capabilities = self.told(talk, "CAPA", lambda line: line == ".")
+        for name in ("TOP", "UIDL", "LANG", "PIPELINING"):
+            self.assertNotIn(name, capabilities)
+        self.assertIn("EXPIRE NEVER", capabilities)
+        for command in ("TOP 1 0", "UIDL", "UIDL 1", "LANG"):
+            self.assertEqual(talk.say(command), "-ERR Command not recognized")
+        self.assertTrue(talk.say("STAT").startswith("+OK"))
+        self.assertTrue(self.logged_in("pop3", "bob").say("UIDL").startswith("+OK"))
+
+    def test_submission(self):
+        self.off("submission.CHUNKING", "submission.DSN", "submission.8BITMIME", "submission.SIZE")
+        talk = self.logged_in("submission")
+        told = [line[4:] for line in self.told(talk, "EHLO x", lambda line: line[3] == " ")]
+        words = {line.split()[0] for line in told}
+        self.assertFalse(words & {"CHUNKING", "DSN", "8BITMIME", "SIZE"}, words)
+        self.assertTrue(words >= {"PIPELINING", "SMTPUTF8", "AUTH"}, words)
+        for parameter in ("BODY=8BITMIME", "SIZE=100", "RET=HDRS"):
+            self.assertRegex(talk.say(f"MAIL FROM:<{ALICE}> {parameter}"), "^555 5.5.4 ")
+        self.assertTrue(talk.say(f"MAIL FROM:<{ALICE}>").startswith("250"))
+        self.assertRegex(talk.say(f"RCPT TO:<{ALICE}> NOTIFY=NEVER"), "^555 5.5.4 ")
+        self.assertTrue(talk.say(f"RCPT TO:<{ALICE}>").startswith("250"))
+        # Its bytes are not taken for commands.
+        talk.socket.sendall(b"BDAT 6 LAST\r\nNOOP\r\n")
+        self.assertEqual([talk.line()[:9], talk.line()], ["500 5.5.1", ""])
+        with smtplib.SMTP("127.0.0.1", self.server.port("submission"), timeout=30) as client:
+            client.login("alice", PASSWORD)
+            client.ehlo()
+            self.assertFalse(client.has_extn("size"))
+            self.assertEqual(client.sendmail(ALICE, [BOB], harness.message(3, "alice")), {})
+
+    def test_what_can_not_be_turned_off_is_refused_with_what_can(self):
+        for name in ("imap.IMAP4rev1", "imap.LOGIN", "pop3.RETR", "submission.AUTH", "imap.QRESINK"):
+            with self.assertRaisesRegex(AssertionError, r"imap\.IDLE, .*pop3\.TOP, .*submission\.BURL"):
+                self.off(name)
 
 
 class Commands(Limited):
@@ -454,6 +688,7 @@ class Storm(Limited):
 
     def test_the_owner_gets_in(self):
         self.logged_in("imap", "alice", "127.0.7.1").close()
+        self.server.cli("account", "set", BOB, "sent-copy", "on")
         # What is known of places outlives the server; what is known of passwords does not.
         self.server.stop()
         self.server.start()
@@ -478,6 +713,12 @@ class Storm(Limited):
             for thread in threads:
                 thread.join(60)
         self.assertEqual([it for it in self.said if it.startswith("t OK")], [])
+        # The log tells of it by network, and still of what was before.
+        self.server.stop()
+        self.server.start()
+        self.assertRegex(self.server.cli("log", "--failed"), r"(?m) 127\.1\.\d+\.0/24 ")
+        log = self.server.cli("log", "--changes", "--account", BOB)
+        self.assertIn(f"account set {BOB} sent-copy on", log)
 
 
 class Tried(Limited):

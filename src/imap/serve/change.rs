@@ -7,6 +7,7 @@ use crate::imap::flags::{write_fetch_flags, write_flag_lists};
 use crate::imap::response::fetch::Fetch;
 use crate::imap::response::{self, Code, Status};
 use crate::imap::session::{Outcome, Store};
+use crate::mail::capability::Capability;
 use crate::mail::{MailboxId, MailboxName, Uid, UidSet};
 use crate::store::{Error, FlagChange, Origin, Placed, Result, Stored, Watch};
 use std::io;
@@ -133,7 +134,9 @@ impl Driver {
             uid_validity: placed.uid_validity,
             uids: &placed.uids,
         };
-        response::untagged(&mut self.out, Status::Ok, Some(code), "Moved.");
+        if !self.session.lacks(Capability::UidPlus) {
+            response::untagged(&mut self.out, Status::Ok, Some(code), "Moved.");
+        }
         let gone = placed.uids.iter().map(|&(from, _)| from).collect();
         self.forget(&gone).await;
         self.expunged("Moved.", modseq)

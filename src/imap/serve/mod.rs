@@ -20,7 +20,7 @@ use crate::imap::view::Reread;
 use crate::mail::option::Protocol;
 use crate::mail::{AccountId, Change, MailboxId, ModSeq, Uid};
 use crate::net::stream::Stream;
-use crate::sasl::Exchange;
+use crate::sasl::{Exchange, Verdict};
 use crate::secret::random;
 use crate::store::{News, Result, Store, Watch};
 use append::Upload;
@@ -221,6 +221,9 @@ impl Driver {
                 let verdict = self
                     .context
                     .let_in(Protocol::Imap, &mut self.stream, verdict);
+                if let Verdict::Granted(account) = &verdict {
+                    self.session.go_without(self.context.off(account.id));
+                }
                 self.session.verdict(verdict, &mut self.out);
             }
             Ask::Select { name, read_only } => self.select(name, read_only).await,

@@ -4,6 +4,7 @@ use super::{Action, Ask, Doing, Fetch, Outcome, Search, Session, State, Step, St
 use crate::imap::command::{Command, FetchItem, SearchKey, SequenceSet, StatusItem};
 use crate::imap::response::{self, Code, Status};
 use crate::imap::view::View;
+use crate::mail::capability::Capability;
 use crate::mail::{MailboxName, NameError, SpecialUse, UidSet};
 use std::io::Write;
 
@@ -100,7 +101,8 @@ impl Session {
     ) -> Result<Option<Step>, Outcome> {
         match command {
             Command::Enable(names) => {
-                let condstore = names.iter().any(|name| name == "CONDSTORE");
+                let condstore = names.iter().any(|name| name == "CONDSTORE")
+                    && !self.lacks(Capability::CondStore);
                 if condstore {
                     self.enable_condstore(out);
                 }

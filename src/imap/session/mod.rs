@@ -12,11 +12,13 @@ pub use ask::{Action, Ask, Fetch, Outcome, Search, Store};
 pub use dispatch::names_modseq;
 
 use crate::imap::capability::{self, Offer};
-use crate::imap::command::{Append, Rejected};
+use crate::imap::command::{Append, Command, ParseError, Rejected};
 use crate::imap::flags::write_flag_lists;
 use crate::imap::framer::{Event, Framer, LineEvent, MAX_COMMAND};
+use crate::imap::needs::needs;
 use crate::imap::response::{self, Code, Status};
 use crate::imap::view::{Opened, Report, View};
+use crate::mail::capability::{Capability, Off};
 use crate::mail::home::Forwarded;
 use crate::mail::{AccountId, MailboxName, Uid, UidValidity};
 use crate::sasl;
@@ -29,6 +31,8 @@ const MAX_BAD_STRANGER: u32 = 20;
 const MAX_BAD_USER: u32 = 200;
 /// Logins refused before the connection is ended.
 const MAX_LOGINS: u32 = 5;
+/// Of a command, or part of one, that the server is not to know.
+const UNKNOWN: &str = "an unknown command";
 
 /// What a session is told of its connection and server.
 #[derive(Clone, Debug)]
@@ -103,6 +107,8 @@ pub struct Session {
     forwarded: Forwarded,
     /// See [`Session::with_max_command`].
     max_command: usize,
+    /// See [`Session::go_without`].
+    off: Off,
 }
 
 impl Session {
@@ -122,7 +128,19 @@ impl Session {
             bad: 0,
             refused_logins: 0,
             forwarded: Forwarded::default(),
+            off: Off::NONE,
         }
+    }
+
+    /// What the account that is being granted the login is served without.
+    pub fn go_without(&mut self, off: Off) {
+        self.off = off;
+        self.framer
+            .take_non_synchronizing(!off.has(Capability::LiteralPlus));
+    }
+
+    pub fn lacks(&self, capability: Capability) -> bool {
+        self.off.has(capability)
     }
 
     /// What the connection brings to a login; called when TLS has begun.
@@ -208,7 +226,29 @@ impl Session {
             login: self.may_login(),
             channel: self.channel,
             append_limit: self.config.append_limit,
+            off: self.off,
         })
+    }
+
+    /// A LIST answers without what the account goes without.
+    fn plain(&self, command: Command) -> Command {
+        match command {
+            Command::List(mut list) => {
+                list.without_children = self.lacks(Capability::Children);
+                list.without_special_use = self.lacks(Capability::SpecialUse);
+                Command::List(list)
+            }
+            other => other,
+        }
+    }
+
+    /// Whether a response code is of what the account goes without.
+    fn withholds(&self, code: &str) -> bool {
+        let of = |words: &[&str], capability| {
+            self.lacks(capability) && words.iter().any(|it| code.starts_with(it))
+        };
+        of(&["APPENDUID ", "COPYUID "], Capability::UidPlus)
+            || of(&["HIGHESTMODSEQ "], Capability::CondStore)
     }
 
     fn may_login(&self) -> bool {
@@ -240,12 +280,20 @@ impl Session {
                 None
             }
             Event::Request(request) => {
+                if self.off.meets(needs(&request.command)) {
+                    self.reject(&unknown(request.tag), out);
+                    return None;
+                }
                 self.tag = request.tag;
                 self.bad = 0;
-                self.dispatch(request.command, out)
+                self.dispatch(self.plain(request.command), out)
             }
             Event::Append(append) => self.begin_append(append, out),
             Event::Url(url) => Some(Step::Ask(Box::new(Ask::AppendUrl(url)))),
+            Event::Text { binary: true, .. } if self.lacks(Capability::Binary) => {
+                self.refuse_append(&Outcome::bad(UNKNOWN), out);
+                None
+            }
             Event::Text { size, binary } => {
                 Some(Step::Ask(Box::new(Ask::AppendText { size, binary })))
             }
@@ -292,6 +340,13 @@ impl Session {
         self.tag.clone_from(&append.tag);
         if !self.is_logged_in() {
             self.refuse_append(&Outcome::bad("Log in first."), out);
+            return None;
+        }
+        let needs = Off::NONE
+            .and_if(append.catenate, Capability::Catenate)
+            .and_if(append.binary, Capability::Binary);
+        if self.off.meets(needs) {
+            self.refuse_append(&Outcome::bad(UNKNOWN), out);
             return None;
         }
         match MailboxName::parse(&append.mailbox) {
@@ -371,8 +426,10 @@ impl Session {
             first_unseen.map(|seq| (Code::Unseen(seq), "The first unseen message.")),
             Some((Code::UidValidity(uid_validity), "These UIDs are valid.")),
             Some((Code::UidNext(uid_next), "The next UID, at least.")),
-            Some((Code::HighestModSeq(modseq), "The highest there is.")),
-            Some((Code::UrlMech, "How URLs are authorized.")),
+            (!self.lacks(Capability::CondStore))
+                .then_some((Code::HighestModSeq(modseq), "The highest there is.")),
+            (!self.lacks(Capability::UrlAuth))
+                .then_some((Code::UrlMech, "How URLs are authorized.")),
         ];
         for (code, text) in codes.into_iter().flatten() {
             response::untagged(out, Status::Ok, Some(code), text);
@@ -427,8 +484,25 @@ impl Session {
         }
         self.doing = Doing::Commands;
         self.by_number = false;
-        outcome.write(&self.tag, out);
+        match self.withholds(&outcome.code) {
+            true => {
+                let bare = Outcome {
+                    code: String::new(),
+                    ..outcome.clone()
+                };
+                bare.write(&self.tag, out);
+            }
+            false => outcome.write(&self.tag, out),
+        }
         self.tag = String::new();
+    }
+}
+
+/// What uses a capability that the account goes without.
+fn unknown(tag: String) -> Rejected {
+    Rejected {
+        tag: Some(tag),
+        error: ParseError::Syntax(UNKNOWN),
     }
 }
 

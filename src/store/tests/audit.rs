@@ -126,6 +126,63 @@ fn memory_is_bounded_and_says_what_it_lost() {
 }
 
 #[test]
+fn a_storm_of_refusals_pushes_out_no_change_and_is_told_by_network() {
+    let refused = |at: i64, from: String| Event {
+        at,
+        ..Event::now(Kind::Refused, "ann@b.test", "imap", &from, &"x".repeat(300))
+    };
+    block_on(async {
+        let store = open(&SimDisk::default()).unwrap();
+        store.note_event(event(60, "password"));
+        let change = Event::now(Kind::Change, "", "control", "root", "alias add a b");
+        store.note_event(Event { at: 61, ..change });
+        store.save_events(ALWAYS).await.unwrap();
+        for minute in 2..150 {
+            for n in 0..300 {
+                let (high, low) = (n / 2, n % 2);
+                store.note_event(refused(minute * 60, format!("198.18.{high}.{low}")));
+            }
+            // What is saved in between changes nothing.
+            store.note_event(refused(minute * 60 + 30, "2001:db8:1:2ff::7".into()));
+            store.save_events(ALWAYS).await.unwrap();
+        }
+        let all = events(&store);
+        let kept: Vec<&str> = all.iter().take(2).map(|it| it.what.as_str()).collect();
+        assert_eq!(kept, ["password", "alias add a b"]);
+        assert!(all.is_sorted_by_key(|it| it.at));
+        assert!(all[2].at > 20 * 60, "the oldest refusals are gone");
+        let last: Vec<&Event> = all.iter().filter(|it| it.at / 60 == 149).collect();
+        assert_eq!(last.len(), 121);
+        assert_eq!(last.iter().map(|it| it.times).sum::<u32>(), 301);
+        let from: Vec<&str> = last.iter().map(|it| it.from.as_str()).collect();
+        assert_eq!((from[0], from[29]), ("198.18.0.0", "198.18.14.1"));
+        assert_eq!((from[30], from[119]), ("198.18.15.0/24", "198.18.104.0/24"));
+        assert_eq!(
+            (last[120].from.as_str(), last[120].account.as_str()),
+            ("many networks", "")
+        );
+        // A calm minute tells all, an IPv6 site by its network again once it is none.
+        for n in 0..32 {
+            store.note_event(refused(9000, format!("2001:db8:1:2{n:02x}::7")));
+        }
+        store.save_events(ALWAYS).await.unwrap();
+        let wanted = Wanted {
+            kind: Some(Kind::Refused),
+            most: 31,
+            ..Wanted::default()
+        };
+        let found = store.look(|it| it.events(&wanted)).unwrap();
+        let ends = [&found[0], &found[30]].map(|it| (it.from.as_str(), it.times));
+        assert_eq!(ends, [("2001:db8:1:200::7", 1), ("2001:db8:1:200::/56", 2)]);
+        // With age they go, though none is new.
+        store.note_event(event(9001, "password"));
+        store.save_events(Duration::ZERO).await.unwrap();
+        assert!(events(&store).len() < 50);
+        store.close().await;
+    });
+}
+
+#[test]
 fn app_passwords_are_few_and_their_sessions_end_with_them() {
     let app = |name: &str, services| AppPassword {
         name: name.into(),
