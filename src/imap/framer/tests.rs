@@ -104,6 +104,25 @@ fn check(bytes: &[u8], want: &[&str]) {
 }
 
 #[test]
+fn who_does_not_know_literal_plus_refuses_it_and_stays_in_step() {
+    let mut framer = Framer::new();
+    framer.take_non_synchronizing(false);
+    framer.logged_in(MAX_COMMAND);
+    let input = b"a NOOP\r\nb SEARCH SUBJECT {3+}\r\nabc\r\nc APPEND INBOX {2+}\r\nhi\r\n\
+        d SEARCH SUBJECT {3}\r\nabc\r\ne NOOP\r\n";
+    for size in [1, 7, 1000] {
+        let said = run(&mut framer, input, true, || size);
+        let tags: Vec<&str> = said
+            .iter()
+            .map(|it| it.split(' ').next().unwrap())
+            .collect();
+        assert_eq!(said.len(), 6, "{said:?}");
+        assert!(said[1].contains("wait to be asked") && said[2].contains("wait to be asked"));
+        assert_eq!((tags[0], tags[3], tags[5]), ("a", "+", "e"), "{said:?}");
+    }
+}
+
+#[test]
 fn commands() {
     check(
         b"a NOOP\r\nb CHECK\nc CAPABILITY\r\n",
