@@ -12,7 +12,7 @@ use crate::sasl::client::Login;
 use crate::secret;
 use crate::settings::Live;
 use crate::smtp::client::capabilities::Capabilities;
-use crate::smtp::client::session::{Config, Session, Step, TlsUse};
+use crate::smtp::client::session::{Config, Session, Step, TlsUse, is_crowded};
 use crate::smtp::client::transaction::{Form, MAX_RECIPIENTS, Transaction, refusal};
 use crate::smtp::client::{Timeouts, Wait};
 use crate::task;
@@ -51,6 +51,8 @@ pub struct Connection {
     pub carried: usize,
     /// Those of their recipients.
     domains: HashSet<Domain>,
+    /// Recipients of one transaction that it may take, as far as is known.
+    room: usize,
 }
 
 /// Why there is no connection: what the recipients are told.
@@ -67,8 +69,12 @@ pub struct Carried {
     pub outcomes: Vec<Outcome>,
     /// Those among them that another server may have at once.
     pub onward: Vec<usize>,
+    /// Those that were too many for this transaction: the next has room for some.
+    pub crowded: Vec<usize>,
     /// Whether the connection may carry another.
     pub sound: bool,
+    /// Whether it failed for BDAT alone ([`Connection::without_chunking`]).
+    pub unchunked: bool,
 }
 
 enum Broken {
@@ -139,6 +145,7 @@ impl Maker {
             deadline: begun + self.timeouts.opening,
             carried: 0,
             domains: HashSet::new(),
+            room: MAX_RECIPIENTS,
         };
         loop {
             match connection
@@ -240,7 +247,7 @@ impl Connection {
         }
         let server = self.session.capabilities();
         let most = server.max_recipients.unwrap_or(MAX_RECIPIENTS);
-        let (most, most_domains) = (most.min(MAX_RECIPIENTS), server.max_domains);
+        let (most, most_domains) = (most.min(self.room), server.max_domains);
         let domains = &mut self.domains;
         let mut taken = 0;
         let fits = |place: &mut usize| {
@@ -279,11 +286,35 @@ impl Connection {
         self.allow(self.timeouts.envelope);
         self.session.send(transaction);
         let (outcomes, sound) = self.converse(letter).await;
+        let sound = sound && self.is_ready().await;
         Carried {
+            crowded: match sound {
+                true => self.crowded(&outcomes),
+                false => Vec::new(),
+            },
             outcomes,
             onward: self.session.onward().to_vec(),
-            sound: sound && self.is_ready().await,
+            sound,
+            unchunked: self.session.is_unchunked(),
         }
+    }
+
+    /// Whom a transaction had no room for that others got in by: so many fit the next one too.
+    fn crowded(&mut self, outcomes: &[Outcome]) -> Vec<usize> {
+        let got = |it: &&Outcome| matches!(it, Outcome::Delivered { .. });
+        let got = outcomes.iter().filter(got).count();
+        let late = |it: &Outcome| matches!(it, Outcome::Deferred(reply) if is_crowded(reply));
+        let late = (0..).zip(outcomes).filter(|it| got > 0 && late(it.1));
+        let late: Vec<usize> = late.map(|it| it.0).collect();
+        if !late.is_empty() {
+            self.room = got;
+        }
+        late
+    }
+
+    /// For a server whose BDAT does not work.
+    pub fn without_chunking(&mut self) {
+        self.session.without_chunking();
     }
 
     /// Whether another transaction may begin, once RSET is answered.

@@ -167,9 +167,7 @@ async fn exchanges(domain: &Domain, resolver: &Resolver) -> Result<Exchanges, Ou
             };
         }
     };
-    if let [only] = answer.records.as_slice()
-        && only.exchange.is_empty()
-    {
+    if answer.records.iter().all(|it| it.exchange.is_empty()) {
         let text = format!("the domain {domain} takes no mail, and says so");
         return Err(Outcome::Failed(refusal("5.1.10", &text)));
     }

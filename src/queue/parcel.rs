@@ -46,6 +46,10 @@ impl<'a> Parcel<'a> {
     /// What a server said to the recipients at these places.
     pub fn take(&mut self, places: &[usize], carried: &Carried) {
         for (n, (&place, outcome)) in places.iter().zip(&carried.outcomes).enumerate() {
+            if carried.crowded.contains(&n) {
+                self.left.push(place);
+                continue;
+            }
             let onward = carried.onward.contains(&n);
             if onward || (!carried.sound && matches!(outcome, Outcome::Deferred(_))) {
                 self.blame(outcome.clone());

@@ -50,6 +50,8 @@ enum End {
     Done(Box<Connection>),
     /// The server takes no more over this one.
     Spent,
+    /// It takes nothing by BDAT, though it says so.
+    Unchunked,
     Broken,
 }
 
@@ -187,22 +189,33 @@ impl Transport {
                 }
                 End::Spent => {}
                 // A connection that dies of age says nothing of the server.
-                End::Broken => parcel.go_on(),
+                End::Broken | End::Unchunked => parcel.go_on(),
             }
             if parcel.left.is_empty() || letter.is_called_off() {
                 return Ok(());
             }
         }
+        let mut chunking = true;
         loop {
             match self.maker.open(hop, way.login.as_ref()).await {
-                Ok(made) => match self.carry(Box::new(made), parcel, letter).await {
-                    End::Done(connection) => {
-                        parcel.lease = Some(self.pool.lease(key, who, connection, place));
+                Ok(mut made) => {
+                    if !chunking {
+                        made.without_chunking();
                     }
-                    // Each has asked for one at least who was not asked for yet: it has an end.
-                    End::Spent if !self.is_over(parcel) => continue,
-                    End::Spent | End::Broken => {}
-                },
+                    match self.carry(Box::new(made), parcel, letter).await {
+                        End::Done(connection) => {
+                            parcel.lease = Some(self.pool.lease(key, who, connection, place));
+                        }
+                        // Each has asked for one at least who was not asked for yet: it has an end.
+                        End::Spent if !self.is_over(parcel) => continue,
+                        End::Unchunked if chunking && !self.is_over(parcel) => {
+                            chunking = false;
+                            parcel.go_on();
+                            continue;
+                        }
+                        End::Spent | End::Broken | End::Unchunked => {}
+                    }
+                }
                 Err(Refused::Later(reply)) => parcel.blame(Outcome::Deferred(reply)),
                 Err(refused) => return Err(refused),
             }
@@ -321,10 +334,14 @@ impl Transport {
             let carried = connection.carry(transaction, letter).await;
             parcel.take(&places, &carried);
             parcel.record(!left.is_empty()).await;
+            left.append(&mut parcel.left);
             if !carried.sound {
                 // Nobody has asked for them yet.
                 parcel.left.append(&mut left);
-                return End::Broken;
+                return match carried.unchunked {
+                    true => End::Unchunked,
+                    false => End::Broken,
+                };
             }
         }
         End::Done(connection)

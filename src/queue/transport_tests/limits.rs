@@ -104,3 +104,57 @@ fn a_server_that_limits_and_does_not_promise_tls_is_asked_once_for_each() {
         assert!(peer.connections() <= connections, "{limits}");
     }
 }
+
+/// RFC 5321, 4.5.3.1.10: what was one too many goes at once in a further transaction, as many as
+/// there is room for.
+#[test]
+fn recipients_that_were_too_many_go_in_the_next_transaction() {
+    let names: Vec<String> = (0..25).map(|n| format!("u{n}@x.test")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for (text, pipelining) in [
+        ("452 4.5.3 too many", true),
+        ("552 5.5.3 too many", false),
+        ("452 too many", true),
+    ] {
+        let rcpts = AtomicUsize::new(0);
+        let peer = Peer::new(move |_, verb, _| match verb {
+            "EHLO" if pipelining => Some(Does::Say("250-mx.test\r\n250 PIPELINING")),
+            "MAIL" => {
+                rcpts.store(0, SeqCst);
+                None
+            }
+            "RCPT" => (rcpts.fetch_add(1, SeqCst) >= 10).then_some(Does::Say(text)),
+            _ => None,
+        });
+        let bench = Bench::new(|_| ());
+        let outcomes = bench.send(&names, vec![peer.hop("mx.test")]);
+        assert!(outcomes.iter().all(is_delivered), "{text}: {outcomes:?}");
+        let taken = peer.taken();
+        let sizes: Vec<usize> = taken.iter().map(|it| it.matches("RCPT").count()).collect();
+        assert_eq!((sizes, peer.connections()), (vec![10, 10, 5], 1), "{text}");
+        let all = taken.join(" ");
+        assert!(
+            names
+                .iter()
+                .all(|it| all.matches(&format!("<{it}>")).count() == 1)
+        );
+        // A power cut repeats nobody of the transactions before.
+        let recorded = bench.recorded.0.lock().unwrap().clone();
+        let places = recorded.iter().map(Vec::len);
+        assert_eq!(places.collect::<Vec<_>>(), [10, 10], "{text}");
+    }
+    // Nobody got in: then nobody is asked for again now.
+    for text in ["452 4.5.3 too many", "452 4.2.2 mailbox full"] {
+        let peer = Peer::at("RCPT", Does::Say(text));
+        let outcomes = Bench::new(|_| ()).send(&names, vec![peer.hop("mx.test")]);
+        assert!(outcomes.iter().all(|it| deferred(it).1 == &text[10..]));
+        assert_eq!(peer.taken().len(), 0);
+    }
+    // A full mailbox is none too many, and 552 says no.
+    for (text, fails) in [("452 4.2.2 full", false), ("552 5.2.2 full", true)] {
+        let peer = Peer::new(move |_, _, line| line.contains("<u3@").then_some(Does::Say(text)));
+        let outcomes = Bench::new(|_| ()).send(&names, vec![peer.hop("mx.test")]);
+        assert_eq!(matches!(outcomes[3], Outcome::Failed(_)), fails, "{text}");
+        assert_eq!(peer.taken().len(), 1);
+    }
+}

@@ -126,3 +126,58 @@ fn what_requires_tls_goes_on_until_a_server_promises_it() {
     assert_eq!(deferred(&outcome).1, "no server took it in time");
     assert_eq!(one.connections(), 0);
 }
+
+#[test]
+fn whoever_breaks_off_among_commands_sent_ahead_is_left_for_the_next_server() {
+    let to = ["a@x.test", "b@x.test", "c@x.test"];
+    for at in ["MAIL", "RCPT TO:<b@x.test>", "RCPT TO:<c@x.test>", "DATA"] {
+        for does in [Does::Hangup, Does::Say("421 4.3.2 closing")] {
+            let bad = Peer::new(move |_, verb, line| match verb {
+                "EHLO" => Some(Does::Say("250-mx.test\r\n250 PIPELINING")),
+                _ => line.starts_with(at).then_some(does),
+            });
+            let good = Peer::good();
+            let hops = vec![bad.hop("mx0.test"), good.hop("mx1.test")];
+            let outcomes = Bench::new(|_| ()).send(&to, hops);
+            assert!(outcomes.iter().all(is_delivered), "{at}: {outcomes:?}");
+            assert_eq!(bad.taken().len(), 0, "{at}");
+            // All of them, and once.
+            let taken = good.taken().join(" ");
+            assert!(
+                to.iter().all(|it| taken.matches(it).count() == 1),
+                "{at}: {taken}"
+            );
+        }
+    }
+}
+
+/// RFC 3030: it announces CHUNKING, and what is behind it does not know BDAT.
+#[test]
+fn a_server_that_does_not_know_the_bdat_it_announces_gets_it_by_data() {
+    const CHUNKING: Does = Does::Say("250-mx.test\r\n250-CHUNKING\r\n250 BINARYMIME");
+    for said in ["500 5.5.1 what", "502 5.5.1 not here"] {
+        let peer = Peer::new(move |_, verb, _| match verb {
+            "EHLO" => Some(CHUNKING),
+            "BDAT" => Some(Does::Say(said)),
+            _ => None,
+        });
+        let bench = Bench::new(|_| ());
+        for n in 1..3 {
+            // By a connection that is kept, no more.
+            let outcome = bench.send_one(&[&peer]);
+            assert!(is_delivered(&outcome), "{said}: {outcome:?}");
+            assert_eq!((peer.taken().len(), peer.connections()), (n, 2), "{said}");
+        }
+    }
+    // What it says of the message holds.
+    for (said, fails) in [("554 5.6.0 spam", true), ("451 4.3.0 no disk", false)] {
+        let peer = Peer::new(move |_, verb, _| match verb {
+            "EHLO" => Some(CHUNKING),
+            "BDAT" => Some(Does::Say(said)),
+            _ => None,
+        });
+        let outcome = Bench::new(|_| ()).send_one(&[&peer]);
+        assert_eq!(matches!(outcome, Outcome::Failed(_)), fails, "{outcome:?}");
+        assert_eq!(peer.connections(), 1);
+    }
+}

@@ -5,6 +5,7 @@
 mod envelope;
 mod hello;
 
+pub use envelope::is_crowded;
 pub use hello::{Proof, Proven};
 
 use super::Wait;
@@ -102,6 +103,8 @@ pub struct Session {
     done: Option<Vec<Outcome>>,
     /// The message was cut short.
     cut: bool,
+    /// See [`Session::is_unchunked`].
+    unchunked: bool,
     /// Replies so far.
     heard: u64,
 }
@@ -125,6 +128,7 @@ impl Session {
             onward: Vec::new(),
             done: None,
             cut: false,
+            unchunked: false,
             heard: 0,
         }
     }
@@ -145,6 +149,18 @@ impl Session {
 
     pub fn capabilities(&self) -> &Capabilities {
         &self.capabilities
+    }
+
+    /// Whether the last transaction failed since the server does not know BDAT, though it
+    /// announces it. The connection is over.
+    pub fn is_unchunked(&self) -> bool {
+        self.unchunked
+    }
+
+    /// Sends by DATA, whatever the server announces.
+    pub fn without_chunking(&mut self) {
+        self.capabilities.chunking = false;
+        self.capabilities.binary = false;
     }
 
     pub fn receive(&mut self, bytes: &[u8]) {

@@ -219,10 +219,9 @@ impl Session {
                 }
             }
             Some(Sent::Rcpt(at)) => {
-                // 552 for too many recipients is as good as 452 (RFC 5321, 4.5.3.1.10).
-                let outcome = match said.code {
-                    552 => Outcome::Deferred(reply),
-                    _ => refused(said, reply),
+                let outcome = match is_crowded(&reply) {
+                    true => Outcome::Deferred(reply),
+                    false => refused(said, reply),
                 };
                 current.set(at, outcome);
             }
@@ -252,6 +251,19 @@ impl Session {
     pub(super) fn finished(&mut self, said: &Said, reply: Reply) {
         let notifies = self.capabilities.dsn;
         let keeps_time = self.capabilities.deliver_by.is_some();
+        let form = self.current.as_ref().map(|it| it.form);
+        // It has promised BDAT and does not know it: it may take the message for commands.
+        self.unchunked = form == Some(Form::Bdat) && matches!(said.code, 500 | 502);
+        if self.unchunked
+            && let Some(current) = &mut self.current
+        {
+            for at in std::mem::take(&mut current.accepted) {
+                self.onward.push(at);
+                current.set(at, Outcome::Deferred(reply.clone()));
+            }
+            self.finish();
+            return self.close("4.5.0", "the server does not know what it has promised");
+        }
         if let Some(current) = &mut self.current {
             for at in std::mem::take(&mut current.accepted) {
                 let reply = reply.clone();
@@ -296,6 +308,13 @@ impl Current {
             *place = Some(outcome);
         }
     }
+}
+
+/// Whether a recipient is refused for being one too many: 552 is then as good as 452 (RFC 5321,
+/// 4.5.3.1.10). Of a server without status codes (RFC 2034) it has to be supposed.
+pub fn is_crowded(reply: &Reply) -> bool {
+    let known = ["4.5.3", "5.5.3", "4.0.0", "5.0.0"];
+    matches!(reply.code, 452 | 552) && known.contains(&reply.enhanced.as_str())
 }
 
 fn refused(said: &Said, reply: Reply) -> Outcome {
