@@ -26,6 +26,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// The status of a server with which no TLS can be made (RFC 3463, 3.8), as the client has it too.
+pub const NO_TLS: &str = "4.7.5";
+
 /// What every connection is made with.
 pub struct Maker {
     /// Whose name EHLO says.
@@ -433,7 +436,7 @@ impl Broken {
             // RFC 3463, 3.5: no answer from host.
             Broken::Unreached(error) => refusal("4.4.1", &connect::plain(&error)),
             Broken::Tls(error) => refusal(
-                "4.7.5",
+                NO_TLS,
                 &format!("TLS can't be made: {}", connect::plain(&error)),
             ),
             Broken::Io(error) => refusal("4.4.2", &connect::plain(&error)),

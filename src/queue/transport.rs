@@ -1,7 +1,7 @@
 //! Carries mail to the next server: finds it, connects or takes a connection that is there
 //! already, and hands the messages over.
 
-use super::connection::{Connection, Maker, Refused};
+use super::connection::{Connection, Maker, NO_TLS, Refused};
 use super::destination::{self, Destination, Hop, Safety};
 use super::letter::{self, Letter};
 use super::parcel::Parcel;
@@ -216,7 +216,10 @@ impl Transport {
                         End::Spent | End::Broken | End::Unchunked => {}
                     }
                 }
-                Err(Refused::Later(reply)) => parcel.blame(Outcome::Deferred(reply)),
+                Err(Refused::Later(reply)) => {
+                    let outcome = refused(&parcel.consignment.item, reply);
+                    parcel.blame(outcome);
+                }
                 Err(refused) => return Err(refused),
             }
             return Ok(());
@@ -290,8 +293,7 @@ impl Transport {
 
     /// REQUIRETLS asks for a server that is surely the right one (RFC 8689, 4.2.1).
     fn checked(&self, mut way: Way, item: &QueueItem) -> Result<Way, Outcome> {
-        // Notices go without it where they must (RFC 8689, 4.2.1 and 5).
-        if !item.envelope.require_tls || item.envelope.sender.is_none() {
+        if !needs_tls(item) {
             return Ok(way);
         }
         if !way.destination.certain {
@@ -454,6 +456,23 @@ fn unknown(domain: &Domain) -> Lane {
     Lane {
         hop: domain.as_str().into(),
         domain: Some(domain.clone()),
+    }
+}
+
+/// REQUIRETLS. Notices go without it where they must (RFC 8689, 4.2.1 and 5).
+fn needs_tls(item: &QueueItem) -> bool {
+    item.envelope.require_tls && item.envelope.sender.is_some()
+}
+
+/// By a server that there is no connection to. One with which no TLS can be made is none for what
+/// requires it, now or later (RFC 8689, 4.2.1).
+fn refused(item: &QueueItem, reply: Reply) -> Outcome {
+    match needs_tls(item) && reply.enhanced == NO_TLS {
+        true => Outcome::Failed(Reply {
+            enhanced: "5.7.10".into(),
+            ..reply
+        }),
+        false => Outcome::Deferred(reply),
     }
 }
 

@@ -181,6 +181,36 @@ class Forwarding(unittest.TestCase):
         taken = self.forwarded("lmtp")
         self.assertRegex(self.sender_of(taken), r"^SRS0=.*=far\.test=ann@office\.test$")
 
+    def test_lmtp_brings_bounces_of_our_own_name(self):
+        """The server in front sends them as MAILER-DAEMON@ours, which is no author of a group's mail."""
+        lmtp = smtplib.LMTP("127.0.0.1", self.server.base + 24)
+        lmtp.sendmail(ANN, [TEAM], mail(ANN, TEAM, "lmtp-lost"))
+        back = self.sender_of(self.forwarded("lmtp-lost"))
+        daemon = "MAILER-DAEMON@" + OFFICE
+        lmtp.sendmail("", [back], mail(daemon, back, "lmtp-bounce"))
+        with self.assertRaises(smtplib.SMTPDataError) as refused:
+            lmtp.sendmail("", [TEAM], mail(daemon, TEAM, "lmtp-forged"))
+        self.assertEqual(refused.exception.smtp_code, 550, refused.exception)
+        lmtp.quit()
+        self.assertEqual(self.sender_of(self.forwarded("lmtp-bounce")), "")
+
+    def test_lmtp_brings_bounces_to_senders_that_are_remembered(self):
+        """A sender too long to be rewritten whole (as of VERP) is remembered under a token."""
+        long = "bounces+" + "x" * 50 + "@far.test"
+        lmtp = smtplib.LMTP("127.0.0.1", self.server.base + 24)
+        lmtp.sendmail(long, [TEAM], mail(ANN, TEAM, "verp"))
+        token = self.sender_of(self.forwarded("verp"))
+        self.assertTrue(token.endswith("@" + OFFICE) and "xxx" not in token, token)
+        lmtp.sendmail("", [token], mail(f"mailer-daemon@{OTHER}", token, "verp-bounce"))
+        taken = self.forwarded("verp-bounce")
+        self.assertEqual((self.sender_of(taken), taken.rcpts), ("", [f"RCPT TO:<{long}>"]))
+        # By it nobody else sends, and no other token is one.
+        forged = token[:5] + ("B" if token[5] == "A" else "A") + token[6:]
+        for sender, recipient in ((ANN, token), ("", forged)):
+            with self.assertRaises(smtplib.SMTPRecipientsRefused, msg=recipient):
+                lmtp.sendmail(sender, [recipient], mail(ANN, recipient, "verp-relay"))
+        lmtp.quit()
+
     def test_what_lmtp_brings_is_not_signed(self):
         """Whoever its author claims to be; what is submitted to the same group is."""
         lmtp = smtplib.LMTP("127.0.0.1", self.server.base + 24)

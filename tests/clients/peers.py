@@ -77,11 +77,12 @@ class Taken:
 class Peer:
     """A mail server on port 25 of a loopback address. `extensions` are EHLO's; `replies` maps a
     verb, or a whole line, to another reply; a connection is dropped at the verb `drop`, or stalls
-    at the verb `stall`; "." is the end of the message. `garbage` is said in place of the greeting."""
+    at the verb `stall`; "." is the end of the message. `garbage` is said in place of the greeting. A
+    message has `room` for so many recipients."""
 
-    def __init__(self, ip, extensions=(), tls=None, replies=(), drop=None, stall=None, garbage=None, port=25):
+    def __init__(self, ip, extensions=(), tls=None, replies=(), drop=None, stall=None, garbage=None, port=25, room=1000):
         self.extensions, self.tls, self.replies, self.drop = list(extensions), tls, dict(replies), drop
-        self.stall, self.garbage = stall, garbage
+        self.stall, self.garbage, self.room = stall, garbage, room
         self.taken, self.connections, self.lines = [], 0, []
         peer = self
 
@@ -144,6 +145,8 @@ class Peer:
             elif verb == "MAIL":
                 mail, rcpts = line, []
                 say("250 ok")
+            elif verb == "RCPT" and len(rcpts) >= self.room:
+                say("452 4.5.3 too many recipients")
             elif verb == "RCPT":
                 rcpts.append(line)
                 say("250 ok")

@@ -445,6 +445,85 @@ class Direct(Sending):
         self.assertIn("Status: 5.7.30", self.notice("bob@unsure.test"))
         self.assertEqual(unsure.taken, [])
 
+    def servers(self, name, *options):
+        """A signed domain with as many servers, the first the best."""
+        ips = [self.address() for _ in options]
+        peers = [Peer(ip, **it) for ip, it in zip(ips, options)]
+        for peer in peers:
+            self.addCleanup(peer.stop)
+        hosts = [f"mx{n}.{name}" for n in range(len(ips))]
+        self.domain(name, *[(10 * n, host, ip) for n, (host, ip) in enumerate(zip(hosts, ips))])
+        self.zone.signed.update([name, *hosts])
+        return peers
+
+    def test_require_tls_goes_to_the_server_that_promises_it(self):
+        """RFC 8689, 4.2.1: server by server, until TLS holds and REQUIRETLS is there."""
+        words = ["REQUIRETLS", "DSN", "8BITMIME"]
+        certificate = lambda name: self.authority.context(name)
+        bare = dict(extensions=words)
+        broken = dict(extensions=words, tls="broken")
+        wrong = dict(extensions=words, tls=certificate("elsewhere.test"))
+        deaf = dict(extensions=["DSN"], tls=certificate("mx3.safe.test"))
+        good = dict(extensions=words, tls=certificate("mx4.safe.test"))
+        peers = self.servers("safe.test", bare, broken, wrong, deaf, good)
+        self.submit("bob@safe.test", text("bob", "safe"), ["REQUIRETLS", "RET=FULL"])
+        taken = self.taken(peers[4])[0]
+        self.assertTrue(taken.tls and " REQUIRETLS" in taken.mail, taken)
+        for peer in peers[:4]:
+            self.assertEqual(peer.connections, 1)
+            self.assertFalse([line for line in peer.lines if line.startswith(("MAIL", "RCPT"))])
+        # None does: it goes back, and says which of the two is not there. Its text does not.
+        self.servers("unsafe.test", bare, broken, wrong)
+        deaf["tls"] = certificate("mx1.deaf.test")
+        self.servers("deaf.test", bare, deaf)
+        for name, status in (("unsafe.test", "5.7.10"), ("deaf.test", "5.7.30")):
+            to = "bob@" + name
+            self.submit(to, text(to, name, "for your eyes only\r\n"), ["REQUIRETLS", "RET=FULL"])
+            notice = self.notice(to)
+            self.assertIn("Status: " + status, notice)
+            self.assertIn(f"Subject: {name}\r\n", notice)
+            self.assertNotIn("for your eyes only", notice)
+        # Without REQUIRETLS it does, as RET asks.
+        self.peer("full.test", replies={"RCPT": "550 5.1.1 nobody"})
+        self.submit("bob@full.test", text("bob@full.test", "full", "for all\r\n"), ["RET=FULL"])
+        self.assertIn("\r\nfor all\r\n", self.notice("bob@full.test"))
+
+    def test_an_original_recipient_in_utf8_is_passed_on_in_ascii(self):
+        """utf-8-addr-xtext (RFC 6533, 3), which any server with DSN may be told."""
+        given = {"xtext": r"ORCPT=utf-8;zo\x{EB}\x{2B}x@far.test", "unitext": "ORCPT=utf-8;zo\u00eb\\x{2B}x@far.test"}
+        for name, extensions in (("with.test", ["DSN", "SMTPUTF8", "8BITMIME"]), ("without.test", ["DSN"])):
+            peer = self.peer(name, extensions=extensions)
+            for n, (form, orcpt) in enumerate(given.items()):
+                options = ["SMTPUTF8", "BODY=8BITMIME"] if form == "unitext" else []
+                self.submit("bob@" + name, text("bob", form), options, [orcpt, "NOTIFY=FAILURE"])
+                taken = self.taken(peer, n + 1)[n]
+                self.assertEqual(taken.rcpts, [f"RCPT TO:<bob@{name}> NOTIFY=FAILURE {given['xtext']}"])
+        # And comes back so, in a notice that is ASCII, and as it is in one that is not.
+        for form, said in (("xtext", r"utf-8;zo\x{EB}\x{2B}x@far.test"), ("unitext", "utf-8;zo\u00eb+x@far.test")):
+            name = form + ".test"
+            self.peer(name, extensions=["SMTPUTF8", "8BITMIME"], replies={"RCPT": "550 5.1.1 nobody"})
+            options = ["SMTPUTF8", "BODY=8BITMIME"] if form == "unitext" else []
+            self.submit("bob@" + name, text("bob", form), options, [given[form]])
+            self.assertIn(f"Original-Recipient: {said}\r\n", self.notice("bob@" + name))
+
+    def test_more_recipients_than_a_server_takes_at_once(self):
+        """They go in further messages, now (RFC 5321, 4.5.3.1.10)."""
+        peer = self.peer("crowd.test", extensions=["PIPELINING"], room=10)
+        everybody = [f"u{n}@crowd.test" for n in range(45)]
+        self.submit(everybody, text("all", "crowd"))
+        taken = self.taken(peer, 5)
+        self.assertEqual([len(it.rcpts) for it in taken], [10, 10, 10, 10, 5])
+        self.assertEqual(sorted(sum((it.rcpts for it in taken), [])), sorted(f"RCPT TO:<{it}>" for it in everybody))
+        self.assertEqual(peer.connections, 1)
+
+    def test_a_server_whose_bdat_is_none_gets_it_by_data(self):
+        replies = {"BDAT": "502 5.5.1 not here"}
+        peer = self.peer("nobdat.test", extensions=["PIPELINING", "CHUNKING", "8BITMIME"], replies=replies)
+        data = text("bob@nobdat.test", "nobdat")
+        self.submit("bob@nobdat.test", data)
+        self.assertEqual(untraced(self.taken(peer)[0].body), data)
+        self.assertEqual(peer.connections, 2)
+
 
 class Restarted(Sending):
     """With a server of its own: no stalled mail holds up its end."""

@@ -181,3 +181,35 @@ fn a_server_that_does_not_know_the_bdat_it_announces_gets_it_by_data() {
         assert_eq!(peer.connections(), 1);
     }
 }
+
+/// RFC 8689, 4.2.1: 5.7.10 where no TLS can be made. Without REQUIRETLS it is tried again, for the
+/// owner of a route or a policy may mend it.
+#[test]
+fn what_requires_tls_goes_back_where_none_can_be_made() {
+    let (bare, one) = (
+        Peer::good(),
+        Peer::at("EHLO", Does::Say("250-mx.test\r\n250 REQUIRETLS")),
+    );
+    let sure = |peer: &Peer| Hop {
+        safety: Safety::Verified { implicit: false },
+        ..peer.hop("mx0.test")
+    };
+    let to = ["bob@x.test"];
+    for require_tls in [true, false] {
+        let bench = || Bench {
+            require_tls,
+            ..Bench::new(|_| ())
+        };
+        match &bench().send(&to, vec![sure(&bare)])[0] {
+            Outcome::Failed(reply) if require_tls => assert_eq!(reply.enhanced, "5.7.10"),
+            outcome => assert_eq!((deferred(outcome).0, require_tls), ("4.7.5", false)),
+        }
+        let outcomes = bench().send(&to, vec![sure(&bare), one.hop("mx1.test")]);
+        assert!(is_delivered(&outcomes[0]), "{outcomes:?}");
+        // One that is away may have it when it is back.
+        let away = Peer::at("CONNECT", Does::Hangup);
+        let outcomes = bench().send(&to, vec![sure(&bare), away.hop("mx1.test")]);
+        assert!(matches!(outcomes[0], Outcome::Deferred(_)), "{outcomes:?}");
+    }
+    assert_eq!((bare.taken().len(), one.taken().len()), (0, 2));
+}
