@@ -170,10 +170,8 @@ mod tests {
         let mut client = std::net::TcpStream::connect(address).unwrap();
         let limit = Some(Duration::from_secs(60));
         client.set_read_timeout(limit).unwrap();
-        match client.read(&mut [0]) {
-            Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
-            Ok(_) => false,
-        }
+        let read = client.read_exact(&mut [0]);
+        read.is_err_and(|it| it.kind() == io::ErrorKind::ConnectionReset)
     }
 
     #[test]

@@ -338,8 +338,10 @@ class Direct(Sending):
 
     def test_domains_that_take_no_mail(self):
         self.zone.add("null.test", "MX", (0, "."))
+        self.zone.add("null2.test", "MX", (0, "."), (10, "."))
         self.domain("circle.test", (10, "us.test", "127.0.0.1"))
-        for to, status in (("bob@null.test", "5.1.10"), ("bob@nowhere.test", "5.1.2"), ("bob@circle.test", "5.4.6")):
+        for to, status in (("bob@null.test", "5.1.10"), ("bob@null2.test", "5.1.10"), ("bob@nowhere.test", "5.1.2"),
+                           ("bob@circle.test", "5.4.6")):
             self.submit(to, text(to, "no-mail"))
             self.assertIn(f"Status: {status}", self.notice(to))
 
