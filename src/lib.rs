@@ -21,6 +21,7 @@
 //! - [`keys`]: the DKIM keys in the store.
 //! - [`authentication`]: who a message is from: DKIM, SPF, DMARC, ARC.
 //! - [`message`]: pure reading of messages: header, structure, text.
+//! - [`update`]: the appliance's two root slots: what boots next, and a new one written.
 //! - [`task`]: what runs beside, and what would block.
 //! - [`mail`], [`address`], [`secret`], [`sasl`], [`wire`]: the nouns, pure.
 
@@ -52,4 +53,5 @@ pub mod setup;
 pub mod smtp;
 pub mod store;
 pub mod task;
+pub mod update;
 pub mod wire;

@@ -72,13 +72,19 @@ pub struct Server {
 
 impl Server {
     /// Everything but accepting. `dir` is made if missing, its parent is not. `given` goes
-    /// over what the store has chosen, and that over `defaults`.
-    pub async fn open(dir: &Path, defaults: Settings, given: Chosen) -> Result<Server, Error> {
+    /// over what the store has chosen, and that over `defaults`. With `hold_schema` the store
+    /// stays one that the version before can open.
+    pub async fn open(
+        dir: &Path,
+        defaults: Settings,
+        given: Chosen,
+        hold_schema: bool,
+    ) -> Result<Server, Error> {
         // From here on Ctrl-C waits its turn, and what was begun is cleaned up.
         let signals = Signals::new([Signal::Term, Signal::Int, Signal::Hup])?;
         make_directory(dir)?;
         let room = listen::raise_file_limit();
-        let store = open_store(dir).await?;
+        let store = open_store(dir, hold_schema).await?;
         let live = Live::new(defaults, given, &control::chosen(&store)?)?;
         let settings = live.now();
         let live = Arc::new(live);
@@ -306,13 +312,18 @@ fn bind_lmtp(dir: &Path) -> io::Result<Async<UnixListener>> {
 }
 
 /// Serves `dir` until told to stop.
-pub fn serve(dir: &Path, defaults: Settings, given: Chosen) -> Result<(), Error> {
+pub fn serve(
+    dir: &Path,
+    defaults: Settings,
+    given: Chosen,
+    hold_schema: bool,
+) -> Result<(), Error> {
     let began = Instant::now();
     if passed::adopt()? > 0 {
         log::debug!("listens on the sockets that systemd has opened");
     }
     smol::block_on(async {
-        let mut server = Server::open(dir, defaults, given).await?;
+        let mut server = Server::open(dir, defaults, given, hold_schema).await?;
         server.accept(&Service::ALL);
         passed::refuse_others(true);
         for listen in &server.open {
@@ -367,9 +378,10 @@ fn bind_all(all: &[Listen]) -> Result<Vec<(Listen, Listener)>, Error> {
 /// server itself adds to it (trace and missing header fields, CR at bare line ends).
 const MAX_STORED: u64 = (1 << 30) + (1 << 20);
 
-async fn open_store(dir: &Path) -> Result<Store, Error> {
+async fn open_store(dir: &Path, hold_schema: bool) -> Result<Store, Error> {
     let options = Options {
         max_message: MAX_STORED,
+        raise_schema: !hold_schema,
         ..Options::default()
     };
     let path = dir.to_path_buf();

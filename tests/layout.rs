@@ -65,6 +65,9 @@ const RULES: &[(&str, &[&str])] = &[
             "announce", "net", "secret", "settings", "store", "task", "wire",
         ],
     ),
+    ("update", &["acme::http", "net", "wire"]),
+    ("cli/update", &["net", "update", "cli"]),
+    ("cli/serve", &["update", "cli"]),
     ("control", &["acme"]),
     ("serve", &["acme"]),
     ("net", &["wire", "mail::certificate"]),
@@ -232,6 +235,9 @@ const PURE: &[&str] = &[
     "imap_url/url.rs",
     "queue/ready.rs",
     "queue/retry.rs",
+    "update/minisign.rs",
+    "update/package.rs",
+    "update/state.rs",
 ];
 
 #[test]

@@ -82,6 +82,15 @@ pub fn response(mut bytes: &[u8], ended: bool, head: bool) -> Reading {
     Reading::Bad
 }
 
+/// The head of a response whose body is read elsewhere, and where that begins; `Some(None)` if
+/// there is more to come, `None` if it is bad.
+pub fn head(bytes: &[u8]) -> Option<Option<(Response, usize)>> {
+    match find(bytes, b"\r\n\r\n") {
+        Some(end) => Some(Some((read_head(bytes.get(..end + 4)?)?, end + 4))),
+        None => (bytes.len() <= MAX_HEAD).then_some(None),
+    }
+}
+
 fn read_head(head: &[u8]) -> Option<Response> {
     if head.len() > MAX_HEAD {
         return None;
@@ -325,6 +334,17 @@ mod tests {
         assert_eq!(response(&many, false, false), Reading::Bad);
         let head = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n";
         assert!(matches!(response(head, false, true), Reading::Whole(_)));
+    }
+
+    #[test]
+    fn a_head_ends_where_the_body_begins() {
+        let bytes = b"HTTP/1.1 302 Found\r\nLocation: /x\r\n\r\nbody";
+        let (found, at) = head(bytes).unwrap().unwrap();
+        assert_eq!((found.status, found.field("location")), (302, Some("/x")));
+        assert_eq!(&bytes[at..], b"body");
+        assert_eq!(head(&bytes[..at - 1]), Some(None));
+        assert_eq!(head(&[b'x'; MAX_HEAD + 1]), None);
+        assert_eq!(head(b"SSH-2.0\r\n\r\n"), None);
     }
 
     #[test]

@@ -32,6 +32,7 @@ pub const TOPICS: &[Topic] = topics! {
     "sending": "routes to other servers, directly or by a provider";
     "storage": "where the mail is, backups, a full disk";
     "check": "whether all that is stored is as it should be, and repairs";
+    "update": "a new version on an appliance, and the way back";
     "security": "what protects the mail, and what is up to you";
     "settings": "every setting, and how to change one";
     "limits": "every limit, and what is not there yet";

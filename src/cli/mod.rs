@@ -38,6 +38,7 @@ pub mod setup;
 pub mod status;
 pub mod test;
 pub mod tls;
+pub mod update;
 pub mod usage;
 
 use crate::address::Address;
@@ -109,6 +110,7 @@ pub enum Command {
     Console(console::ConsoleCommand),
     Test(test::Test),
     Tls(tls::TlsCommand),
+    Update(update::Update),
     Check(check::Check),
     Completions(completions::Completions),
 }
@@ -175,6 +177,7 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
         Some(Command::Console(console)) => console.run(),
         Some(Command::Test(test)) => test.run(),
         Some(Command::Tls(tls)) => tls.run(),
+        Some(Command::Update(update)) => update.run(),
         Some(Command::Check(check)) => check.run(),
         Some(Command::Completions(completions)) => completions.run(),
         None => help::show(&[]),

@@ -4,6 +4,7 @@ use super::{DEFAULT_DIR, Error};
 use crate::serve;
 use crate::settings::document::Chosen;
 use crate::settings::{Settings, find};
+use crate::update;
 use argh::FromArgs;
 use std::path::PathBuf;
 
@@ -82,6 +83,10 @@ pub struct Serve {
     /// /etc/resolv.conf)
     #[argh(option)]
     name_server: Vec<String>,
+    /// leave the store in the form that it has, which the version before can read (so it is
+    /// while an update is on trial)
+    #[argh(switch)]
+    hold_schema: bool,
     /// any setting, over what `pillarbox settings` has: NAME=VALUE; may come again
     #[argh(option, arg_name = "name=value")]
     set: Vec<String>,
@@ -90,7 +95,8 @@ pub struct Serve {
 impl Serve {
     pub fn run(self) -> Result<(), Error> {
         let given = self.given()?;
-        serve::serve(&self.dir, Settings::of_this_machine(), given)
+        let hold = self.hold_schema || update::is_on_trial();
+        serve::serve(&self.dir, Settings::of_this_machine(), given, hold)
     }
 
     /// What the options say, as settings.

@@ -19,6 +19,7 @@ mod settings;
 mod setup;
 mod status;
 mod tls;
+mod updating;
 
 pub use crate::store::check::Verdict;
 pub use addressing::Addressing;
@@ -38,6 +39,7 @@ pub use settings::{Choosing, chosen};
 pub use setup::{SettingUp, learn};
 pub use status::Vitals;
 pub use tls::Certificate;
+pub use updating::Updating;
 
 use crate::acme::Keeper;
 use crate::login::sessions::Sessions;
@@ -259,6 +261,13 @@ pub fn ask(dir: &Path, request: Request) -> Reply {
             socket_path(dir).display()
         )),
     }
+}
+
+/// As `ask`, but `None` where no server runs.
+pub fn ask_running(dir: &Path, request: Request) -> Option<Reply> {
+    let socket = UnixStream::connect(socket_path(dir)).ok()?;
+    let reply = ask_server(&socket, &request);
+    Some(reply.unwrap_or_else(|error| Err(format!("the server's answer: {error}"))))
 }
 
 /// Whether a server runs on `dir`.

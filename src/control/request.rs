@@ -3,9 +3,9 @@
 
 use super::{
     Addressing, Administrator, Auditing, Certificate, Certificates, Checking, Choosing, Collecting,
-    Homes, Keys, Lifecycle, Queue, Routing, SettingUp, World, addressing, administrator, auditing,
-    certificates, checking, collecting, homes, keys, lifecycle, queue, routing, settings, setup,
-    tls,
+    Homes, Keys, Lifecycle, Queue, Routing, SettingUp, Updating, World, addressing, administrator,
+    auditing, certificates, checking, collecting, homes, keys, lifecycle, queue, routing, settings,
+    setup, tls,
 };
 use crate::address::Address;
 use crate::secret::Secret;
@@ -147,6 +147,11 @@ groups! {
     };
     Lifecycle: |it| it.words().join(" "), {
         lifecycle::perform(world.store, world.live(), world.who, it).await
+    };
+    // What there is to do is the note of it.
+    Updating: |it| it.words().join(" "), {
+        drop(it);
+        Ok(Vec::new())
     };
 }
 
@@ -426,6 +431,8 @@ mod tests {
             ("check-start quick repair", true),
             ("route-remove default", true),
             ("log-show x 1 login 9", false),
+            ("update-install 0.2.0", true),
+            ("update-confirm list", true),
             ("setup-facts", false),
             ("setup-apply language en", true),
         ] {

@@ -31,6 +31,7 @@ pub struct Vitals {
 
 /// Rows, by their first word:
 /// - `version`, version
+/// - `schema`, in which the store is written
 /// - `running`, since; or `stopped`: times are seconds since 1970
 /// - `host`, name
 /// - `address`, one of the machine's
@@ -170,6 +171,7 @@ fn reach(settings: &Settings, page: &mut Page) {
 
 fn count(snapshot: &Snapshot) -> crate::store::Result<Vec<Vec<String>>> {
     let mut page = Page::default();
+    page.put(&[&"schema", &snapshot.schema()?]);
     let accounts = snapshot.accounts()?;
     let (mut messages, mut bytes) = (0u64, 0u64);
     for account in &accounts {
@@ -210,6 +212,7 @@ mod tests {
         assert!(row("stopped").is_some());
         assert_eq!(row("service").unwrap()[1..], ["imap", "on", "143 993"]);
         assert_eq!(row("queue").unwrap()[1..], ["0", "", "0"]);
+        assert_eq!(row("schema").unwrap()[1..], ["3"]);
         assert_eq!(row("mail").unwrap()[1..], ["0", "0"]);
         assert_eq!(row("checked").unwrap()[1..], ["never"]);
         let ways = &row("reach").unwrap()[1..];

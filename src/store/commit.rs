@@ -235,6 +235,19 @@ impl Committer {
         ended.map(|_| ())
     }
 
+    /// After the log was read at the start: writes everything in the newest schema from now on.
+    pub fn raise_schema(&mut self, from: u64) -> Result<()> {
+        // An older program that finds the old schema may still read the log.
+        self.settle()?;
+        let handle = self.handle()?;
+        let raised = recover::raise_schema(&handle.db, &self.shared.options.schemas, from);
+        drop(handle);
+        if raised.as_ref().is_err_and(Error::breaks_handle) {
+            self.reopen();
+        }
+        raised
+    }
+
     /// Brings the files of the segments into line with the rows, which have to be durable;
     /// `late` if anything was written since the start.
     pub fn sweep(&self, names: &[String], late: bool) -> Result<()> {
@@ -461,7 +474,7 @@ impl Committer {
         self.close_handle(None);
         let shared = &self.shared;
         let db = recover::open_database(&*shared.disk, self.cache, &self.full)?;
-        recover::check_version(&db)?;
+        recover::check_schema(&db, &shared.options.schemas)?;
         let names = shared.disk.list(DIRECTORY)?;
         let log = self.position.log;
         let end = recover::replay(&db, &shared.segments, &names, log.sequence)?.end;

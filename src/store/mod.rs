@@ -109,6 +109,7 @@ pub use quota::Held;
 pub use record::{MAX_RECORD, MAX_RECORDS};
 pub use redo::rewritten;
 pub use remember::{MAX_REMEMBERED, name_of_account, name_of_device};
+pub use schema::Schemas;
 pub use snapshot::Snapshot;
 pub use staging::{MAX_UPLOADS, Staged, Staging};
 pub use transfer::MAX_VANISHED;
@@ -175,7 +176,7 @@ impl Store {
             false => error,
         };
         let db = recover::open_database(&**disk, cache, &full).map_err(no_room)?;
-        recover::check_version(&db).map_err(no_room)?;
+        let schema = recover::check_schema(&db, &options.schemas).map_err(no_room)?;
         let names = disk.list(segment::DIRECTORY)?;
         let (key, mark) = recover::read_mark(&db)?;
         let segments = Segments::new(disk.clone(), recover::next_segment(&names, mark));
@@ -210,6 +211,13 @@ impl Store {
             recover::keep_files(&**disk);
             // Where it fails, the first change skips the numbers of what is lost.
             committer.settle().ok();
+        }
+        if options.raise_schema && schema < options.schemas.newest() {
+            match committer.raise_schema(schema) {
+                Ok(()) => ::log::info!("the store has schema {} now", options.schemas.newest()),
+                // It is as good in the form that it has.
+                Err(error) => ::log::warn!("the store keeps schema {schema} for now: {error}"),
+            }
         }
         let unswept = match replayed.clean {
             _ if replayed.hole || replayed.skipped => None,

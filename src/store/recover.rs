@@ -65,15 +65,16 @@ fn is_made(file: &dyn File) -> Result<bool> {
     Ok(start != [0; 9])
 }
 
-/// Makes the tables of a new store; refuses one of another version.
-pub(super) fn check_version(db: &Database) -> Result<()> {
+/// Makes the tables of a new store; refuses one of a schema that is not known. Gives its schema.
+pub(super) fn check_schema(db: &Database, schemas: &Schemas) -> Result<u64> {
     let read = redb::ReadableDatabase::begin_read(db)?;
     let version = match STATE.find(&read)? {
         Some(state) => state.get(STATE_VERSION)?.map(|row| row.value()),
         None => None,
     };
     match version {
-        Some(VERSION) => {
+        Some(schema) => {
+            schemas.refuse(schema)?;
             // Tables that came later are made where they are missing.
             let missing = read.list_tables()?.count() < Tables::COUNT;
             drop(read);
@@ -82,16 +83,13 @@ pub(super) fn check_version(db: &Database) -> Result<()> {
                 drop(Tables::open(&txn, &Redo::default())?);
                 txn.commit()?;
             }
-            Ok(())
+            Ok(schema)
         }
-        Some(other) => Err(Error::Unusable(format!(
-            "the store has version {other}, this program reads version {VERSION}"
-        ))),
         None => {
             drop(read);
             let txn = db.begin_write()?;
             let mut state = Tables::open(&txn, &Redo::default())?.state;
-            state.insert(STATE_VERSION, VERSION)?;
+            state.insert(STATE_VERSION, schemas.oldest)?;
             for name in STATE_SITE.into_iter().chain([STATE_LOG_KEY]) {
                 let word = random().map_err(|error| Error::Unusable(error.to_string()))?;
                 state.insert(name, u64::from_be_bytes(word))?;
@@ -105,9 +103,25 @@ pub(super) fn check_version(db: &Database) -> Result<()> {
                 state.insert(name, value)?;
             }
             drop(state);
-            Ok(txn.commit()?)
+            txn.commit()?;
+            Ok(schemas.oldest)
         }
     }
+}
+
+/// Takes a store from the schema `from` to the newest, all or nothing. Past the log, of which
+/// nothing may be left that the database has not made durable.
+pub(super) fn raise_schema(db: &Database, schemas: &Schemas, from: u64) -> Result<()> {
+    let mut txn = db.begin_write()?;
+    let done = usize::try_from(from.saturating_sub(schemas.oldest)).unwrap_or(usize::MAX);
+    for step in schemas.steps.iter().skip(done) {
+        step(&txn)?;
+    }
+    let mut state = Tables::open(&txn, &Redo::default())?.state;
+    state.insert(STATE_VERSION, schemas.newest())?;
+    drop(state);
+    txn.set_quick_repair(true);
+    Ok(txn.commit()?)
 }
 
 /// The log's key, and where it goes on after what the database has.

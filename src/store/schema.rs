@@ -8,12 +8,60 @@ use super::codec::{Reader, put, put_bytes};
 use super::error::{Error, Result};
 use super::table::{Bytes, Definition};
 use crate::mail::*;
+use redb::WriteTransaction;
 use std::num::NonZeroU32;
 
 type Rows<K> = Definition<K, Bytes>;
 
-/// The form of everything below; an older one is upgraded or refused, a newer one refused.
-pub(super) const VERSION: u64 = 3;
+/// Brings a store from one schema to the next, in a transaction of its own.
+pub(super) type Step = fn(&WriteTransaction) -> Result<()>;
+
+/// The forms of everything below that a program knows, each with a number. A store is read and
+/// written in whichever of them it has; one that is older or newer than all of them is refused.
+/// It is raised to the newest at a start that allows it ([`Options::raise_schema`]), so that
+/// until then an older program can open it again.
+///
+/// A table that a program before did not have is a new schema, and what writes to it looks at
+/// the store's first: that program could not read its rows in the log.
+///
+/// [`Options::raise_schema`]: super::Options::raise_schema
+#[derive(Clone, Copy, Debug)]
+pub struct Schemas {
+    /// Of a new store too, which is raised at once.
+    pub(super) oldest: u64,
+    /// From the oldest on, each to the next.
+    pub(super) steps: &'static [Step],
+}
+
+/// What this program knows.
+pub(super) const SCHEMAS: Schemas = Schemas {
+    oldest: 3,
+    steps: &[],
+};
+
+impl Schemas {
+    pub fn newest(&self) -> u64 {
+        self.oldest + self.steps.len() as u64
+    }
+
+    /// A sentence that says why a store of that schema can't be opened.
+    pub(super) fn refuse(&self, found: u64) -> Result<()> {
+        let (oldest, newest) = (self.oldest, self.newest());
+        let known = match oldest == newest {
+            true => format!("schema {newest}"),
+            false => format!("schemas {oldest} to {newest}"),
+        };
+        let which = match found {
+            _ if found > newest => "a newer",
+            _ if found < oldest => "an older",
+            _ => return Ok(()),
+        };
+        Err(Error::Unusable(format!(
+            "the store has schema {found}, this program reads {known}: {which} version of \
+             pillarbox wrote it, which has to be used again"
+        )))
+    }
+}
 
 /// Counters that outlive what they counted; see the `STATE_` names.
 pub(super) const STATE: Definition<&str, u64> = Definition::new("state");
@@ -351,6 +399,31 @@ mod tests {
             single: true,
         };
         assert_eq!(SegmentRow::decode(&segment.encode()), Ok(segment));
+    }
+
+    #[test]
+    fn schemas_that_are_not_known_are_refused_by_both_numbers() {
+        let one = Schemas {
+            oldest: 3,
+            steps: &[],
+        };
+        let two = Schemas {
+            oldest: 3,
+            steps: &[|_| Ok(())],
+        };
+        assert_eq!((one.newest(), two.newest()), (3, 4));
+        assert_eq!(one.refuse(3), Ok(()));
+        assert_eq!((two.refuse(3), two.refuse(4)), (Ok(()), Ok(())));
+        let why = one.refuse(4).unwrap_err().to_string();
+        assert!(
+            why.contains("has schema 4, this program reads schema 3: a newer"),
+            "{why}"
+        );
+        let why = two.refuse(2).unwrap_err().to_string();
+        assert!(
+            why.contains("has schema 2, this program reads schemas 3 to 4: an older"),
+            "{why}"
+        );
     }
 
     #[test]

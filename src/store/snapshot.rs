@@ -105,6 +105,14 @@ impl Snapshot {
         })
     }
 
+    /// The schema in which everything here is written.
+    pub fn schema(&self) -> Result<u64> {
+        let state = STATE.read(&self.txn)?;
+        let row = state.get(STATE_VERSION)?;
+        let row = row.ok_or_else(|| Error::corrupt("the schema is missing"))?;
+        Ok(row.value())
+    }
+
     /// Randomness drawn when the store was made, the same ever since: what is derived from it
     /// stays steady over restarts and can't be guessed from outside.
     pub fn site_key(&self) -> Result<Secret<[u8; 32]>> {

@@ -1,5 +1,6 @@
 //! What the store's calls take and give.
 
+use super::schema::{SCHEMAS, Schemas};
 use super::staging::Staged;
 use crate::address::Domain;
 use crate::mail::outgoing::{Envelope, Recipient, Status};
@@ -16,6 +17,10 @@ pub struct Options {
     pub ballast: u64,
     /// Largest message, bytes.
     pub max_message: u64,
+    /// Whether a store of an older schema is taken to the newest: for the server's own start,
+    /// and not while its version is on trial.
+    pub raise_schema: bool,
+    pub schemas: Schemas,
 }
 
 impl Default for Options {
@@ -25,6 +30,8 @@ impl Default for Options {
             reserve: 8 << 20,
             ballast: 2 << 20,
             max_message: 100 << 20,
+            raise_schema: false,
+            schemas: SCHEMAS,
         }
     }
 }

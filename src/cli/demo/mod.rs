@@ -66,7 +66,7 @@ impl Demo {
             ..settings(self.port_base)
         };
         smol::block_on(async {
-            let mut server = Server::open(&dir, settings, Chosen::new()).await?;
+            let mut server = Server::open(&dir, settings, Chosen::new(), false).await?;
             let filled = fill(&mut server, &dir, self.password, self.port_base).await;
             let ran = match filled {
                 Ok(password) => {

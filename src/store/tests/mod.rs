@@ -12,6 +12,7 @@ mod power;
 mod quota;
 mod records;
 mod recovery;
+mod schema;
 mod space;
 pub(super) mod support;
 mod unbinary;
