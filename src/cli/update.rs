@@ -211,7 +211,7 @@ impl Update {
         }
         // The server answers when its store is open and its ports are bound.
         let end = Instant::now() + CONFIRM_WAIT;
-        while !self.ask(Request::Status).is_some_and(|it| it.is_ok()) {
+        while self.ask(Request::Status).is_none_or(|it| it.is_err()) {
             if Instant::now() > end {
                 let version = &board.version;
                 return Err(format!(

@@ -63,18 +63,23 @@ impl Card {
         let opened = OpenOptions::new().read(true).write(writing).open(path);
         let fails = |error: io::Error| format!("{}: {error}", path.display());
         let file = opened.map_err(fails)?;
-        let end = Instant::now() + LOCK_WAIT;
-        while writing {
-            match file.try_lock() {
-                Ok(()) => break,
-                Err(TryLockError::WouldBlock) if Instant::now() > end => {
-                    return Err("another update is under way".into());
-                }
-                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
-                Err(TryLockError::Error(error)) => return Err(fails(error)),
-            }
+        if writing && !lock(&file).map_err(fails)? {
+            return Err("another update is under way".into());
         }
         Ok(Card(file))
+    }
+}
+
+/// Whether nobody else has it.
+fn lock(file: &File) -> io::Result<bool> {
+    let end = Instant::now() + LOCK_WAIT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(true),
+            Err(TryLockError::WouldBlock) if Instant::now() > end => return Ok(false),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
     }
 }
 

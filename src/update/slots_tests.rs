@@ -68,7 +68,7 @@ impl Sim {
         let mut bytes = self.durable.borrow().clone();
         for (at, what) in self.pending.borrow().iter() {
             for (n, sector) in what.chunks(512).enumerate() {
-                if next(&mut seed) % 2 == 0 {
+                if next(&mut seed).is_multiple_of(2) {
                     Sim::put(&mut bytes, at + 512 * n as u64, sector);
                 }
             }

@@ -208,7 +208,7 @@ class FromAFile(UpdateCase):
         self.assertIn("Done. The next start tries version 0.2.0 in slot b, up to 3 times.", said)
         self.assertTrue(self.card.holds("b", self.image))
         self.assertTrue(self.card.holds("a", self.card.old))
-        expected = dict(pb_order="b a", pb_good_a="1", pb_good_b="0", pb_tries_a="0", pb_tries_b="3", pb_serial="21")
+        expected = dict(pb_order="b a", pb_good_a="1", pb_good_b="0", pb_tries_a="0", pb_tries_b="3", pb_serial="20")
         self.assertEqual(self.card.state(), expected)
         self.assertEqual(self.card.boots(), "b")
         code, said = self.update("--status")

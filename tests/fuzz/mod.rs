@@ -18,6 +18,7 @@ mod owner;
 mod pop3;
 mod smtp;
 mod store;
+mod update;
 mod url;
 
 use mutate::Mutator;
