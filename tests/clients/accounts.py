@@ -265,6 +265,30 @@ class Accounts(ServerCase):
         with self.assertRaises(smtplib.SMTPRecipientsRefused):
             self.submit([ann], message(100))
 
+    def test_sessions_live_through_what_does_not_concern_them(self):
+        def works(client):
+            try:
+                return client.noop()[0] == "OK"
+            except (imaplib.IMAP4.abort, OSError):
+                return False
+
+        ann, new, last = self.person("live"), f"living@{DOMAIN}", f"lived@{DOMAIN}"
+        mine, bobs = self.login(ann), self.login(f"bob@{DOMAIN}")
+        mine.select("INBOX")
+        self.cli("account", "rename", ann, new, "--alias")
+        # It goes on, and sees what comes to either address.
+        self.assertEqual(self.submit([ann, new], message(1)), {})
+        wait_for(lambda: works(mine) and mine.response("EXISTS")[1] != [None], 30, message="no EXISTS")
+        self.cli("account", "rename", new, last)
+        wait_for(lambda: not works(mine), 30, every=0.2, message="renamed without an alias")
+        mine = self.login(last)
+        self.cli("account", "delete", last)
+        wait_for(lambda: not works(mine), 30, every=0.2, message="deleted")
+        self.cli("account", "restore", last)
+        self.assertTrue(works(self.login(last)))
+        self.assertTrue(works(bobs))
+        bobs.logout()
+
     def sync(self, user):
         config = self.file(
             "mbsyncrc",

@@ -37,6 +37,11 @@ class Beside(ServerCase):
         code, said = check(self.server.directory)
         self.assertEqual(code, SOUND, said)
         self.assertIn("All is well.", said)
+        # What it can't see is said with how to see it, and the verdict is kept.
+        self.assertIn("stop it and check again", said)
+        status = self.server.cli("status")
+        self.assertRegex(status, r"(?m)^Last check +all is well \(\d+ s ago\)$")
+        self.assertRegex(status, rf"(?m)^Programs +inside: imap \S+:{self.server.port('imaps')} tls, pop3 ")
         over = threading.Event()
         results = []
 
