@@ -427,6 +427,26 @@ class Direct(Sending):
         self.taken(swift, 5)
         self.assertEqual([peer.taken for peer in stalled], [[]] * 4)
 
+    def test_one_server_is_sent_to_as_often_at_once_as_the_owner_says(self):
+        def most(count):
+            words = [harness.binary(), "settings", "--dir", self.server.directory]
+            subprocess.run([*words, "set", "queue.max-sending-per-destination", count], check=True, timeout=60,
+                           stdout=subprocess.DEVNULL)
+
+        most("7")
+        self.addCleanup(most, "4")
+        peer = self.peer("wide.test", stall="DATA")
+        for n in range(10):
+            self.submit(f"u{n}@wide.test", text("u", f"wide{n}"))
+        stalled = lambda: peer.lines.count("DATA")
+        wait_for(lambda: stalled() == 7, 20, message="not as many as may be")
+        # Whoever else could go, goes.
+        swift = self.peer("beside.test")
+        for n in range(3):
+            self.submit("bob@beside.test", text("bob", f"beside{n}"))
+        self.taken(swift, 3)
+        self.assertEqual(stalled(), 7)
+
     def test_connections_are_used_again(self):
         for name, tls in (("again.test", None), ("again-tls.test", self.authority.context("again.test"))):
             peer = self.peer(name, extensions=["PIPELINING"], tls=tls)
