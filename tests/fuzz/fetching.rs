@@ -17,7 +17,8 @@ const IMAP: [&[u8]; 9] = [
     b"* OK x\r\n* 1 FETCH (X (((((((((((((((((((((())))))))))))))))))))))\r\n* 4294967296 EXISTS\r\n",
 ];
 
-const POP3: [&[u8]; 7] = [
+const POP3: [&[u8]; 8] = [
+    b"+OK hi\r\n+OK\r\none\r\n.\r\n-ERR gone\r\n+OK deleted\r\n+OK\r\n1 x\r\n.\r\n",
     b"+OK hi\r\n+OK 99\r\n..\r\na\r\n..b\r\n\n.\r\nbare\n.\r\n.\r\n",
     b"+OK hi\r\n+OK\r\n1 whqtswO00WBw418f9t5JxYwZ\r\n2 x y\r\n.\r\n",
     b"+OK hi\r\n+OK\r\nSASL PLAIN SCRAM-SHA-256\r\nUIDL\r\n..x\r\n.\r\n",
@@ -29,6 +30,8 @@ const POP3: [&[u8]; 7] = [
 
 /// A command for each kind of world.
 const KINDS: u8 = 4;
+/// And for POP3 several at once.
+const TOGETHER: u8 = KINDS;
 
 #[test]
 fn imap_servers() {
@@ -82,7 +85,7 @@ fn imap_servers() {
 
 #[test]
 fn pop3_servers() {
-    fuzz_sessions("pop3 client", &POP3, KINDS, |bytes, kind, size| {
+    fuzz_sessions("pop3 client", &POP3, KINDS + 1, |bytes, kind, size| {
         let mut client = pop3::Client::default();
         let mut told = Vec::new();
         let mut data = Vec::new();
@@ -97,14 +100,15 @@ fn pop3_servers() {
                     rest = more;
                 }
                 Ok(pop3::Step::Data(bytes)) => {
-                    assert!(greeted && kind == 0, "data that nobody asked for");
+                    let asked = kind == 0 || kind == TOGETHER;
+                    assert!(greeted && asked, "data that nobody asked for");
                     data.extend_from_slice(bytes);
                 }
                 Ok(pop3::Step::Event(event)) => {
                     if !greeted {
                         greeted = true;
                         let command = match kind {
-                            0 => pop3::Command::Retr(1),
+                            0 | TOGETHER => pop3::Command::Retr(1),
                             1 => pop3::Command::Uidl,
                             2 => pop3::Command::Capa,
                             _ => pop3::Command::Auth {
@@ -113,6 +117,15 @@ fn pop3_servers() {
                             },
                         };
                         client.command(&command, &mut Vec::new());
+                        if kind == TOGETHER {
+                            for command in [
+                                pop3::Command::Retr(2),
+                                pop3::Command::Dele(1),
+                                pop3::Command::Uidl,
+                            ] {
+                                client.command(&command, &mut Vec::new());
+                            }
+                        }
                     }
                     told.push(format!("{event:?} {}", data.escape_ascii()));
                     data.clear();
