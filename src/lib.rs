@@ -6,6 +6,7 @@
 //! - [`serve`]: the tour: store, listeners, control socket, signals.
 //! - [`setup`]: the wizard: questions, answers, review; pure.
 //! - [`console`]: the menu after setup, for a person at a terminal.
+//! - [`appliance`]: a machine that is the server's own: first boot, SSH, factory reset.
 //! - [`control`]: the Unix socket over which the CLI talks to a running server.
 //! - [`imap`], [`pop3`], [`smtp`]: a pure state machine each (`session`), and its driver (`serve`).
 //! - [`queue`]: outgoing mail: what is due, when again, and what its sender is told.
@@ -28,6 +29,7 @@
 pub mod acme;
 pub mod address;
 pub mod announce;
+pub mod appliance;
 pub mod authentication;
 pub mod cli;
 pub mod collect;

@@ -17,6 +17,9 @@ pub struct ConsoleCommand {
     /// replace a forgotten administrator's password; the administrators are told by mail
     #[argh(switch)]
     recover: bool,
+    /// tell nothing of the server before somebody has logged in
+    #[argh(switch)]
+    closed: bool,
     /// data directory (default /var/lib/pillarbox)
     #[argh(option)]
     dir: Option<PathBuf>,
@@ -31,7 +34,7 @@ impl ConsoleCommand {
         };
         // The menu shows what went wrong; lines of the log between would only spoil it.
         log::set_max_level(log::LevelFilter::Off);
-        run(&data_dir(self.dir), language, self.recover)?;
+        run(&data_dir(self.dir), language, self.recover, self.closed)?;
         Ok(())
     }
 }

@@ -31,6 +31,7 @@ pub const TOPICS: &[Topic] = topics! {
     "queue": "mail on its way to other servers";
     "sending": "routes to other servers, directly or by a provider";
     "storage": "where the mail is, backups, a full disk";
+    "appliance": "a box: first boot, SSH, factory reset, moving, reading it on a PC";
     "check": "whether all that is stored is as it should be, and repairs";
     "update": "a new version on an appliance, and the way back";
     "security": "what protects the mail, and what is up to you";

@@ -11,6 +11,7 @@ pub mod account;
 pub mod administrator;
 pub mod alias;
 pub mod app_password;
+pub mod appliance;
 pub mod catch_all;
 pub mod certificate;
 pub mod check;
@@ -31,6 +32,7 @@ pub mod logger;
 pub mod page;
 pub mod process;
 pub mod queue;
+pub mod rescue;
 pub mod route;
 pub mod serve;
 pub mod settings;
@@ -113,6 +115,8 @@ pub enum Command {
     Update(update::Update),
     Check(check::Check),
     Completions(completions::Completions),
+    Box(appliance::BoxCommand),
+    Rescue(rescue::Rescue),
 }
 
 fn say(text: fmt::Arguments<'_>) {
@@ -180,6 +184,8 @@ pub fn run(arguments: Arguments) -> Result<(), Error> {
         Some(Command::Update(update)) => update.run(),
         Some(Command::Check(check)) => check.run(),
         Some(Command::Completions(completions)) => completions.run(),
+        Some(Command::Box(appliance)) => appliance.run(),
+        Some(Command::Rescue(rescue)) => rescue.run(),
         None => help::show(&[]),
     }
 }

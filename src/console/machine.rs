@@ -70,6 +70,10 @@ pub struct Place {
     pub local: bool,
     /// Whether the machine is ours to restart and to switch off.
     pub appliance: bool,
+    /// Nothing is told of the server before somebody has logged in.
+    pub closed: bool,
+    /// What lets somebody set a new machine up by network; its own screen shows it.
+    pub code: Option<[u8; 8]>,
 }
 
 enum State {
@@ -82,6 +86,8 @@ enum State {
     },
     /// None has, and there are no accounts: nobody has set the server up.
     Fresh,
+    /// By network, the code of a new machine was asked for.
+    Code,
     /// No server answers.
     Down,
     Starting,
@@ -210,6 +216,7 @@ impl Console {
                     None => self.opening(Opening::Wizard),
                 },
             },
+            State::Code => self.code(word),
             State::LogIn => self.password(line),
             State::Confirming => match is_yes(word) {
                 true if !self.may_recover() => self.too_late(),
@@ -236,6 +243,7 @@ impl Console {
         match (state, reply) {
             (State::Opening(opening), Ok(rows)) => {
                 let text = match opening {
+                    Opening::Page if self.place.closed && !self.logged_in => String::new(),
                     Opening::Page => format!("\n{}\n", page(&rows, self.at.now, self.language)),
                     Opening::Wizard => String::new(),
                 };
@@ -315,7 +323,11 @@ impl Console {
     }
 
     fn entries(&self) -> Vec<&'static Entry> {
-        let ours = |it: &&Entry| self.place.appliance || !matches!(it.item, Item::Machine(_));
+        let ours = |it: &&Entry| match it.item {
+            Item::Machine(_) => self.place.appliance,
+            Item::Local(_) => self.place.local,
+            _ => true,
+        };
         self.current().entries.iter().filter(ours).collect()
     }
 
@@ -346,7 +358,7 @@ impl Console {
                 self.menus.push(menu);
                 self.menu("")
             }
-            Item::Task(task) => self.ask_next(Pending {
+            Item::Task(task) | Item::Local(task) => self.ask_next(Pending {
                 task,
                 answers: Answers(Vec::new()),
                 once: None,

@@ -27,6 +27,8 @@ pub enum Item {
     Language,
     /// What concerns the machine, and is there on the appliance alone.
     Machine(&'static Menu),
+    /// What nobody may do by network.
+    Local(&'static Task),
 }
 
 /// Questions, then something to do.
@@ -95,6 +97,8 @@ pub enum Show {
 pub enum Program {
     /// A command of ours; what it prints is shown.
     Own(Vec<String>),
+    /// One that concerns the machine, not the data directory.
+    Machine(&'static [&'static str]),
     /// The wizard: it has the terminal.
     Setup,
     Start,
@@ -399,7 +403,35 @@ static MACHINE_PAGE: Menu = Menu {
         task(RESTART, &RESTART_SERVICE),
         task(REBOOT, &REBOOT_MACHINE),
         task(POWER_OFF, &POWER_OFF_MACHINE),
+        task(SSH, &SSH_SWITCH),
+        Entry {
+            text: RESET_BOX,
+            item: Item::Local(&RESET_MACHINE),
+        },
     ],
+};
+
+static SSH_SWITCH: Task = Task {
+    fields: &[field(
+        ON_OR_OFF,
+        Kind::Choice(&[(SWITCH_ON, "on"), (SWITCH_OFF, "off")]),
+    )],
+    act: |answers| {
+        let words: &[&str] = match answers.word(0) {
+            "on" => &["box", "ssh", "on"],
+            _ => &["box", "ssh", "off"],
+        };
+        Ok(Act::Run(Program::Machine(words)))
+    },
+};
+
+/// Asked for twice, and not by the same word.
+static RESET_MACHINE: Task = Task {
+    fields: &[field(RESET_SURE, Kind::Sure), field(RESET_WORD, Kind::Word)],
+    act: |answers| match answers.word(1) {
+        "RESET" => Ok(Act::Run(Program::Machine(&["box", "reset", "--yes"]))),
+        word => Err(format!("{word}: RESET was asked for; nothing was removed")),
+    },
 };
 
 static RESTART_SERVICE: Task = Task {

@@ -3,6 +3,7 @@
 use super::machine::{Console, Event, Moment, Place, Step, Then};
 use super::menu::Program;
 use super::terminal::{Terminal, Typed};
+use crate::appliance::code;
 use crate::control;
 use crate::setup::text::Language;
 use crate::task;
@@ -19,23 +20,25 @@ const MAX_OUTPUT: u64 = 256 << 10;
 const SYSTEMCTL: &str = "/usr/bin/systemctl";
 
 /// Runs the console on standard input's terminal until the person leaves. An error is a
-/// sentence.
-pub fn run(dir: &Path, language: Language, recover: bool) -> Result<(), String> {
+/// sentence. `closed`: nothing is told of the server before somebody has logged in.
+pub fn run(dir: &Path, language: Language, recover: bool, closed: bool) -> Result<(), String> {
     let mut terminal = Terminal::open().map_err(|error| error.to_string())?;
     let (console, first) = match recover {
         true => Console::recovering(language),
-        false => Console::new(place(&terminal), language),
+        false => Console::new(place(&terminal, closed), language),
     };
     // What goes wrong from here on is that the terminal is gone.
     let _ = smol::block_on(converse(&mut terminal, dir, console, first));
     Ok(())
 }
 
-fn place(terminal: &Terminal) -> Place {
+fn place(terminal: &Terminal, closed: bool) -> Place {
     let root = rustix::process::geteuid().is_root();
     Place {
         local: terminal.is_local(),
         appliance: root && is_appliance(),
+        closed,
+        code: code::read(Path::new("/")),
     }
 }
 
@@ -99,6 +102,7 @@ async fn perform(
 ) -> Option<Result<String, String>> {
     let mut command = match program {
         Program::Own(words) => own(dir, &words),
+        Program::Machine(words) => itself(words),
         Program::Setup => {
             terminal.give();
             let dir = dir.to_path_buf();
@@ -123,9 +127,16 @@ async fn perform(
 
 /// This program itself, with no shell between.
 fn own(dir: &Path, words: &[String]) -> Command {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut command = itself(&words);
+    command.arg("--dir").arg(dir);
+    command
+}
+
+fn itself(words: &[&str]) -> Command {
     let exe = PathBuf::from("/proc/self/exe");
     let mut command = Command::new(std::env::current_exe().unwrap_or(exe));
-    command.args(words).arg("--dir").arg(dir);
+    command.args(words);
     command
 }
 

@@ -9,11 +9,15 @@ use std::time::Duration;
 const NETWORK: Place = Place {
     local: false,
     appliance: false,
+    closed: false,
+    code: None,
 };
 /// A machine that is ours.
 const BOX: Place = Place {
     local: true,
     appliance: true,
+    closed: false,
+    code: None,
 };
 
 /// A console, and what it said last.

@@ -187,6 +187,19 @@ texts! {
     REBOOT: "Restart the machine", "Перезапустить машину";
     POWER_OFF: "Switch the machine off", "Выключить машину";
     SURE: "Type yes to do it: ", "Введите да, чтобы это сделать: ";
+    SSH: "This console by SSH, on or off", "Эта консоль по SSH: включить или выключить";
+    RESET_BOX: "Factory reset: remove all mail and settings", "Сброс: удалить всю почту и настройки";
+    RESET_SURE: "All mail, accounts and settings are removed, for good.\nType yes to go on: ",
+        "Вся почта, все ящики и настройки будут удалены навсегда.\nВведите да, чтобы продолжить: ";
+    RESET_WORD: "Once more: type RESET, in capitals: ", "Ещё раз: введите RESET, заглавными буквами: ";
+
+    // A new machine, by network.
+    CODE_SHOWN: "Or from another computer: ssh console@ADDRESS, with the code {}",
+        "Или с другого компьютера: ssh console@АДРЕС, с кодом {}";
+    CODE_ASKED: "This server is not set up yet. Type the code that its own screen or serial\nconsole shows (ru: in Russian).",
+        "Этот сервер ещё не настроен. Введите код, который показывает его экран или\nпоследовательная консоль (en: in English).";
+    CODE: "Code: ", "Код: ";
+    CODE_WRONG: "That is not the code.", "Это не тот код.";
 }
 
 #[cfg(test)]

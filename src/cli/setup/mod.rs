@@ -8,6 +8,8 @@ mod world;
 use super::dns::records;
 use super::settings::in_force;
 use super::{Error, data_dir};
+use crate::appliance::code;
+use crate::appliance::ssh::Ssh;
 use crate::authentication::ascii_domain;
 use crate::control::{self, Keys, Request, SettingUp};
 use crate::net::authority::Authority;
@@ -81,6 +83,11 @@ impl Setup {
             },
         };
         kept.remove();
+        if facts.appliance {
+            // Who sets it up again has to log in.
+            code::forget(&self.root);
+            Ssh::new(&self.root).close();
+        }
         let ending = ending(&dir, &answers)?;
         say!("{}", finish::say(&ending, answers.language()).trim_end());
         Ok(())

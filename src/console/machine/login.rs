@@ -85,12 +85,53 @@ impl Console {
     /// Whoever stands at a machine that nobody has set up may do that; by network, who is root.
     pub(super) fn fresh(&mut self) -> Step {
         if !self.place.local {
-            let text = format!("{}\n", self.text(NO_PASSWORD));
-            return self.end(&text);
+            return match self.place.code {
+                Some(_) => self.ask_code(""),
+                None => {
+                    let text = format!("{}\n", self.text(NO_PASSWORD));
+                    self.end(&text)
+                }
+            };
         }
         self.state = State::Fresh;
-        let text = format!("{}\n{}", self.text(SET_UP), self.text(CHOICE));
+        let mut text = format!("{}\n", self.text(SET_UP));
+        if let Some(code) = self.place.code {
+            let code = String::from_utf8_lossy(&code).into_owned();
+            text += &format!("{}\n", CODE_SHOWN.with(self.language, &[&code]));
+        }
+        text.push_str(self.text(CHOICE));
         self.read(text, false)
+    }
+
+    fn ask_code(&mut self, before: &str) -> Step {
+        self.state = State::Code;
+        let text = format!("{before}{}\n{}", self.text(CODE_ASKED), self.text(CODE));
+        self.read(text, false)
+    }
+
+    pub(super) fn code(&mut self, word: &str) -> Step {
+        if let Some(language) = Language::parse(&word.to_lowercase()) {
+            self.language = language;
+            return self.ask_code("");
+        }
+        let right = self.place.code.as_ref().map_or(&[][..], |it| &it[..]);
+        // It is shown to whoever stands there, and holds until the wizard's end.
+        if !right.is_empty() && word.to_lowercase().as_bytes() == right {
+            self.wrong = 0;
+            self.state = State::Starting;
+            return self.run("", Program::Setup);
+        }
+        self.wrong += 1;
+        match self.wrong < MAX_WRONG {
+            true => {
+                let text = format!("{}\n", self.text(CODE_WRONG));
+                self.ask_code(&text)
+            }
+            false => {
+                let text = format!("{}\n", self.text(CODE_WRONG));
+                self.end(&text)
+            }
+        }
     }
 
     pub(super) fn down(&mut self, error: &str) -> Step {
