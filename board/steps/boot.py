@@ -40,17 +40,17 @@ def script(meta, work, file):
 
 
 def packages_of_board(source, meta, work, place, loader):
-    """The board's `files`: PACKAGE PATH TARGET, a line each; TARGET is a name in the boot partition,
-    or @KIB for a place on the card before the partitions."""
+    """The board's `files`: PACKAGE PATH TARGET, a line each. PACKAGE may be `.` (the board's folder) or
+    `kernel`; TARGET is a name in the boot partition, or @KIB for a place before the partitions."""
     listing = meta["folder"] / "files"
     if not listing.exists():
         return
     lines = [line.split() for line in listing.read_text().splitlines() if line.strip() and not line.startswith("#")]
-    for package in sorted({line[0] for line in lines if line[0] != "."}):
+    for package in sorted({line[0] for line in lines if line[0] not in (".", "kernel")}):
         [file] = source.alone([package])
         packages.unpack(file, work / "firmware" / package)
     for package, path, target in lines:
-        base = meta["folder"] if package == "." else work / "firmware" / package
+        base = {".": meta["folder"], "kernel": work / "kernel"}.get(package, work / "firmware" / package)
         found = sorted(base.glob(path))
         if not found:
             raise Problem(f"{meta['name']}/files: there is no {path} in {package}; try --refresh")
@@ -58,6 +58,6 @@ def packages_of_board(source, meta, work, place, loader):
             if target.startswith("@"):
                 shutil.copyfile(file, loader / target[1:])
             else:
-                to = place / (target + file.name if target.endswith("/") else target)
+                to = place / (file.name if target == "./" else target)
                 to.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(file, to)

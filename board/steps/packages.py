@@ -16,9 +16,11 @@ KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 class Source:
     """A cache directory with packages of one architecture."""
 
-    def __init__(self, cache, architecture, refresh):
+    def __init__(self, cache, architecture, refresh, sources=None):
         self.architecture = architecture
-        self.place = cache / architecture
+        self.sources = sources.read_text() if sources else None
+        # Other sources have other packages, so a place of their own.
+        self.place = cache / (architecture + (f"-{digest_text(self.sources)[:8]}" if sources else ""))
         self.debs = self.place / "debs"
         self.debs.mkdir(parents=True, exist_ok=True)
         self.known_file = self.place / "resolved.json"
@@ -78,7 +80,7 @@ class Source:
         for part in ("state/lists/partial", "cache/archives/partial"):
             (self.place / part).mkdir(parents=True, exist_ok=True)
         (self.place / "status").write_text("")
-        (self.place / "sources.list").write_text(debian_sources())
+        (self.place / "sources.list").write_text(self.sources or debian_sources())
         (self.place / "apt.conf").write_text("".join(f'{key} "{value}";\n' for key, value in {
             "APT::Architecture": self.architecture,
             "APT::Architectures": self.architecture,

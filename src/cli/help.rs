@@ -36,6 +36,11 @@ pub const TOPICS: &[Topic] = topics! {
     "update": "a new version on an appliance, and the way back";
     "security": "what protects the mail, and what is up to you";
     "settings": "every setting, and how to change one";
+    "boards": "images for small computers, and how to flash one";
+    "board-rpi3": "Raspberry Pi 3: what to buy, serial line, lights";
+    "board-rpi4": "Raspberry Pi 4: what to buy, serial line, lights";
+    "board-orangepi": "Orange Pi Zero: what to buy, serial line, lights";
+    "board-virt": "an image tried in QEMU";
     "limits": "every limit, and what is not there yet";
 };
 
