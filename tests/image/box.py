@@ -1,0 +1,225 @@
+"""An appliance that a test has: its image as built, its disk, the wizard's answers, its mail."""
+
+import atexit
+import imaplib
+import os
+import shutil
+import smtplib
+import ssl
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "clients"))
+import writes
+from guest import Guest
+from harness import ROOT
+
+HOST = "mail.example.org"
+ADDRESS = "anna@example.org"
+ADMINISTRATOR = "hard to guess at all"
+PASSWORD = "correct horse 7"
+# Cards are powers of two: orangepi-pc and raspi3b take no others.
+CARD = 1 << 30
+BUILD_SECONDS = 1200
+BROKEN = (OSError, ssl.SSLError, smtplib.SMTPException)
+
+WORK = tempfile.mkdtemp(prefix="images-")
+atexit.register(shutil.rmtree, WORK, True)
+
+
+def path(name):
+    return os.path.join(WORK, name)
+
+
+def run(*words, status=(0,), seconds=120):
+    """Runs a program to its end: what it said; AssertionError if it ends otherwise."""
+    words = [str(word) for word in words]
+    done = subprocess.run(
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        timeout=seconds, text=True, errors="replace",
+    )
+    if done.returncode not in status:
+        raise AssertionError(f"{' '.join(words)} ended with {done.returncode}:\n{done.stdout[-4000:]}")
+    return done.stdout
+
+
+def target_binary(target):
+    directory = os.environ.get("PILLARBOX_BOARD_BINARIES") or os.environ.get("CARGO_TARGET_DIR")
+    return os.path.join(directory or os.path.join(ROOT, "target"), target, "release", "pillarbox")
+
+
+def build(board, version):
+    """The card of a board, compressed."""
+    stem = path(f"pillarbox-{board}-{version}")
+    if not os.path.exists(stem + ".img.zst"):
+        architecture = "armv7-unknown-linux-gnueabihf" if board.endswith("armhf") else "aarch64-unknown-linux-musl"
+        run(
+            os.path.join(ROOT, "board", "build"), board, "--version", version, "--out", WORK,
+            "--binary", target_binary(architecture), seconds=BUILD_SECONDS,
+        )
+    return stem + ".img.zst"
+
+
+def new_disk(board, version, name):
+    """A fresh card with an image on it."""
+    disk = path(name)
+    run("zstd", "-d", "-q", "-f", "--sparse", build(board, version), "-o", disk)
+    os.truncate(disk, max(CARD, os.path.getsize(disk)))
+    return disk
+
+
+def data_partition(disk):
+    """(start, length) in bytes of partition 4."""
+    with open(disk, "rb") as f:
+        table = f.read(512)
+    assert table[510:512] == b"\x55\xaa", "no partition table"
+    start, length = struct.unpack_from("<II", table, 446 + 3 * 16 + 8)
+    return start * 512, length * 512
+
+
+def question(title):
+    """The prompt of a question of the wizard."""
+    return rf"^{title}(?: \[[^\n]*\])?: "
+
+
+ENGLISH = [
+    (r"^Press Enter to begin", ""),
+    (question("Language / Язык"), "1"),
+    (question("Host name"), HOST),
+    (question("Mail domain"), ""),
+    (question("Services"), ""),
+    (question("Certificate"), ""),
+    (question("Administrator's password"), ADMINISTRATOR),
+    (question("Once more"), ADMINISTRATOR),
+    (question("First account"), "anna"),
+    (question("Its password"), PASSWORD),
+    (question("Once more"), PASSWORD),
+    (question("Mail to other servers"), "3"),
+    (r"^A number changes that answer; yes applies them all: ", "yes"),
+    (r"^Enter goes on with it, < changes it: ", None),
+]
+RUSSIAN = [
+    (r"^Press Enter to begin", "ru"),
+    (r"^Нажмите Enter, чтобы начать", ""),
+    (question("Language / Язык"), "2"),
+    (question("Имя сервера"), HOST),
+    (question("Почтовый домен"), ""),
+    (question("Службы"), ""),
+    (question("Сертификат"), ""),
+    (question("Пароль администратора"), ADMINISTRATOR),
+    (question("Ещё раз"), ADMINISTRATOR),
+    (question("Первая учётная запись"), "anna"),
+    (question("Пароль учётной записи"), PASSWORD),
+    (question("Ещё раз"), PASSWORD),
+    (question("Почта на другие серверы"), "3"),
+    (r"^Номер — изменить ответ; да — применить всё: ", "да"),
+    (r"^Enter — оставить, < — изменить: ", None),
+]
+
+
+class Box:
+    """A guest and what a mail program of its owner has."""
+
+    def __init__(self, disk, machine="virt-arm64", record=None):
+        self.guest = Guest(disk, machine, record)
+        self.disk = disk
+        self.ca = os.path.join(self.guest.directory, "certificate.pem")
+
+    def __enter__(self):
+        self.guest.start()
+        return self
+
+    def __exit__(self, *_):
+        self.guest.remove()
+
+    def ready(self):
+        """Waits until mail is served; seconds since power on."""
+        seconds = self.guest.served()
+        self.guest.certificate(self.ca)
+        return seconds
+
+    def tls(self):
+        """What trusts this box's certificate and no other."""
+        context = ssl.create_default_context(cafile=self.ca)
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        # Its name is looked at where a client lets it be given (curl); the port is loopback's.
+        context.check_hostname = False
+        return context
+
+    def imap(self):
+        client = imaplib.IMAP4_SSL(
+            "localhost", self.guest.port("imaps"), ssl_context=self.tls(), timeout=60
+        )
+        client.login(ADDRESS, PASSWORD)
+        return client
+
+    def curl(self, service, target, *options):
+        """curl to a service by its real name, which is led to the forwarded port."""
+        scheme = {"imaps": "imaps", "pop3s": "pop3s", "submissions": "smtps", "submission": "smtp"}[service]
+        port = self.guest.port(service)
+        return run(
+            "curl", "-sS", "--max-time", 60, "--ssl-reqd", "--cacert", self.ca, "--user", f"{ADDRESS}:{PASSWORD}",
+            "--resolve", f"{HOST}:{port}:127.0.0.1", f"{scheme}://{HOST}:{port}/{target}", *options,
+        )
+
+    def labels(self):
+        return labels_of(self.imap())
+
+
+def labels_of(client):
+    """The labels of all deliveries in an INBOX; AssertionError for a message that is not whole."""
+    status, count = client.select("INBOX", readonly=True)
+    assert status == "OK", count
+    found = []
+    if count != [b"0"]:
+        _, answer = client.fetch("1:*", "(BODY.PEEK[])")
+        for part in answer:
+            if isinstance(part, tuple) and b"\r\nSubject: delivery-" in part[1]:
+                label = part[1].split(b"\r\nSubject: ")[1].split(b"\r\n")[0].decode()
+                assert part[1].rstrip().endswith(b"END " + label.encode()), (label, part[1][-200:])
+                found.append(label)
+    client.logout()
+    return found
+
+
+class Delivery(threading.Thread):
+    """Submits labelled messages, one after the other, until told to stop or the box is gone.
+    `acknowledged`: {label: how many writes of the box had been flushed when 250 came}."""
+
+    def __init__(self, box, name):
+        super().__init__(daemon=True)
+        self.box, self.label = box, name
+        self.acknowledged, self.tried = {}, set()
+        self.error = None
+        self.ending = threading.Event()
+
+    def run(self):
+        try:
+            with smtplib.SMTP_SSL(
+                "localhost", self.box.guest.port("submissions"), timeout=60, context=self.box.tls()
+            ) as client:
+                client.login(ADDRESS, PASSWORD)
+                while not self.ending.is_set():
+                    self.deliver(client)
+        except BROKEN as error:
+            # That the box goes away is what some tests are about.
+            self.error = error
+
+    def deliver(self, client):
+        label = f"delivery-{self.label}-{len(self.tried)}"
+        self.tried.add(label)
+        body = "\r\n".join(f"line {n} of {label}" for n in range(len(self.tried) * 7 % 120))
+        client.sendmail(
+            ADDRESS, [ADDRESS],
+            f"From: {ADDRESS}\r\nTo: {ADDRESS}\r\nSubject: {label}\r\n\r\n{body}\r\nEND {label}\r\n",
+        )
+        record = self.box.guest.record
+        self.acknowledged[label] = writes.flushed(record) if record else 0
+
+    def end(self):
+        self.ending.set()
+        self.join(90)
+        assert not self.is_alive(), "a delivery hangs"
