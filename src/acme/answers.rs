@@ -263,4 +263,70 @@ mod tests {
         };
         assert!(http(&high, Vec::new()).is_err());
     }
+
+    #[test]
+    fn who_is_too_many_is_closed_at_once_and_places_come_back() {
+        use async_io::Async;
+        use futures_lite::{AsyncReadExt, AsyncWriteExt};
+        use std::net::TcpStream;
+        use std::task::Poll;
+        let answer = Answer {
+            name: "mail.a.test".into(),
+            token: "t".into(),
+            authorization: "t.x".into(),
+        };
+        let (_open, port) = loop {
+            let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = free.local_addr().unwrap().port();
+            drop(free);
+            let places = Places {
+                addresses: &["127.0.0.1".parse().unwrap()],
+                port_base: port - 80,
+            };
+            // Somebody else may have taken it meanwhile.
+            if let Ok(open) = http(&places, vec![answer.clone()]) {
+                break (open, port);
+            }
+        };
+        let ask = async || {
+            let mut one = Async::<TcpStream>::connect(([127, 0, 0, 1], port)).await?;
+            let request = "GET /.well-known/acme-challenge/t HTTP/1.1\r\nHost: a.test\r\n\r\n";
+            one.write_all(request.as_bytes()).await?;
+            let mut said = String::new();
+            one.read_to_string(&mut said).await?;
+            Ok::<String, std::io::Error>(said)
+        };
+        smol::block_on(async {
+            assert!(ask().await.unwrap().ends_with("\r\n\r\nt.x"));
+            // Who says nothing keeps a place, until its time is over; so one more than there are
+            // places is closed long before that. A machine that stands still gets more tries.
+            let mut turned_away = false;
+            for _ in 0..5 {
+                let began = std::time::Instant::now();
+                let mut silent = Vec::new();
+                for _ in 0..=MAX_OF_SOURCE {
+                    let one = Async::<TcpStream>::connect(([127, 0, 0, 1], port)).await;
+                    silent.push(one.unwrap());
+                }
+                let closed = silent.iter_mut().map(|it| Box::pin(it.readable()));
+                let mut closed: Vec<_> = closed.collect();
+                let first = futures_lite::future::poll_fn(|context| {
+                    let done = closed
+                        .iter_mut()
+                        .any(|it| it.as_mut().poll(context).is_ready());
+                    if done { Poll::Ready(()) } else { Poll::Pending }
+                });
+                first.await;
+                if began.elapsed() < TIMEOUT / 2 {
+                    turned_away = true;
+                    break;
+                }
+            }
+            assert!(turned_away, "{MAX_OF_SOURCE} places are not the limit");
+            // Who was silent is gone, and leaves the place to others.
+            while !ask().await.is_ok_and(|it| it.ends_with("t.x")) {
+                Timer::after(Duration::from_millis(10)).await;
+            }
+        });
+    }
 }

@@ -20,7 +20,7 @@ pub struct Completions {
 
 const BASH: &str = r#"_pillarbox() {
     local IFS=$'\n'
-    COMPREPLY=($(compgen -W "$(pillarbox completions words "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)" -- "${COMP_WORDS[COMP_CWORD]}"))
+    COMPREPLY=($(compgen -W "$(pillarbox completions words -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)" -- "${COMP_WORDS[COMP_CWORD]}"))
 }
 complete -o default -F _pillarbox pillarbox
 "#;
@@ -28,7 +28,7 @@ complete -o default -F _pillarbox pillarbox
 const ZSH: &str = r#"#compdef pillarbox
 _pillarbox() {
     local -a found
-    found=("${(@f)$(pillarbox completions words "${(@)words[2,CURRENT]}" 2>/dev/null)}")
+    found=("${(@f)$(pillarbox completions words -- "${(@)words[2,CURRENT]}" 2>/dev/null)}")
     compadd -a found || _files
 }
 compdef _pillarbox pillarbox
@@ -36,7 +36,7 @@ compdef _pillarbox pillarbox
 
 const FISH: &str = r#"function __pillarbox_words
     set -l words (commandline -opc) (commandline -ct)
-    pillarbox completions words $words[2..-1] 2>/dev/null
+    pillarbox completions words -- $words[2..-1] 2>/dev/null
 end
 complete -c pillarbox -a '(__pillarbox_words)'
 "#;

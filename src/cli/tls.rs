@@ -67,7 +67,7 @@ impl TlsCommand {
     pub fn run(self) -> Result<(), Error> {
         match self.action {
             Action::Status(action) => {
-                show(&ask(&data_dir(action.dir), Certificate::Status)?);
+                show(&status(&data_dir(action.dir))?);
                 Ok(())
             }
             Action::Renew(action) => action.run(),
@@ -80,6 +80,20 @@ type Rows = Vec<Vec<String>>;
 
 fn ask(dir: &Path, request: Certificate) -> Result<Rows, String> {
     control::ask(dir, Request::Certificate(request))
+}
+
+/// How it stands. Names, errors and records may hold what an authority has said: no terminal
+/// shall obey that.
+fn status(dir: &Path) -> Result<Rows, String> {
+    let mut rows = ask(dir, Certificate::Status)?;
+    rows.iter_mut().flatten().for_each(|it| *it = clean(it));
+    Ok(rows)
+}
+
+fn clean(text: &str) -> String {
+    let obeyed = |c: char| c.is_control() || ('\u{200e}'..='\u{202e}').contains(&c);
+    let shown = text.chars().map(|c| if obeyed(c) { '?' } else { c });
+    shown.collect()
 }
 
 /// The values of that name.
@@ -147,7 +161,7 @@ impl Renew {
         let mut shown = false;
         loop {
             thread::sleep(LOOK);
-            let rows = ask(&dir, Certificate::Status)?;
+            let rows = status(&dir)?;
             if value(&rows, "ended").parse().unwrap_or(0) >= ended {
                 return match value(&rows, "error") {
                     "" => {
@@ -188,4 +202,22 @@ impl Authority {
 fn der(pem: &str) -> Option<Vec<u8>> {
     let lines = pem.lines().filter(|it| !it.starts_with("-----"));
     STANDARD.decode(lines.collect::<String>()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_terminal_obeys_an_authority() {
+        let said = "no\u{1b}]0;title\u{7}\u{9b}2J\r\n\u{202e}way, часы";
+        assert_eq!(clean(said), "no?]0;title??2J???way, часы");
+    }
+
+    #[test]
+    fn der_is_what_stands_between_the_lines() {
+        let pem = "-----BEGIN CERTIFICATE-----\nAAEC\nAw==\n-----END CERTIFICATE-----\n";
+        assert_eq!(der(pem), Some(vec![0, 1, 2, 3]));
+        assert_eq!(der("no base64!"), None);
+    }
 }

@@ -9,6 +9,7 @@ use super::page::{page, printable, problems, size, span, table};
 use super::text::*;
 use crate::control::{Administrator, Reply, Request};
 use crate::secret::Secret;
+use crate::setup::phrases::{say, say_lines};
 use crate::setup::text::{Language, Text, wrap};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -291,7 +292,10 @@ impl Console {
         match (state, result) {
             (State::Starting, Ok(_)) => self.open(),
             (State::Starting, Err(error)) => self.down(&error),
-            (_, Ok(text)) => self.show(&printable(&text)),
+            (_, Ok(text)) => {
+                let text = printable(&say_lines(&text, self.language));
+                self.show(&text)
+            }
             (_, Err(error)) => {
                 let text = self.failed(&error);
                 self.show(&text)

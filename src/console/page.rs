@@ -1,6 +1,7 @@
 //! The status page, and other answers of the server, put into a person's words. Pure.
 
 use super::text::*;
+use crate::setup::phrases::say;
 use crate::setup::text::{Language, Text, WIDTH};
 
 /// Where the values of the status page begin.
@@ -185,6 +186,7 @@ impl Page {
         let mut label = COLLECTORS.of(self.language);
         for row in rows.iter().filter(|row| is(row, "collector")) {
             if let [_, source, state] = row.as_slice() {
+                let state = say(state, self.language);
                 self.line(label, &format!("{source}: {state}"));
                 label = "";
             }
@@ -200,6 +202,7 @@ impl Page {
                     "1" => String::new(),
                     times => TIMES.with(self.language, &[times]),
                 };
+                let text = say(text, self.language);
                 self.line(label, &format!("{at} {text}{times}"));
                 label = "";
             }

@@ -164,6 +164,32 @@ texts! {
          to guess. Whoever sits at the serial console can set another.",
         "Несколько не связанных друг с другом слов легко запомнить и трудно угадать.\n\
          Новый пароль может задать тот, кто сидит за последовательной консолью.";
+    SSH: "Console by SSH", "Консоль по SSH";
+    SSH_ABOUT:
+        "SSH opens this machine's console from elsewhere in the network, and nothing\n\
+         else: no shell, no files. It asks for the administrator's password too.",
+        "SSH открывает консоль этой машины из сети, и только её: ни командной\n\
+         строки, ни файлов. Пароль администратора консоль спросит и там.";
+    SSH_HELP:
+        "If you don't need it, leave it off: the serial console does the same. keys is\n\
+         safer than password alone: nobody without your key comes so far.",
+        "Если не нужно, оставьте off: последовательная консоль умеет то же самое.\n\
+         keys надёжнее, чем password: без вашего ключа не войдёт никто.";
+    SSH_OFF: "no SSH", "без SSH";
+    SSH_KEYS: "for the owner of a key alone", "только для владельца ключа";
+    SSH_PASSWORD: "for who knows the administrator's password",
+        "для того, кто знает пароль администратора";
+    SSH_KEY: "Your SSH key", "Ваш ключ SSH";
+    SSH_KEY_ABOUT:
+        "The public key of your computer, one line that begins with ssh-ed25519,\n\
+         ecdsa-sha2-... or ssh-rsa: paste it whole.",
+        "Открытый ключ вашего компьютера: одна строка, которая начинается с\n\
+         ssh-ed25519, ecdsa-sha2-... или ssh-rsa. Вставьте её целиком.";
+    SSH_KEY_HELP:
+        "It is in .ssh/id_ed25519.pub of your home directory; ssh-keygen -t ed25519\n\
+         makes one. More keys can be added later.",
+        "Он в файле .ssh/id_ed25519.pub вашего домашнего каталога; создаёт его\n\
+         ssh-keygen -t ed25519. Другие ключи можно добавить позже.";
     ACCOUNT: "First account", "Первая учётная запись";
     ACCOUNT_ABOUT:
         "The first mail address, such as anna; it is the name to log in with too.\n\

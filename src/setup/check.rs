@@ -1,5 +1,6 @@
 //! What is looked at once a question is answered: the world does it, and tells a finding.
 
+use super::phrases;
 use super::text::{Language, Text};
 use super::words::*;
 use std::time::Duration;
@@ -71,10 +72,11 @@ impl Check {
             Check::Relay => [RELAY_WELL, RELAY_WRONG, RELAY_UNKNOWN],
         };
         let [well, wrong, unknown] = texts;
-        match finding {
-            Finding::Well(detail) => well.with(language, &[detail]),
-            Finding::Wrong(detail) => wrong.with(language, &[detail]),
-            Finding::Unknown(detail) => unknown.with(language, &[detail]),
-        }
+        let (text, detail) = match finding {
+            Finding::Well(detail) => (well, detail),
+            Finding::Wrong(detail) => (wrong, detail),
+            Finding::Unknown(detail) => (unknown, detail),
+        };
+        text.with(language, &[&phrases::say(detail, language)])
     }
 }

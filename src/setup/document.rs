@@ -64,7 +64,9 @@ pub fn read(text: &str, facts: &Facts) -> Result<Answers, String> {
     for question in QUESTIONS {
         let found = given.remove(question.name);
         if !(question.applies)(&answers, facts) {
-            let machines = |name: &str| name.starts_with("network.") || name == "time-zone";
+            let machines = |name: &str| {
+                name == "time-zone" || name.starts_with("network.") || name.starts_with("ssh.")
+            };
             match found {
                 // One file for the appliance and for other machines.
                 Some(_) if machines(question.name) && !facts.appliance => {}

@@ -11,9 +11,24 @@ pub const ZONES: &str = "usr/share/zoneinfo";
 /// One change, at a path below the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    File { path: &'static str, text: String },
-    Link { path: &'static str, to: String },
+    File {
+        path: &'static str,
+        text: String,
+    },
+    Link {
+        path: &'static str,
+        to: String,
+    },
+    /// What is not to be there.
+    Gone {
+        path: &'static str,
+    },
 }
+
+/// What allows the console by SSH, by being there; and the keys that open it then. With keys
+/// nobody comes without one; with none, the administrator's password lets in.
+const SSH_ON: &str = "var/lib/pillarbox-box/ssh/enabled";
+const SSH_KEYS: &str = "var/lib/pillarbox-box/ssh/home/.ssh/authorized_keys";
 
 pub fn changes(answers: &Answers) -> Vec<Change> {
     let mut changes = vec![Change::File {
@@ -31,6 +46,17 @@ pub fn changes(answers: &Answers) -> Vec<Change> {
             path: "etc/localtime",
             to: format!("/{ZONES}/{zone}"),
         });
+    }
+    let file = |path, text| Change::File { path, text };
+    let gone = |path| Change::Gone { path };
+    match (answers.get("ssh.mode"), answers.get("ssh.key")) {
+        (Some("keys"), Some(key)) => changes.extend([
+            file(SSH_KEYS, format!("{key}\n")),
+            file(SSH_ON, String::new()),
+        ]),
+        (Some("password"), _) => changes.extend([gone(SSH_KEYS), file(SSH_ON, String::new())]),
+        (Some(_), _) => changes.push(gone(SSH_ON)),
+        (None, _) => {}
     }
     changes
 }
@@ -84,5 +110,29 @@ mod tests {
             to: "/usr/share/zoneinfo/Europe/Moscow".into(),
         };
         assert_eq!(changes(&answers).last(), Some(&link));
+    }
+
+    #[test]
+    fn ssh_is_off_or_for_keys_or_for_the_password() {
+        let mut answers = Answers::default();
+        let of = |answers: &Answers| changes(answers).split_off(1);
+        let on = Change::File {
+            path: SSH_ON,
+            text: String::new(),
+        };
+        // Answers of a version that did not ask change nothing of it.
+        assert!(of(&answers).is_empty());
+        answers.put("ssh.mode", "off".into());
+        assert_eq!(of(&answers), [Change::Gone { path: SSH_ON }]);
+        answers.put("ssh.mode", "password".into());
+        assert_eq!(of(&answers), [Change::Gone { path: SSH_KEYS }, on.clone()]);
+        answers.put("ssh.mode", "keys".into());
+        answers.put("ssh.key", "ssh-ed25519 AAAA a".into());
+        let keys = Change::File {
+            path: SSH_KEYS,
+            text: "ssh-ed25519 AAAA a\n".into(),
+        };
+        // The keys are there before anybody is let in.
+        assert_eq!(of(&answers), [keys, on]);
     }
 }

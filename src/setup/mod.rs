@@ -8,6 +8,7 @@ pub mod check;
 pub mod document;
 pub mod finish;
 pub mod machine;
+pub mod phrases;
 pub mod plan;
 pub mod question;
 pub mod sealed;

@@ -51,6 +51,7 @@ type Applies = fn(&Answers, &Facts) -> bool;
 const ALWAYS: Applies = |_, _| true;
 const APPLIANCE: Applies = |_, facts| facts.appliance;
 const FIXED: Applies = |answers, facts| facts.appliance && answers.is("network.mode", "static");
+const SSH_KEY_WANTED: Applies = |answers, facts| facts.appliance && answers.is("ssh.mode", "keys");
 const FILES: Applies = |answers, _| answers.is("tls.source", "files");
 const ACME: Applies = |answers, _| answers.is("tls.source", "acme");
 const RELAY: Applies = |answers, _| answers.is("relay.mode", "smarthost");
@@ -247,6 +248,33 @@ pub static QUESTIONS: &[Question] = &[
         ADMINISTRATOR_HELP,
         Kind::NewPassword,
         ALWAYS,
+        |_, _| None,
+        |_| None
+    ),
+    question!(
+        "ssh.mode",
+        SSH,
+        SSH_ABOUT,
+        SSH_HELP,
+        Kind::Choice(
+            &[
+                ("off", SSH_OFF),
+                ("keys", SSH_KEYS),
+                ("password", SSH_PASSWORD)
+            ],
+            any
+        ),
+        APPLIANCE,
+        |_, _| Some("off".into()),
+        |_| None
+    ),
+    question!(
+        "ssh.key",
+        SSH_KEY,
+        SSH_KEY_ABOUT,
+        SSH_KEY_HELP,
+        Kind::Line(value::ssh_key),
+        SSH_KEY_WANTED,
         |_, _| None,
         |_| None
     ),

@@ -172,6 +172,34 @@ pub fn zone(text: &str, _: &Answers) -> Read {
     }
 }
 
+/// Kinds of SSH keys that open the console (RFC 4253, RFC 5656, RFC 8709).
+const KEY_KINDS: [&str; 6] = [
+    "ssh-ed25519",
+    "sk-ssh-ed25519@openssh.com",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "ssh-rsa",
+];
+/// Shortest key in base64: Ed25519's has 68.
+const MIN_KEY: usize = 64;
+
+/// A public key as OpenSSH's files have it: kind, key, and perhaps a name. No options before
+/// it, so nobody is given more than the console.
+pub fn ssh_key(text: &str, _: &Answers) -> Read {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let [kind, key, ..] = words.as_slice() else {
+        return Err(BAD_KEY);
+    };
+    let base64 = |b: u8| b.is_ascii_alphanumeric() || b"+/=".contains(&b);
+    let whole = key.len() >= MIN_KEY && key.starts_with("AAAA") && key.bytes().all(base64);
+    let plain = text.chars().all(|c| c == ' ' || c.is_ascii_graphic());
+    match KEY_KINDS.contains(kind) && whole && plain {
+        true => Ok(words.join(" ")),
+        false => Err(BAD_KEY),
+    }
+}
+
 /// A provider's server: a name or an address.
 pub fn relay_host(text: &str, answers: &Answers) -> Read {
     let text = text.trim_matches(['[', ']']);
@@ -213,6 +241,27 @@ mod tests {
         let mut answers = Answers::default();
         answers.put(name, value.into());
         answers
+    }
+
+    #[test]
+    fn a_key_is_one_line_and_nothing_before_it() {
+        let none = Answers::default();
+        let key = format!("AAAAC3NzaC1lZDI1NTE5{}==", "x".repeat(50));
+        let typed = format!("ssh-ed25519   {key} anna@laptop");
+        let read = format!("ssh-ed25519 {key} anna@laptop");
+        assert_eq!(ssh_key(&typed, &none), Ok(read));
+        for bad in [
+            "",
+            "ssh-ed25519",
+            "ssh-ed25519 AAAA",
+            &format!("ssh-dss {key}"),
+            &format!("command=\"sh\" ssh-ed25519 {key}"),
+            &format!("ssh-ed25519 {key} anna\u{301}"),
+            &format!("ssh-ed25519 {key}\nssh-ed25519 {key}"),
+            "-----BEGIN OPENSSH PRIVATE KEY-----",
+        ] {
+            assert_eq!(ssh_key(bad, &none), Err(BAD_KEY), "{bad}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use super::answers::{Answers, Facts};
 use super::check::{Check, Finding};
 use super::document;
+use super::phrases::say;
 use super::question::{Kind, QUESTIONS, Question};
 use super::sealed;
 use super::text::{Language, Text, WIDTH, wrap};
@@ -136,7 +137,10 @@ impl Wizard {
         if let Err(why) = done
             && !std::mem::replace(&mut self.told, true)
         {
-            let text = format!("\n{}", NOT_KEPT.with(self.language(), &[&why]));
+            let text = format!(
+                "\n{}",
+                NOT_KEPT.with(self.language(), &[&say(&why, self.language())])
+            );
             self.say(&text);
             self.prompt_again();
         }
@@ -169,7 +173,7 @@ impl Wizard {
         match done {
             Ok(sealed) => self.accept(n, sealed),
             Err(why) => {
-                let text = SEALED_BADLY.with(self.language(), &[&why]);
+                let text = SEALED_BADLY.with(self.language(), &[&say(&why, self.language())]);
                 self.say(&text);
                 self.ask(n);
             }
@@ -181,7 +185,10 @@ impl Wizard {
         match done {
             Ok(()) => self.state = State::Done,
             Err(why) => {
-                let text = format!("\n{}", FAILED.with(self.language(), &[&why]));
+                let text = format!(
+                    "\n{}",
+                    FAILED.with(self.language(), &[&say(&why, self.language())])
+                );
                 self.say(&text);
                 self.review();
             }

@@ -89,6 +89,9 @@ const TYPED: [&str; 12] = [
     "yes",
 ];
 
+const KEY: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx anna@laptop";
+
 const APPLIANCE: &[&str] = &[
     "2",
     "static",
@@ -104,6 +107,8 @@ const APPLIANCE: &[&str] = &[
     "/etc/key.pem",
     "hard to guess",
     "hard to guess",
+    "keys",
+    KEY,
     "anna",
     "correct horse",
     "correct horse",
@@ -390,7 +395,8 @@ fn typed_answers_and_a_file_come_to_the_same() {
         [account]\naddress = \"anna\"\npassword = \"correct horse\"\n\
         [relay]\nmode = \"smarthost\"\nhost = \"smtp.example.net\"\nport = 465\n\
         password = \"sesame\"\n";
-    let mut answers = document::read(file, &appliance()).unwrap();
+    let file = format!("{file}[ssh]\nmode = \"keys\"\nkey = \"{KEY}\"\n");
+    let mut answers = document::read(&file, &appliance()).unwrap();
     for name in document::unsealed(&answers) {
         let sealed = seal(answers.get(name).unwrap());
         answers.put(name, sealed);
@@ -415,7 +421,7 @@ fn a_server_that_was_set_up_keeps_its_passwords_unless_told() {
     let mut again = Wizard::new(facts.clone(), Answers::default());
     let mut world = World::new();
     // Enter all along: everything is as it was.
-    let mut lines = vec![""; 21];
+    let mut lines = vec![""; 23];
     lines.push("да");
     assert!(
         matches!(world.drive(&mut again, &lines), Step::Apply),
@@ -434,7 +440,7 @@ fn a_server_that_was_set_up_keeps_its_passwords_unless_told() {
     assert!(!world.looked.contains(&Check::Relay));
     // Another account is a new one: it needs a password.
     let mut other = Wizard::new(facts, Answers::default());
-    let mut lines = vec![""; 13];
+    let mut lines = vec![""; 15];
     lines.extend(["bea", ""]);
     let mut world = World::new();
     world.drive(&mut other, &lines);

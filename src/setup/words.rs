@@ -196,6 +196,9 @@ texts! {
     BAD_ZONE:
         "A time zone is like Europe/London, or UTC.",
         "Часовой пояс пишется как Europe/Moscow или UTC.";
+    BAD_KEY:
+        "That is no public key: ssh-ed25519 AAAA... and a name, on one line.",
+        "Это не открытый ключ: нужна одна строка вида ssh-ed25519 AAAA... имя.";
     BAD_PORT: "A port is a number from 1 to 65535.", "Порт — это число от 1 до 65535.";
     NEAR_ONLY:
         "Without TLS nothing is sent but on this machine: 127.0.0.1 or ::1.",

@@ -235,6 +235,89 @@ class Menu(ServerCase):
         console.answer("Domain: ", DOMAIN)
         console.expect(re.escape(DOMAIN) + ". .*MX")
 
+    def test_in_russian_nothing_is_english_whatever_goes_wrong(self):
+        """Every item of the menu, with answers that can't be: each refusal, of the console and of
+        the server, and what its commands print."""
+        console = self.console(language="ru")
+
+        def menu():
+            while "дальше" in console.expect("-- Enter: дальше.*-- |Выбор: ").group():
+                console.type("")
+
+        def task(entry, page, *fields):
+            console.type(entry)
+            menu()
+            console.type(page)
+            for field in fields:
+                console.expect(r"(?m)^(?!Выбор).*: $")
+                console.type(field)
+            menu()
+            console.type("0")
+            menu()
+
+        def single(entry, *fields):
+            console.type(entry)
+            for field in fields:
+                console.expect(r"(?m)^(?!Выбор).*: $")
+                console.type(field)
+            menu()
+
+        console.log_in("Пароль: ")
+        menu()
+        single("99")
+        single("1")
+        long = "a long password"
+        for address, password in (
+            ("nonsense", long), ("a b@c", long), ("@x", long), ("x" * 70 + f"@{DOMAIN}", long),
+            (f"alice@{DOMAIN}", long), (f"guest@{DOMAIN}", long), (f"new@{DOMAIN}", "short"),
+        ):
+            task("2", "1", address, password, password)
+        task("2", "1", f"new@{DOMAIN}", long, "another one")
+        task("2", "2", f"nobody@{DOMAIN}", long, long)
+        self.assertIn(f"ящика nobody@{DOMAIN} нет", console.seen)
+        self.server.cli("account", "disable", f"carol@{DOMAIN}")
+        self.addCleanup(self.server.cli, "account", "enable", f"carol@{DOMAIN}")
+        task("2", "3")
+        self.assertIn("выключен", console.seen)
+        task("3", "1")
+        task("3", "2", f"x@{DOMAIN}", f"nobody@{DOMAIN}")
+        task("3", "2", f"bob@{DOMAIN}", f"alice@{DOMAIN}")
+        task("3", "3", f"nobody@{DOMAIN}")
+        task("3", "3", f"alice@{DOMAIN}")
+        single("4", "9")
+        task("5", "1")
+        for page in "234":
+            task("5", page, "x")
+            task("5", page, "99999")
+        task("6", "1")
+        task("6", "2", "a b", "", "")
+        task("6", "2", "smtp.example.org", "99999", "")
+        task("6", "2", "smtp.example.org", "465", "u" * 1100, "p")
+        task("6", "3", "нет")
+        task("6", "3", "да")
+        task("6", "4", "nonsense")
+        task("6", "4", "x@[127.0.0.1]")
+        single("7", "no domain!")
+        single("7", "[192.0.2.1]")
+        single("7", DOMAIN)
+        single("8")
+        self.assertIn("вход выполнен", console.seen)
+        single("10", "short", "short")
+        single("10", "long enough", "but another")
+        single("11", "нет")
+        console.type("0")
+        self.assertEqual(console.ended(), 0)
+        english = re.compile(r"(?<![^\s(])[a-z']{2,} [a-z']{2,}(?=[\s,.;)]|$)")
+        commands = re.compile(
+            r"pillarbox [a-z-]+( [a-z-]+)*|systemctl [a-z]+ pillarbox|timedatectl set-ntp true|starttls, implicit"
+        )
+        # The log is in English, and said so by its times.
+        lines = [it for it in console.seen.split("\n") if not re.match(r"(Ошибки)? +\d{4}-|\s{10}", it)]
+        wrong = [it for it in lines if english.search(commands.sub("", it))]
+        typed = ("a long", "another one", "no domain", "long enough", "but another", "a b")
+        wrong = [it for it in wrong if not any(word in it for word in typed)]
+        self.assertEqual(wrong, [])
+
     def test_a_forgotten_password_is_replaced_as_root_and_told_by_mail(self):
         self.run_client(
             binary(), "settings", "--dir", self.server.directory, "set", "server.administrators", f"bob@{DOMAIN}"

@@ -515,7 +515,10 @@ class Setup(unittest.TestCase):
             ("Time zone", "Europe/Nowhere"),
             ("Time zone", "Europe/Moscow"),
         ]
-        for title, answer in ENGLISH[:1] + machine + ENGLISH[1:]:
+        key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAI" + "x" * 43 + " anna@laptop"
+        ssh = [("Console by SSH", "keys"), ("Your SSH key", "no key"), ("Your SSH key", key)]
+        first = [title for title, _ in ENGLISH].index("First account")
+        for title, answer in ENGLISH[:1] + machine + ENGLISH[1:first] + ssh + ENGLISH[first:]:
             console.answer(title, answer)
         self.assertEqual(os.listdir(os.path.join(root, "etc")), ["pillarbox-appliance"])
         console.at(REVIEW["en"], "yes")
@@ -527,6 +530,9 @@ class Setup(unittest.TestCase):
         with open(os.path.join(root, "etc/hostname")) as f:
             self.assertEqual(f.read(), "mail.example.org\n")
         self.assertEqual(os.readlink(os.path.join(root, "etc/localtime")), "/usr/share/zoneinfo/Europe/Moscow")
+        with open(os.path.join(root, "var/lib/pillarbox-box/ssh/home/.ssh/authorized_keys")) as f:
+            self.assertEqual(f.read(), key + "\n")
+        self.assertTrue(os.path.exists(os.path.join(root, "var/lib/pillarbox-box/ssh/enabled")))
 
     def test_leaving_keeps_the_answers(self):
         for leave in ("!", "quit", "\x04"):

@@ -17,7 +17,9 @@ pub fn change(root: &Path, answers: &Answers) -> Result<(), String> {
         let path = place(
             root,
             match &change {
-                Change::File { path, .. } | Change::Link { path, .. } => path,
+                Change::File { path, .. } | Change::Link { path, .. } | Change::Gone { path } => {
+                    path
+                }
             },
         );
         let told = |error: io::Error| format!("{}: {error}", path.display());
@@ -29,6 +31,10 @@ pub fn change(root: &Path, answers: &Answers) -> Result<(), String> {
                 write_atomically(&path, text.as_bytes(), 0o644).map_err(|it| it.to_string())?;
             }
             Change::Link { to, .. } => link(&path, to).map_err(told)?,
+            Change::Gone { .. } => match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(told(error)),
+                _ => {}
+            },
         }
     }
     if root == Path::new("/") {

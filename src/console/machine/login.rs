@@ -141,7 +141,10 @@ impl Console {
         } else {
             TRY_AGAIN
         };
-        let text = UNREACHABLE.with(self.language, &[&printable(error)]);
+        let text = UNREACHABLE.with(
+            self.language,
+            &[&printable(&say(error.trim_end(), self.language))],
+        );
         let text = format!(
             "\n{}\n{}\n{}",
             wrap(text.trim_end()),

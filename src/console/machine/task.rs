@@ -111,6 +111,9 @@ impl Console {
                 for bytes in rows.iter_mut().filter_map(|row| row.get_mut(2)) {
                     *bytes = size(bytes.parse().unwrap_or(0), language);
                 }
+                for state in rows.iter_mut().filter_map(|row| row.get_mut(3)) {
+                    *state = say(state, language);
+                }
                 let heading = [COLUMN_ACCOUNT, COLUMN_MESSAGES, COLUMN_SIZE, COLUMN_STATE];
                 self.rows(&heading, &rows)
             }
@@ -127,6 +130,9 @@ impl Console {
                         Err(_) => std::mem::take(next),
                     };
                 }
+                for reply in rows.iter_mut().filter_map(|row| row.get_mut(5)) {
+                    *reply = say(reply, language);
+                }
                 let heading = [
                     COLUMN_NUMBER,
                     COLUMN_NEXT,
@@ -137,7 +143,12 @@ impl Console {
                 ];
                 self.rows(&heading, &rows)
             }
-            Show::Rows(heading) => self.rows(heading, &rows),
+            Show::Rows(heading) => {
+                for cell in rows.iter_mut().flatten() {
+                    *cell = say(cell, language);
+                }
+                self.rows(heading, &rows)
+            }
         }
     }
 
@@ -149,6 +160,7 @@ impl Console {
     }
 
     pub(super) fn failed(&self, error: &str) -> String {
-        printable(&FAILED.with(self.language, &[error]))
+        let error = say_lines(error, self.language);
+        printable(&FAILED.with(self.language, &[error.trim_end()]))
     }
 }
