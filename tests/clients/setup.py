@@ -221,9 +221,12 @@ class Setup(unittest.TestCase):
         self.addCleanup(server.stop)
         return server
 
-    def fits(self, console):
-        """No line too wide, no escape sequence, no password."""
+    def fits(self, console, typed=None):
+        """No line too wide but for what was typed, no escape sequence, no password."""
         text = console.text()
+        if typed:
+            self.assertIn(typed, text)
+            text = text.replace(": " + typed, ": ")
         self.assertNotIn("\x1b", text)
         for line in text.split("\n"):
             self.assertLessEqual(len(line), WIDTH, line)
@@ -523,7 +526,7 @@ class Setup(unittest.TestCase):
         self.assertEqual(os.listdir(os.path.join(root, "etc")), ["pillarbox-appliance"])
         console.at(REVIEW["en"], "yes")
         self.assertEqual(console.end(), 0)
-        self.fits(console)
+        self.fits(console, key)
         with open(os.path.join(root, "etc/systemd/network/20-pillarbox.network")) as f:
             network = f.read()
         self.assertIn("Address=192.168.1.20/24\nGateway=192.168.1.1\nDNS=192.168.1.1\n", network)
