@@ -133,6 +133,7 @@ const RULES: &[(&str, &[&str])] = &[
         "console",
         &[
             "control",
+            "setup::phrases",
             "setup::text",
             "address",
             "mail",
