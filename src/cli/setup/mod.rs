@@ -86,7 +86,12 @@ impl Setup {
         if facts.appliance {
             // Who sets it up again has to log in.
             code::forget(&self.root);
-            Ssh::new(&self.root).close();
+            let ssh = Ssh::new(&self.root);
+            ssh.close();
+            if ssh.is_on() {
+                // Where that fails, it is open from the next start.
+                let _ = ssh.open();
+            }
         }
         let ending = ending(&dir, &answers)?;
         say!("{}", finish::say(&ending, answers.language()).trim_end());
