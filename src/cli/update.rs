@@ -26,7 +26,7 @@ const PIECE: usize = 64 << 10;
 /// The most that unpacking keeps in memory: 2 to this power, bytes (zstd -19 needs no more).
 const MAX_WINDOW: u32 = 23;
 /// How long --confirm waits for the server, and how often it looks.
-const CONFIRM_WAIT: Duration = Duration::from_secs(120);
+const CONFIRM_WAIT: Duration = Duration::from_secs(300);
 const CONFIRM_PAUSE: Duration = Duration::from_millis(250);
 
 /// Put a new version on an appliance, or go back to the one before.
@@ -147,7 +147,11 @@ impl Update {
         };
         if !is_url(from) {
             let file = File::open(from).map_err(|error| format!("{from}: {error}"))?;
-            if file.metadata()?.len() > MAX_UPDATE {
+            let found = file.metadata()?;
+            if !found.is_file() {
+                return Err(format!("{from} is no file").into());
+            }
+            if found.len() > MAX_UPDATE {
                 return Err(format!("{from} has more than {MAX_UPDATE} bytes").into());
             }
             return Ok((file, text));

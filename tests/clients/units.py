@@ -57,6 +57,18 @@ class Units(unittest.TestCase):
         for line in ("CapabilityBoundingSet=", "AmbientCapabilities=", "MemoryDenyWriteExecute=yes",
                      "SystemCallFilter=@system-service", "User=pillarbox", "WatchdogSec=180"):
             self.assertIn(line + "\n", unit)
+        # It would hide the kernel's command line, by which a version on trial leaves the store as it is.
+        self.assertNotRegex(unit, r"(?m)^ProcSubset=pid")
+
+    def test_a_trial_that_fails_restarts_the_box(self):
+        with open(os.path.join(UNITS, "pillarbox-good.service")) as f:
+            unit = f.read()
+        # Only while on trial, or a good version would be restarted for ever; and without waiting for
+        # the server's own start, which may never end.
+        for line in ("ConditionKernelCommandLine=pillarbox.trial=1", "FailureAction=reboot",
+                     "ExecStart=/usr/bin/pillarbox update --confirm"):
+            self.assertIn(line + "\n", unit)
+        self.assertNotRegex(unit, r"(?m)^(After|Requires|BindsTo)=.*pillarbox\.service")
 
     def test_systemd_understands_every_unit(self):
         # The same, but for where the program is.
