@@ -99,10 +99,9 @@ impl Start {
     fn run(self) -> Result<(), Error> {
         let dir = data_dir(self.dir.clone());
         let mut fresh = is_fresh(&dir)?;
+        let mut taken = Ok(());
         if let Some(file) = answers::find(&self.boot) {
-            let told = self.take(&file, &dir, fresh)?;
-            answers::tell(&self.boot, &told)?;
-            say!("{}", told.trim_end());
+            taken = self.use_file(&file, &dir, fresh);
             fresh = is_fresh(&dir)?;
         }
         let ssh = Ssh::new(&self.root);
@@ -114,7 +113,14 @@ impl Start {
             false if ssh.is_on() => ssh.open()?,
             false => {}
         }
-        Ok(())
+        // A boot partition that can't be written closes no other way in.
+        taken
+    }
+
+    fn use_file(&self, file: &Path, dir: &Path, fresh: bool) -> Result<(), Error> {
+        let told = self.take(file, dir, fresh)?;
+        say!("{}", told.trim_end());
+        Ok(answers::tell(&self.boot, &told)?)
     }
 
     /// What is told of it.
@@ -136,6 +142,14 @@ impl Start {
                 answers::wipe(file)?;
                 format!(
                     "pillarbox is set up. pillarbox.toml was removed: it held passwords.\n\n{told}"
+                )
+            }
+            // The accounts are there, and something else went wrong.
+            false if !is_fresh(dir)? => {
+                answers::wipe(file)?;
+                format!(
+                    "pillarbox is set up, but not all of it could be done:\n\n{told}\n\
+                     pillarbox.toml was removed: it held passwords. Do the rest on the console.\n"
                 )
             }
             false => format!(

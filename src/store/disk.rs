@@ -1,10 +1,11 @@
 //! The one seam to the disk: everything the store writes or reads goes through [`Disk`]
 //! and [`File`], so that a test can cut the power between two syncs.
 
+use rustix::fs::OFlags;
 use std::fmt::Debug;
 use std::fs::{self, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, fchown, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -43,6 +44,8 @@ pub trait File: Send + Sync + Debug + 'static {
 pub struct RealDisk {
     directory: PathBuf,
     lock: fs::File,
+    /// Whose directory it is, by user and group number, where that is not who runs this.
+    other: Option<(u32, u32)>,
 }
 
 impl RealDisk {
@@ -56,14 +59,33 @@ impl RealDisk {
         if is_new && let Some(parent) = directory.canonicalize()?.parent() {
             fs::File::open(parent)?.sync_all()?;
         }
-        let lock = private()
-            .create(true)
-            .truncate(false)
-            .open(directory.join("lock"))?;
+        let found = fs::metadata(directory)?;
+        let me = rustix::process::geteuid().as_raw();
+        let other = (found.uid() != me).then(|| (found.uid(), found.gid()));
         Ok(RealDisk {
             directory: directory.into(),
-            lock,
+            lock: open_file(&directory.join("lock"), true, other)?,
+            other,
         })
+    }
+}
+
+/// Root may look after another user's store: that user has to be able to go on with every file,
+/// and may not lead root elsewhere by a link.
+fn open_file(path: &Path, create: bool, other: Option<(u32, u32)>) -> io::Result<fs::File> {
+    let mut options = private();
+    options.truncate(false);
+    let Some((user, group)) = other else {
+        return options.create(create).open(path);
+    };
+    options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed());
+    match options.open(path) {
+        Err(error) if create && error.kind() == io::ErrorKind::NotFound => {
+            let file = options.create_new(true).open(path)?;
+            fchown(&file, Some(user), Some(group))?;
+            Ok(file)
+        }
+        opened => opened,
     }
 }
 
@@ -87,10 +109,7 @@ fn private() -> OpenOptions {
 
 impl Disk for RealDisk {
     fn open(&self, name: &str, create: bool) -> io::Result<Arc<dyn File>> {
-        let file = private()
-            .create(create)
-            .truncate(false)
-            .open(self.directory.join(name))?;
+        let file = open_file(&self.directory.join(name), create, self.other)?;
         Ok(Arc::new(RealFile(file)))
     }
 
@@ -104,6 +123,9 @@ impl Disk for RealDisk {
             .recursive(true)
             .open_mode()
             .create(&path)?;
+        if let Some((user, group)) = self.other {
+            lchown(&path, Some(user), Some(group))?;
+        }
         let mut names = Vec::new();
         for entry in fs::read_dir(path)? {
             // A name that isn't UTF-8 isn't ours.
@@ -287,5 +309,50 @@ impl redb::StorageBackend for Backend {
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.note(self.file.write_at(offset, data))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{chown, symlink};
+
+    #[test]
+    fn no_link_of_another_user_s_is_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let found = fs::metadata(dir.path()).unwrap();
+        let other = Some((found.uid(), found.gid()));
+        fs::write(at("outside"), "untouched").unwrap();
+        symlink(at("outside"), at("link")).unwrap();
+        symlink(at("none"), at("nowhere")).unwrap();
+        for name in ["link", "nowhere"] {
+            assert!(open_file(&at(name), true, other).is_err(), "{name}");
+        }
+        assert!(!at("none").exists());
+        assert!(open_file(&at("new"), false, other).is_err());
+        for _ in 0..2 {
+            open_file(&at("new"), true, other).unwrap();
+        }
+        // Who owns the directory may have put it elsewhere.
+        assert!(open_file(&at("link"), true, None).is_ok());
+    }
+
+    #[test]
+    fn what_is_made_belongs_to_who_owns_the_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        // Root alone can give it away; for others it is their own, and stays so.
+        let _ = chown(dir.path(), Some(4242), Some(4242));
+        let disk = RealDisk::new(dir.path()).unwrap();
+        disk.open("meta", true).unwrap();
+        disk.list("mail").unwrap();
+        disk.open("mail/0001", true).unwrap();
+        let of = |name: &str| {
+            let found = fs::metadata(dir.path().join(name)).unwrap();
+            (found.uid(), found.gid())
+        };
+        for name in ["lock", "meta", "mail", "mail/0001"] {
+            assert_eq!(of(name), of(""), "{name}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use super::schema::*;
 use super::segment::{self, DIRECTORY, Segments};
 use super::tx::{Position, Tables};
 use crate::secret::random;
-use redb::Database;
+use redb::{Database, TableHandle};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -75,10 +75,11 @@ pub(super) fn check_schema(db: &Database, schemas: &Schemas) -> Result<u64> {
     match version {
         Some(schema) => {
             schemas.refuse(schema)?;
-            // Tables that came later are made where they are missing.
-            let missing = read.list_tables()?.count() < Tables::COUNT;
+            // Tables that came later are made where they are missing, by their names: there may be
+            // others, of a newer program. One that does not know them passes over them.
+            let there: BTreeSet<String> = read.list_tables()?.map(|it| it.name().into()).collect();
             drop(read);
-            if missing {
+            if !Tables::NAMES.iter().all(|name| there.contains(*name)) {
                 let txn = db.begin_write()?;
                 drop(Tables::open(&txn, &Redo::default())?);
                 txn.commit()?;

@@ -185,7 +185,7 @@ impl<K: Field, V: Field> Definition<K, V> {
         TableDefinition::new(self.name)
     }
 
-    pub fn name(&self) -> &'static str {
+    pub const fn name(&self) -> &'static str {
         self.name
     }
 

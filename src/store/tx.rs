@@ -24,8 +24,8 @@ macro_rules! tables {
         }
 
         impl<'t> Tables<'t> {
-            /// How many there are.
-            pub const COUNT: usize = [$($number),*].len();
+            /// Their names in the database.
+            pub const NAMES: &'static [&'static str] = &[$($definition.name()),*];
 
             /// Makes those that are missing; `redo` takes up what is changed in them.
             pub fn open(txn: &'t WriteTransaction, redo: &Redo) -> Result<Tables<'t>> {

@@ -24,10 +24,7 @@ use std::path::Path;
 /// Whether this machine started a version that is on trial. An appliance that can't say which it
 /// started counts as one: a store that is left as it is harms nothing.
 pub fn is_on_trial() -> bool {
-    on_trial(
-        Path::new(board::BOARD_FILE),
-        Path::new(board::COMMAND_LINE),
-    )
+    on_trial(Path::new(board::BOARD_FILE), Path::new(board::COMMAND_LINE))
 }
 
 fn on_trial(board_file: &Path, command_line: &Path) -> bool {

@@ -317,6 +317,20 @@ class FirstBoot(Box):
         self.assertFalse(os.path.exists(self.path("pillarbox.toml")))
 
 
+    def test_a_file_of_which_a_part_could_not_be_done_does_not_stay(self):
+        # The machine itself can't be changed: /etc is no directory.
+        open(os.path.join(self.root, "etc"), "w").close()
+        self.serve()
+        self.answers()
+        self.start_box()
+        self.assertTrue(self.told().startswith("pillarbox is set up, but not all of it"), self.told())
+        for secret in (ADMINISTRATOR, PASSWORD):
+            self.assertNotIn(secret, self.told())
+        self.assertEqual(os.listdir(self.boot), ["pillarbox.txt"])
+        self.assertIsNone(self.code())
+        self.assertIn("anna@example.org", pillarbox("account", "list", "--dir", self.dir))
+
+
 class FactoryReset(Box):
     def test_it_removes_all_and_begins_anew(self):
         self.serve()

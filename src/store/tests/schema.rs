@@ -3,7 +3,9 @@
 
 use super::support::*;
 use crate::mail::*;
+use crate::store::check::Verdict;
 use crate::store::disk::Disk;
+use crate::store::recover;
 use crate::store::schema::{SCHEMAS, Schemas};
 use crate::store::simdisk::SimDisk;
 use crate::store::*;
@@ -11,6 +13,9 @@ use redb::{ReadableTable, TableDefinition, WriteTransaction};
 
 /// What the next schema has that this one hasn't.
 const NEWS: TableDefinition<&str, u64> = TableDefinition::new("news");
+
+/// A table that every program has, as redb has it.
+const DOOMED_ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("doomed");
 
 /// Counts how often it was done.
 fn step(txn: &WriteTransaction) -> Result<()> {
@@ -126,6 +131,34 @@ fn the_first_start_after_it_raises_and_the_older_program_names_both() {
         let store = start(&disk, NEXT, true).unwrap();
         assert_eq!(count(&store).await, 2);
         store.close().await;
+    });
+}
+
+/// As many tables as a program expects, and yet not all of them: one is of a newer program that
+/// was on trial, and one came later than what made the store.
+#[test]
+fn tables_of_a_newer_program_are_passed_over_and_missing_ones_made() {
+    smol::block_on(async {
+        let disk = old_store().await;
+        {
+            let db = recover::open_database(&disk, options().cache, &Arc::default()).unwrap();
+            let txn = db.begin_write().unwrap();
+            step(&txn).unwrap();
+            assert!(txn.delete_table(DOOMED_ROWS).unwrap());
+            txn.commit().unwrap();
+        }
+        for raise_schema in [false, true] {
+            let store = start(&disk, SCHEMAS, raise_schema).unwrap();
+            assert_eq!((schema_of(&store), steps_of(&store)), (OLD, 1));
+            let doomed = store.look(|it| Ok(it.txn.open_table(DOOMED_ROWS).map(drop)?));
+            doomed.unwrap();
+            let before = count(&store).await;
+            deliver(&store, ALICE, &text(2, 3000)).await.unwrap();
+            assert_eq!(count(&store).await, before + 1);
+            let report = look_at(&store);
+            assert_eq!(report.verdict(), Verdict::Sound, "{:?}", report.problems);
+            store.close().await;
+        }
     });
 }
 
