@@ -20,7 +20,6 @@ use event_listener::Event;
 use futures_lite::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -41,8 +40,6 @@ pub struct Keeper {
     progress: Mutex<Progress>,
     /// What was ordered last since the start, and whether the terms were agreed to.
     tried: Mutex<Option<(Wanted, bool)>>,
-    /// An order was asked for by hand.
-    by_hand: AtomicBool,
     /// The records that people were asked for last.
     asked: Mutex<Vec<(String, String)>>,
     /// Whoever changes [`Tries`] in the store.
@@ -56,7 +53,9 @@ pub struct Keeper {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     pub busy: bool,
-    /// Orders that ended, well or not, since the start.
+    /// An order was asked for by hand, and none has ended since.
+    pub by_hand: bool,
+    /// Orders that ended, well or not, since the start; not those that were called off.
     pub ended: u64,
     /// Records of the DNS that the order waits for: name and value.
     pub records: Vec<(String, String)>,
@@ -87,7 +86,6 @@ impl Keeper {
             data: data.to_path_buf(),
             progress: Mutex::default(),
             tried: Mutex::default(),
-            by_hand: AtomicBool::new(false),
             asked: Mutex::default(),
             noting: AsyncMutex::new(()),
             wake: Event::new(),
@@ -166,7 +164,7 @@ impl Keeper {
     pub fn order_now(&self) -> Result<u64, String> {
         let settings = self.live.now();
         wanted(&settings)?;
-        let progress = self.progress();
+        let mut progress = self.progress();
         if !progress.busy {
             let now = Timestamp::now();
             let room = state::tries(&self.store)?.room(now);
@@ -177,9 +175,10 @@ impl Keeper {
                     state::MAX_TRIES
                 ));
             }
-            self.by_hand.store(true, Ordering::Release);
             self.wake.notify(usize::MAX);
         }
+        // Of the order that runs too, which may be called off.
+        progress.by_hand = true;
         Ok(progress.ended + 1)
     }
 
@@ -211,9 +210,9 @@ impl Keeper {
 
     /// Gives when the next order is due, if any will be.
     async fn order_if_due(&self, now: Timestamp) -> Result<Option<Timestamp>, String> {
-        let by_hand = self.by_hand.swap(false, Ordering::AcqRel);
         let settings = self.live.now();
-        if settings.tls_source != "acme" {
+        let by_hand = self.progress().by_hand;
+        if settings.tls_source != "acme" && !by_hand {
             return Ok(None);
         }
         let mut tries = state::tries(&self.store)?;
@@ -223,13 +222,18 @@ impl Keeper {
                 if tries.error != why {
                     self.note(&|it| it.error.clone_from(&why)).await?;
                 }
+                if by_hand {
+                    self.end();
+                }
                 return Ok(None);
             }
         };
-        let other = self.is_other(&wanted, settings.acme_agreed);
-        if other {
-            tries.next = now;
+        let these = (wanted.clone(), settings.acme_agreed);
+        if self.is_other(&these) {
+            // Kept at once: the hour may have no room for an order yet.
+            tries = self.note(&|it| it.next = now).await?;
         }
+        *self.tried() = Some(these);
         let from = state::directory(&self.store)?;
         let next = match by_hand {
             true => tries.room(now),
@@ -238,13 +242,7 @@ impl Keeper {
         if next > now {
             return Ok(Some(next));
         }
-        let begin = |it: &mut Tries| {
-            if other {
-                it.next = now;
-            }
-            it.begin(now);
-        };
-        self.note(&begin).await?;
+        self.note(&|it| it.begin(now)).await?;
         self.progress().busy = true;
         let done = async { Some(self.order(&wanted).await) };
         let other = async {
@@ -252,16 +250,17 @@ impl Keeper {
             None
         };
         let told = match done.or(other).await {
-            Some(done) => self.settle(done).await,
-            // Nobody failed.
-            None => state::tries(&self.store),
+            Some(done) => {
+                let told = self.settle(done).await;
+                self.end();
+                told
+            }
+            // Nobody failed, and who asked by hand waits for the next.
+            None => {
+                self.call_off();
+                state::tries(&self.store)
+            }
         };
-        let mut progress = self.progress();
-        *progress = Progress {
-            ended: progress.ended + 1,
-            ..Progress::default()
-        };
-        drop(progress);
         let tries = told?;
         let now = Timestamp::now().max(now);
         let from = state::directory(&self.store)?;
@@ -271,12 +270,25 @@ impl Keeper {
 
     /// Whether the settings differ from those of the last order since the start: then the pause
     /// after a failure is over.
-    fn is_other(&self, wanted: &Wanted, agreed: bool) -> bool {
-        let these = Some((wanted.clone(), agreed));
-        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_other = tried.is_some() && *tried != these;
-        *tried = these;
-        is_other
+    fn is_other(&self, these: &(Wanted, bool)) -> bool {
+        self.tried().as_ref().is_some_and(|it| it != these)
+    }
+
+    fn end(&self) {
+        let mut progress = self.progress();
+        *progress = Progress {
+            ended: progress.ended + 1,
+            ..Progress::default()
+        };
+    }
+
+    fn call_off(&self) {
+        let mut progress = self.progress();
+        *progress = Progress {
+            by_hand: progress.by_hand,
+            ended: progress.ended,
+            ..Progress::default()
+        };
     }
 
     /// Ends when the settings ask for something else.
@@ -498,6 +510,10 @@ impl Keeper {
 
     fn progress(&self) -> MutexGuard<'_, Progress> {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tried(&self) -> MutexGuard<'_, Option<(Wanted, bool)>> {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

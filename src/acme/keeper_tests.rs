@@ -6,8 +6,12 @@ use crate::net::tls::Source;
 use crate::secret::Credential;
 use crate::settings::document::Chosen;
 use crate::store::Options;
+use crate::store::simdisk::SimDisk;
 use rcgen::{CertificateParams, KeyPair};
 use std::fs;
+
+#[path = "keeper_crossing_tests.rs"]
+mod crossing;
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -19,17 +23,22 @@ struct World {
     keeper: Arc<Keeper>,
 }
 
-/// A server with one certificate of the owner's, for all of 2098 to 2099.
+/// A server with one certificate of the owner's, until the end of 2098.
 fn world() -> World {
     let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), Options::default()).unwrap();
+    world_with(dir, store, (2098, 12, 31))
+}
+
+/// The same on that store, with a certificate until that day.
+fn world_with(dir: tempfile::TempDir, store: Store, (year, month, day): (i32, u8, u8)) -> World {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec!["mail.example.org".to_string()]).unwrap();
     params.not_before = rcgen::date_time_ymd(2020, 1, 1);
-    params.not_after = rcgen::date_time_ymd(2098, 12, 31);
+    params.not_after = rcgen::date_time_ymd(year, month, day);
     let certificate = params.self_signed(&key).unwrap();
     let path = dir.path().join("both.pem");
     fs::write(&path, key.serialize_pem() + &certificate.pem()).unwrap();
-    let store = Store::open(dir.path(), Options::default()).unwrap();
     let settings = Settings {
         administrators: vec![Address::parse("ann@example.org").unwrap()],
         ..Settings::default()
@@ -258,5 +267,47 @@ fn the_pause_is_kept_where_nobody_can_be_told() {
             assert_eq!(tries.failures, failures);
             assert_eq!(state::tries(&world.store), Ok(tries));
         }
+    });
+}
+
+#[test]
+fn tries_are_counted_and_kept_where_the_mail_about_them_fails() {
+    const RESERVE: u64 = 4 << 20;
+    let disk = SimDisk::new();
+    let options = Options {
+        reserve: RESERVE,
+        ballast: 0,
+        ..Options::default()
+    };
+    let store = Store::open_on(Arc::new(disk.clone()), options).unwrap();
+    let world = world_with(tempfile::tempdir().unwrap(), store, (2098, 12, 31));
+    smol::block_on(async {
+        world.account().await;
+        let keeper = &world.keeper;
+        let kept = || state::tries(&world.store).unwrap();
+        disk.set_capacity(Some(disk.used() + RESERVE / 2));
+        assert!(keeper.tell("it", "is so".into()).await.is_err());
+        for failures in 1..=TELL_FAILURES {
+            keeper
+                .note(&|it| it.begin(at("2026-11-23T12:00:00Z")))
+                .await
+                .unwrap();
+            let before = Timestamp::now();
+            let failed = Err(Failure::new("no such name"));
+            let tries = keeper.settle(failed).await.unwrap();
+            assert_eq!(kept(), tries);
+            assert_eq!(tries.begun.len(), failures as usize);
+            assert_eq!((tries.failures, tries.told_of_failures), (failures, false));
+            assert!(tries.next > before);
+        }
+        keeper.look(at("2098-12-17T06:00:00Z")).await;
+        assert_eq!((world.messages(), kept().told), (0, None));
+        // Told once there is room.
+        disk.set_capacity(None);
+        keeper.look(at("2098-12-17T07:00:00Z")).await;
+        assert!(world.messages() == 1 && kept().told.is_some());
+        let failed = Err(Failure::new("no such name"));
+        assert!(keeper.settle(failed).await.unwrap().told_of_failures);
+        assert_eq!(world.messages(), 2);
     });
 }

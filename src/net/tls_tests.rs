@@ -1,6 +1,9 @@
 use super::*;
 use rcgen::{CertificateParams, KeyPair};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::fs;
+use std::io::Write;
+use std::time::Duration;
 
 struct Pem {
     dir: tempfile::TempDir,
@@ -146,4 +149,89 @@ fn a_start_goes_on_with_files_that_are_not_good() {
     fs::copy(good.certificate(), dir.path().join("none.pem")).unwrap();
     tls.reload().unwrap();
     assert_eq!(tls.served().from, "files");
+}
+
+/// What is served, of one source as a whole: its source, and what clients see.
+fn seen(tls: &Tls) -> (Source, Timestamp) {
+    let current = tls.current();
+    (current.source.clone(), current.served.ends)
+}
+
+#[test]
+fn of_two_changes_at_once_the_later_one_counts() {
+    type Change = fn(&Tls, &Source) -> Result<(), Error>;
+    let changes: [Change; 2] = [|tls, source| tls.set(source.clone()), |tls, _| tls.reload()];
+    for change in changes {
+        let (slow, next) = (Pem::new(2020, 2080), Pem::new(2020, 2090));
+        let [early, later] = [&slow, &next].map(|it| Source::Files {
+            certificate: it.certificate(),
+            key: it.key(),
+        });
+        let tls = Tls::new(early.clone()).unwrap();
+        // Its certificate comes when the test says so.
+        let text = fs::read(slow.certificate()).unwrap();
+        fs::remove_file(slow.certificate()).unwrap();
+        let mode = Mode::RUSR | Mode::WUSR;
+        mknodat(CWD, slow.certificate(), FileType::Fifo, mode, 0).unwrap();
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| change(&tls, &early));
+            // This ends when the first one reads.
+            let mut pipe = fs::OpenOptions::new()
+                .write(true)
+                .open(slow.certificate())
+                .unwrap();
+            let second = scope.spawn(|| tls.set(later.clone()));
+            // Time for the second one to be served too early, if it can.
+            for _ in 0..20 {
+                if !second.is_finished() {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
+            pipe.write_all(&text).unwrap();
+            drop(pipe);
+            first.join().unwrap().unwrap();
+            second.join().unwrap().unwrap();
+        });
+        assert_eq!(seen(&tls), (later, look_ends(&next)));
+    }
+}
+
+fn look_ends(pem: &Pem) -> Timestamp {
+    files(&pem.certificate(), &pem.key()).unwrap().served().ends
+}
+
+#[test]
+fn a_pair_is_whole_however_often_it_changes() {
+    let pems = [Pem::new(2020, 2080), Pem::new(2020, 2090)];
+    let wholes = pems.each_ref().map(|it| {
+        let source = Source::Files {
+            certificate: it.certificate(),
+            key: it.key(),
+        };
+        (source, look_ends(it))
+    });
+    let tls = Tls::new(wholes[0].0.clone()).unwrap();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let is_over = || over.load(std::sync::atomic::Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_over() {
+                tls.reload().unwrap();
+            }
+        });
+        scope.spawn(|| {
+            while !is_over() {
+                assert!(wholes.contains(&seen(&tls)));
+            }
+        });
+        for turn in 1..100 {
+            let whole = &wholes[turn % 2];
+            let set = tls.set(whole.0.clone());
+            let found = seen(&tls);
+            if turn == 99 || set.is_err() || found != *whole {
+                over.store(true, std::sync::atomic::Ordering::SeqCst);
+            }
+            assert_eq!((set, &found), (Ok(()), whole));
+        }
+    });
 }

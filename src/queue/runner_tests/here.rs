@@ -1,6 +1,7 @@
 //! Recipients on this server that had to wait.
 
 use super::*;
+use crate::mail::Standing;
 
 async fn group(bench: &Bench, name: &str, members: &[&str]) {
     let members: Vec<Address> = members.iter().map(|it| address(it)).collect();
@@ -164,6 +165,53 @@ fn members_of_a_group_that_was_held_back_stay_its_members() {
             (&busy.original, busy.named()),
             (&None, &address("team@here.test"))
         );
+        bench.end().await;
+    });
+}
+
+#[test]
+fn what_was_held_back_for_an_account_out_of_use_goes_back() {
+    smol::block_on(async {
+        let bench = Bench::new(&SimDisk::new()).await;
+        let bob = bench.account("bob@here.test").await;
+        let carl = bench.account("carl@here.test").await;
+        let dora = bench.account("dora@here.test").await;
+        group(
+            &bench,
+            "team@here.test",
+            &["bob@here.test", "dora@here.test"],
+        )
+        .await;
+        let to = ["bob@here.test", "carl@here.test", "team@here.test"];
+        let id = bench
+            .queue("ann@here.test", &to, |it| {
+                it.envelope.hold_until = Some(500);
+                for recipient in &mut it.recipients {
+                    recipient.status = Status::waiting(500);
+                }
+            })
+            .await;
+        for (account, takes_mail) in [(bob, false), (carl, true)] {
+            let to = Standing::Disabled { takes_mail };
+            let set = bench.store.set_standing(account, Standing::Active, to);
+            set.await.unwrap();
+        }
+        assert!(bench.item(id).is_some());
+        bench.at(500);
+        bench.until("its time", |it| it.items().is_empty()).await;
+        let copies = [bob, carl, dora].map(|it| bench.texts(it).len());
+        assert_eq!(copies, [0, 1, 1]);
+        let inbox = bench.inbox();
+        assert_eq!(inbox.len(), 1, "{inbox:#?}");
+        let told = &inbox[0];
+        for line in [
+            "Final-Recipient: rfc822;bob@here.test\r\n",
+            "Action: failed\r\n",
+            "Status: 5.2.1\r\n",
+        ] {
+            assert!(told.contains(line), "{line} is not in {told}");
+        }
+        assert_eq!(told.matches("Final-Recipient: ").count(), 1);
         bench.end().await;
     });
 }
