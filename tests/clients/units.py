@@ -55,7 +55,7 @@ class Units(unittest.TestCase):
         with open(os.path.join(UNITS, "pillarbox.service")) as f:
             unit = f.read()
         for line in ("CapabilityBoundingSet=", "AmbientCapabilities=", "MemoryDenyWriteExecute=yes",
-                     "SystemCallFilter=@system-service", "User=pillarbox", "WatchdogSec=180"):
+                     "SystemCallFilter=@system-service", "User=pillarbox", "WatchdogSec=300"):
             self.assertIn(line + "\n", unit)
         # It would hide the kernel's command line, by which a version on trial leaves the store as it is.
         self.assertNotRegex(unit, r"(?m)^ProcSubset=pid")
