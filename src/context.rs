@@ -157,7 +157,7 @@ impl Context {
     /// What of the protocols the account goes without; all is there if that can't be read.
     pub fn off(&self, account: AccountId) -> Off {
         let options = self.store.look(|it| it.account_options(account));
-        options.map_or(Off::NONE, |it| it.without)
+        options.map_or(Off::NONE, |it| it.without.complete())
     }
 
     fn note_refusal(&self, protocol: Protocol, account: &Account, stream: &Stream, why: &str) {

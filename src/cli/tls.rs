@@ -91,7 +91,8 @@ fn status(dir: &Path) -> Result<Rows, String> {
 }
 
 fn clean(text: &str) -> String {
-    let obeyed = |c: char| c.is_control() || ('\u{200e}'..='\u{202e}').contains(&c);
+    let turns = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let obeyed = |c: char| c.is_control() || turns(c);
     let shown = text.chars().map(|c| if obeyed(c) { '?' } else { c });
     shown.collect()
 }
@@ -210,8 +211,8 @@ mod tests {
 
     #[test]
     fn no_terminal_obeys_an_authority() {
-        let said = "no\u{1b}]0;title\u{7}\u{9b}2J\r\n\u{202e}way, часы";
-        assert_eq!(clean(said), "no?]0;title??2J???way, часы");
+        let said = "no\u{1b}]0;title\u{7}\u{9b}2J\r\n\u{202e}way\u{2066} \u{2014} часы";
+        assert_eq!(clean(said), "no?]0;title??2J???way? \u{2014} часы");
     }
 
     #[test]

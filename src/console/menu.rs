@@ -4,6 +4,7 @@
 use super::text::*;
 use crate::address::{Address, Domain};
 use crate::control::{Administrator, Choosing, Queue, Request, Routing, What, Which};
+use crate::mail::capability::Off;
 use crate::mail::outgoing::QueueId;
 use crate::secret::Secret;
 use crate::setup::text::Text;
@@ -162,6 +163,7 @@ static ACCOUNTS_PAGE: Menu = Menu {
         task(ADD_ACCOUNT, &ADD),
         task(RESET_PASSWORD, &RESET),
         task(LIST_ACCOUNTS, &LIST),
+        task(CAPABILITY, &CAPABILITY_SWITCH),
     ],
 };
 
@@ -194,6 +196,30 @@ static RESET: Task = Task {
 static LIST: Task = Task {
     fields: &[],
     act: |_| Ok(Act::Ask(Request::ListAccounts, Show::Accounts)),
+};
+
+/// For a program that stumbles over one.
+static CAPABILITY_SWITCH: Task = Task {
+    fields: &[
+        field(ACCOUNT_ADDRESS, Kind::Word),
+        field(WHICH_CAPABILITY, Kind::Word),
+        field(
+            ON_OR_OFF,
+            Kind::Choice(&[(SWITCH_ON, "on"), (GO_WITHOUT, "off")]),
+        ),
+    ],
+    act: |answers| {
+        let (address, name, value) = (answers.address(0)?, answers.word(1), answers.word(2));
+        // Nothing but a capability, and the refusal has all their names.
+        let mut off = Off::NONE;
+        off.set(name, true)?;
+        let request = Request::SetOption {
+            address,
+            option: name.to_string(),
+            value: value.to_string(),
+        };
+        Ok(Act::Ask(request, Show::Said(DONE, Vec::new())))
+    },
 };
 
 static ALIASES_PAGE: Menu = Menu {
@@ -408,8 +434,33 @@ static MACHINE_PAGE: Menu = Menu {
             text: RESET_BOX,
             item: Item::Local(&RESET_MACHINE),
         },
+        task(UPDATE_STATUS, &VERSIONS),
+        task(UPDATE, &NEW_VERSION),
+        task(UPDATE_BACK, &OLD_VERSION),
     ],
 };
+
+static VERSIONS: Task = Task {
+    fields: &[],
+    act: |_| Ok(Act::Run(Program::Own(words(&["update", "--status"])))),
+};
+
+static NEW_VERSION: Task = Task {
+    fields: &[field(UPDATE_URL, Kind::Word)],
+    act: |answers| match answers.word(0) {
+        url if url.starts_with("https://") => Ok(Act::Run(Program::Own(words(&["update", url])))),
+        word => Err(format!("{word}: the URL of an update begins with https://")),
+    },
+};
+
+static OLD_VERSION: Task = Task {
+    fields: &[field(SURE, Kind::Sure)],
+    act: |_| Ok(Act::Run(Program::Own(words(&["update", "--back"])))),
+};
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|it| it.to_string()).collect()
+}
 
 static SSH_SWITCH: Task = Task {
     fields: &[field(

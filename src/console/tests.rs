@@ -256,6 +256,35 @@ fn the_machine_is_switched_off_where_it_is_ours_and_after_a_yes() {
 }
 
 #[test]
+fn versions_are_shown_and_fetched_where_the_machine_is_ours() {
+    let mut talk = Talk::logged_in(BOX, Language::English);
+    talk.types("12").types("7").types("--back").says("https://");
+    talk.types("7").types("https://a.test/b.update");
+    let run = |talk: &Talk| match &talk.step.then {
+        Then::Run(Program::Own(words)) => words.join(" "),
+        then => panic!("{then:?}"),
+    };
+    assert_eq!(run(&talk), "update https://a.test/b.update");
+    let mut talk = Talk::logged_in(BOX, Language::English);
+    talk.types("12").types("6");
+    assert_eq!(run(&talk), "update --status");
+    let mut talk = Talk::logged_in(BOX, Language::English);
+    talk.types("12").types("8").types("no").says("Nothing");
+    talk.types("8").types("yes");
+    assert_eq!(run(&talk), "update --back");
+}
+
+#[test]
+fn nothing_but_a_capability_is_taken_away() {
+    let mut talk = Talk::logged_in(NETWORK, Language::English);
+    talk.types("2").types("4").types("a@b.test").types("quota");
+    talk.types("2").says("imap.IDLE");
+    talk.types("4").types("a@b.test").types("imap.idle");
+    talk.types("2");
+    assert_eq!(talk.asked(), "account-set a@b.test imap.idle off");
+}
+
+#[test]
 fn a_domain_is_no_option() {
     let mut talk = Talk::logged_in(NETWORK, Language::English);
     talk.types("7").types("--dir=/tmp").says("It did not work");

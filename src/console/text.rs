@@ -116,12 +116,16 @@ texts! {
     ERRORS_MENU: "Last errors", "Последние ошибки";
     PASSWORD_MENU: "Administrator's password", "Пароль администратора";
     SETUP_MENU: "Set up again", "Настроить заново";
-    MACHINE_MENU: "Restart or switch off", "Перезапустить или выключить";
+    MACHINE_MENU: "The machine: restart, update, SSH", "Машина: перезапуск, обновление, SSH";
     LANGUAGE: "По-русски", "In English (на английском)";
 
     ADD_ACCOUNT: "Add an account", "Завести ящик";
     RESET_PASSWORD: "Reset a password", "Сменить пароль";
     LIST_ACCOUNTS: "List them", "Показать все";
+    CAPABILITY: "Capability of a protocol, on or off", "Возможность протокола: включить или выключить";
+    WHICH_CAPABILITY: "Capability, such as imap.IDLE (? names them all): ",
+        "Возможность, например imap.IDLE (? перечислит все): ";
+    GO_WITHOUT: "Off, for this account alone", "Выключить, для одного этого ящика";
     ACCOUNT_ADDRESS: "Address (NAME@DOMAIN): ", "Адрес (ИМЯ@ДОМЕН): ";
     ACCOUNT_ADDED: "{} can log in now.", "{}: ящик готов, можно входить.";
     PASSWORD_RESET: "{} has a new password.", "{}: пароль сменён.";
@@ -188,6 +192,10 @@ texts! {
     POWER_OFF: "Switch the machine off", "Выключить машину";
     SURE: "Type yes to do it: ", "Введите да, чтобы это сделать: ";
     SSH: "This console by SSH, on or off", "Эта консоль по SSH: включить или выключить";
+    UPDATE_STATUS: "Versions: what runs, what starts next", "Версии: что работает, что запустится";
+    UPDATE: "Update by network", "Обновить по сети";
+    UPDATE_URL: "URL of the update file (https://...): ", "URL файла обновления (https://...): ";
+    UPDATE_BACK: "Go back to the version before", "Вернуться к прежней версии";
     RESET_BOX: "Factory reset: remove all mail and settings", "Сброс: удалить всю почту и настройки";
     RESET_SURE: "All mail, accounts and settings are removed, for good.\nType yes to go on: ",
         "Вся почта, все ящики и настройки будут удалены навсегда.\nВведите да, чтобы продолжить: ";

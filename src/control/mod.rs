@@ -45,6 +45,7 @@ use crate::acme::Keeper;
 use crate::login::sessions::Sessions;
 use crate::net::stream::{Deadlines, Stream};
 use crate::queue::transport::Transport;
+use crate::settings::document::Chosen;
 use crate::settings::{Live, Settings};
 use crate::store::{Options, Store};
 use crate::task;
@@ -157,7 +158,8 @@ impl World<'_> {
     fn keep_log(&self) -> Duration {
         match self.running {
             Some(running) => running.live.now().keep_log,
-            None => Settings::default().keep_log,
+            // What can't be read takes nothing away.
+            None => stored(self.store).map_or(Duration::MAX, |it| it.now().keep_log),
         }
     }
 
@@ -166,6 +168,11 @@ impl World<'_> {
             log::warn!("the audit log can't be saved: {error}");
         }
     }
+}
+
+/// What holds of a store that no server runs on.
+fn stored(store: &Store) -> Result<Live, String> {
+    Live::new(Settings::default(), Chosen::new(), &chosen(store)?)
 }
 
 /// The user at the other end.

@@ -8,8 +8,6 @@ use crate::queue::route::{self, DEFAULT, KIND, MAX_LOGIN, Route, TlsMode};
 use crate::queue::transport::{Transport, Tried};
 use crate::sasl::client::Login;
 use crate::secret::Secret;
-use crate::settings::document::Chosen;
-use crate::settings::{Live, Settings};
 use crate::store::Store;
 use async_io::Timer;
 use futures_lite::FutureExt;
@@ -227,7 +225,7 @@ fn borrowed<'a>(
 
 /// Of a store that no server runs on.
 fn alone(store: &Store) -> Result<Transport, String> {
-    let live = Live::new(Settings::default(), Chosen::new(), &super::chosen(store)?)?;
+    let live = super::stored(store)?;
     let resolver = Resolver::of(&live.now().name_servers);
     let own_ports = Own::new(live.now().listen()?.iter().map(|it| it.address));
     Ok(Transport::new(

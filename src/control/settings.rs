@@ -375,6 +375,26 @@ mod tests {
     }
 
     #[test]
+    fn with_no_server_the_log_is_kept_as_long_as_the_store_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path(), Options::default()).unwrap();
+        let days = |n: u64| std::time::Duration::from_secs(n * 24 * 3600);
+        let keeps = || {
+            let world = super::super::World {
+                store: &store,
+                who: "root",
+                dir: None,
+                running: None,
+            };
+            world.keep_log()
+        };
+        assert_eq!(keeps(), days(90));
+        let put = store.put_record(SETTING, "server.keep-log", b"400d".to_vec());
+        smol::block_on(put).unwrap();
+        assert_eq!(keeps(), days(400));
+    }
+
+    #[test]
     fn changes_are_noted_and_the_oldest_go() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path(), Options::default()).unwrap();

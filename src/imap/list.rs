@@ -143,7 +143,7 @@ fn attributes(
     if known.subscribed && (command.select_subscribed || command.return_subscribed) {
         attributes.push("\\Subscribed");
     }
-    if !command.without_children {
+    if command.return_children || !command.without_children {
         attributes.push(match names.has_mailboxes_below(name) {
             true => "\\HasChildren",
             false => "\\HasNoChildren",

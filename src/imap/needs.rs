@@ -41,6 +41,7 @@ pub fn needs(command: &Command) -> Off {
 
 fn of_list(list: &List) -> Off {
     let special_use = list.select_special_use || list.return_special_use;
+    // RETURN (CHILDREN) comes with LIST-EXTENDED whatever else is told (RFC 5258, 3.2).
     let extended = list.patterns.len() > 1
         || list.select_subscribed
         || list.select_remote
@@ -50,7 +51,6 @@ fn of_list(list: &List) -> Off {
     of_status(Off::NONE, &list.return_status)
         .and_if(special_use, Capability::SpecialUse)
         .and_if(extended, Capability::ListExtended)
-        .and_if(list.return_children, Capability::Children)
         .and_if(!list.return_status.is_empty(), Capability::ListStatus)
 }
 
@@ -120,7 +120,7 @@ mod tests {
             ("LIST \"\" *", ""),
             ("LIST \"\" (a b)", "LIST-EXTENDED"),
             ("LIST (SUBSCRIBED) \"\" *", "LIST-EXTENDED"),
-            ("LIST \"\" * RETURN (CHILDREN)", "CHILDREN LIST-EXTENDED"),
+            ("LIST \"\" * RETURN (CHILDREN)", "LIST-EXTENDED"),
             ("LIST \"\" * RETURN (SPECIAL-USE)", "SPECIAL-USE"),
             (
                 "LIST \"\" * RETURN (STATUS (SIZE))",

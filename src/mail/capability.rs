@@ -96,6 +96,13 @@ pub struct Off(u64);
 impl Off {
     pub const NONE: Off = Off(0);
 
+    /// With what may not be told without it: SMTPUTF8 goes with 8BITMIME (RFC 6531, 3.1),
+    /// BINARYMIME with CHUNKING (RFC 3030, 3).
+    pub fn complete(self) -> Off {
+        self.and_if(self.has(Capability::EightBitMime), Capability::SmtpUtf8)
+            .and_if(self.has(Capability::Chunking), Capability::BinaryMime)
+    }
+
     pub fn has(self, capability: Capability) -> bool {
         self.0 & 1 << capability as u64 != 0
     }
@@ -172,6 +179,18 @@ mod tests {
             off.set(name, false).unwrap();
             assert_eq!(off, Off::NONE);
         }
+    }
+
+    #[test]
+    fn what_needs_another_goes_with_it() {
+        let told = |off: Off| off.complete().names().collect::<Vec<_>>().join(" ");
+        let one = |capability| Off::NONE.and(capability);
+        assert_eq!(told(Off::NONE), "");
+        let eight_bit = told(one(Capability::EightBitMime));
+        assert_eq!(eight_bit, "submission.8BITMIME submission.SMTPUTF8");
+        let chunking = told(one(Capability::Chunking));
+        assert_eq!(chunking, "submission.CHUNKING submission.BINARYMIME");
+        assert_eq!(told(one(Capability::SmtpUtf8)), "submission.SMTPUTF8");
     }
 
     #[test]

@@ -3,11 +3,15 @@
 //! A test holds the table to the sources that the sentences come from. Pure.
 
 use super::text::{Language, Text};
+use std::cell::Cell;
 
 /// Sentences within sentences: an address: why it is none.
 const DEPTH: u32 = 6;
 /// Longest line that is looked at, bytes: longer ones are none of ours.
 const MAX_LENGTH: usize = 1000;
+/// Readings that one line may take: others have a hand in it, and could write one of which each
+/// part reads in many ways. Our own take some dozens.
+const MAX_READINGS: u32 = 3000;
 
 /// The sentence as that language has it; what is not ours, such as another server's reply,
 /// stays as it is.
@@ -27,12 +31,21 @@ pub fn say_lines(text: &str, language: Language) -> String {
 fn translated(text: &str, language: Language, depth: u32) -> String {
     let body = text.trim_start();
     let indent = text.get(..text.len() - body.len()).unwrap_or_default();
-    format!("{indent}{}", reading(body, language, depth).0)
+    let left = Cell::new(MAX_READINGS);
+    let said = reading(body, language, depth, &left).0;
+    match left.get() {
+        0 => text.into(),
+        _ => format!("{indent}{said}"),
+    }
 }
 
 /// How it reads, and how many characters of it were known: "{}: {}" fits much.
-fn reading(text: &str, language: Language, depth: u32) -> (String, usize) {
+fn reading(text: &str, language: Language, depth: u32, left: &Cell<u32>) -> (String, usize) {
     let unknown = (text.to_string(), 0);
+    left.set(left.get().saturating_sub(1));
+    if left.get() == 0 {
+        return unknown;
+    }
     let Some(depth) = depth.checked_sub(1).filter(|_| text.len() <= MAX_LENGTH) else {
         return unknown;
     };
@@ -40,7 +53,7 @@ fn reading(text: &str, language: Language, depth: u32) -> (String, usize) {
         let own = phrase.english.len() - 2 * words.len();
         let words = words.iter().map(|it| {
             let body = it.trim_start();
-            let (said, known) = reading(body, language, depth);
+            let (said, known) = reading(body, language, depth, left);
             let indent = it.get(..it.len() - body.len()).unwrap_or_default();
             (format!("{indent}{said}"), known)
         });
@@ -145,6 +158,7 @@ phrases! {
     "deleted, kept until {}", "удалён, хранится до {}";
     "{} is deleted, and can be had back until {}: account restore", "ящик {} удалён, вернуть можно до {}: account restore";
     "the server does not know this request", "сервер не знает такой просьбы";
+    "{} is not among the capabilities that can be turned off: {}", "{} нет среди возможностей, которые можно выключить: {}";
 
     // The queue and routes.
     "{} is no number of a queued message", "{} — не номер письма в очереди";
@@ -285,6 +299,60 @@ phrases! {
     "it says: {}", "отвечает: {}";
     "the message is not what was sent", "письмо не то, что отправлено";
 
+    // The machine: pillarbox box and update.
+    "{}: RESET was asked for; nothing was removed", "{}: нужно было слово RESET; ничего не удалено";
+    "{}: the URL of an update begins with https://", "{}: URL обновления начинается с https://";
+    "The console can be reached by SSH: ssh console@ADDRESS", "Консоль доступна по SSH: ssh console@АДРЕС";
+    "The console can't be reached by SSH any more.", "По SSH консоль больше не доступна.";
+    "At the next start everything is removed.", "При следующем включении всё будет удалено.";
+    "the machine does not restart by itself: switch it off and on", "машина сама не перезапускается: выключите её и включите";
+    "give a file or URL, or one of --status, --confirm, --back", "нужен файл или URL, либо --status, --confirm или --back";
+    "this machine is no pillarbox appliance", "эта машина не устройство pillarbox";
+    "update pillarbox the way it was installed", "обновите pillarbox так, как его ставили";
+    "{}: there is nothing to confirm.", "{}: подтверждать нечего.";
+    "The signature is good: version {} for {}.", "Подпись верна: версия {} для {}.";
+    "Writing slot {} and reading it back; slot {}, which runs, stays as it is ...", "Пишем слот {} и читаем его снова; слот {}, который работает, остаётся как есть ...";
+    "Done. The next start tries version {} in slot {}, up to {} times. It is kept once its server answers; else version {} starts again.", "Готово. Следующее включение пробует версию {} в слоте {}, до {} раз. Она останется, если её сервер ответит; иначе снова запустится версия {}.";
+    "the signature is no text", "подпись не текст";
+    "{} has more than {} bytes", "{}: больше {} байт";
+    "Downloading {} ...", "Загружаем {} ...";
+    "the update is for {}, this machine is {}", "обновление для {}, а эта машина {}";
+    "version {} is older than {}, which runs; {}", "версия {} старше работающей {}; {}";
+    "--downgrade takes it all the same", "с --downgrade она всё же подойдёт";
+    "the store has schema {}, version {} reads up to schema {}: it could not open the mail", "схема хранилища {}, версия {} читает схемы до {}: почту она открыть не сможет";
+    "Slot {}, version {}, is good already.", "Слот {}, версия {}, уже признан годным.";
+    "the server does not answer: version {} stays on trial", "сервер не отвечает: версия {} остаётся на испытании";
+    "Version {} in slot {} is kept.", "Версия {} в слоте {} остаётся.";
+    "The next start is that of slot {}, version {}.", "Следующее включение запустит слот {}, версию {}.";
+    "{} has no room for {} bytes", "в {} нет места на {} байт";
+    "that is no update file of pillarbox", "это не файл обновления pillarbox";
+    "Board {}", "Плата {}";
+    "Slot {}", "Слот {}";
+    "Next start  slot {}", "Дальше      слот {}";
+    "{}, {}, runs", "{}, {}, работает";
+    "version {} (schema {})", "версия {} (схема {})";
+    "{} version {} (schema {}), {}", "{} версия {} (схема {}), {}";
+    "version not known", "версия неизвестна";
+    "good", "годный";
+    "runs", "работает";
+    "on trial, 1 try left", "на испытании, осталась 1 попытка";
+    "on trial, no tries left", "на испытании, попыток не осталось";
+    "on trial, {} tries left", "на испытании, осталось попыток: {}";
+    "not to be started", "запускать нельзя";
+    "Restarting the machine ...", "Перезапускаем машину ...";
+    "it answers with status {}", "сервер отвечает кодом {}";
+    "it does not speak HTTP as it should", "сервер не говорит по HTTP как положено";
+    "it gives no length", "сервер не называет длину";
+    "it has {} bytes, {} at most are taken", "в нём {} байт, а берём не больше {}";
+    "slot {} holds no version that is known to be good", "в слоте {} нет версии, которая признана годной";
+    "slot {} does not give back what was written to it: the card is worn out", "слот {} читается не так, как записан: карта изношена";
+    "the signature does not fit the file: it is not as it was signed", "подпись не подходит к файлу: подписан он был иным";
+    "the signature is by a key that this machine does not trust", "подпись сделана ключом, которому эта машина не верит";
+    "the signature is none that minisign made", "это не подпись minisign";
+    "the update has {} bytes, slot {} has room for {}", "в обновлении {} байт, а в слоте {} место для {}";
+    "the update does not hold what it says", "в обновлении не то, что в нём заявлено";
+    "the update can't be unpacked: {}", "обновление не распаковывается: {}";
+
     // The wizard.
     "{} has no answer that holds", "на вопрос {} нет верного ответа";
     "{} exists already, as an alias or a group", "{} уже есть, как псевдоним или группа";
@@ -298,7 +366,7 @@ mod tests {
     use super::*;
 
     /// Where the sentences come from that the console and the wizard show.
-    const SOURCES: [&str; 14] = [
+    const SOURCES: [&str; 17] = [
         include_str!("../address.rs"),
         include_str!("../secret.rs"),
         include_str!("../store/error.rs"),
@@ -313,6 +381,9 @@ mod tests {
         include_str!("../cli/test/machine.rs"),
         include_str!("../cli/test/mod.rs"),
         include_str!("../cli/test/services.rs"),
+        include_str!("../cli/update.rs"),
+        include_str!("../console/menu.rs"),
+        include_str!("../mail/capability.rs"),
     ];
 
     /// Sentences that no console shows: of the log, of mail, of options.
@@ -343,6 +414,7 @@ mod tests {
         "route test",
         "by {means}",
         "not zero",
+        "systemctl reboot",
         "sends and deletes this",
     ];
 
@@ -496,5 +568,18 @@ mod tests {
         );
         // However deep it goes, it ends.
         say(&"a: ".repeat(10_000), Language::Russian);
+    }
+
+    #[test]
+    fn what_reads_in_too_many_ways_stays_as_it_is() {
+        let each = "it says: a, no mail is taken: b ms c: d; e, that is little: f is over: g; ";
+        let many = each.repeat(MAX_LENGTH / each.len());
+        assert_eq!(say(&many, Language::Russian), many);
+        // One of ours with as many parts as any has leaves the most of it.
+        let ours = "  FAIL  imap               12 ms  port 143: no connection: it says: \
+                    the storage failed: no answer: Connection refused (os error 111)";
+        let left = Cell::new(MAX_READINGS);
+        reading(ours.trim_start(), Language::Russian, DEPTH, &left);
+        assert!(left.get() > MAX_READINGS / 2, "{}", left.get());
     }
 }

@@ -5,6 +5,7 @@ import glob
 import imaplib
 import os
 import poplib
+import pty
 import random
 import shutil
 import statistics
@@ -153,6 +154,30 @@ class Damaged(unittest.TestCase):
         self.assertEqual(client.noop()[0], "OK")
         client.logout()
         return found, lost
+
+    def test_a_terminal_shows_how_far_it_is_and_nobody_else_does(self):
+        """On one line that is written over and cleared, before the verdict."""
+        directory = self.copy()
+        words = [binary(), "check", "--dir", directory]
+        terminal, line = pty.openpty()
+        checking = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=line, stderr=line)
+        os.close(line)
+        said = b""
+        while True:
+            try:
+                data = os.read(terminal, 4096)
+            except OSError:
+                # The other end is closed.
+                break
+            if not data:
+                break
+            said += data
+        os.close(terminal)
+        self.assertEqual(checking.wait(60), SOUND, said)
+        self.assertTrue(said.startswith(b"\rchecking pages"), said)
+        # A line of nothing lies over what was shown, and the verdict follows.
+        self.assertRegex(said, rb"\r {14,}\r\d+ messages, .*\r\nAll is well\.\r\n$")
+        self.assertNotIn("checking", check(directory)[1])
 
     def test_a_sound_store(self):
         directory = self.copy()

@@ -380,6 +380,20 @@ class Limits(unittest.TestCase):
                 self.assertEqual(dialogue.say("RSET")[0], 250)
         self.assertEqual(dialogue.reply(), (421, "4.7.0 Too many errors"))
 
+    def test_mistakes_words_and_the_protocol_log(self):
+        server = self.office(
+            "--set", "smtp.max-protocol-errors=2", "--set", "smtp.banner=authorized mail only",
+            "--set", "smtp.protocol-log=on",
+        )
+        dialogue = self.dialogue(server)
+        self.assertEqual(dialogue.reply(), (220, "localhost ESMTP authorized mail only"))
+        self.assertEqual([dialogue.say("WHAT")[0] for _ in range(3)], [500] * 3)
+        self.assertEqual(dialogue.reply(), (421, "4.7.0 Too many errors"))
+        self.assertIsNone(dialogue.reply())
+        # What is no command may be anything, a password too.
+        for line in (r"smtp #\d+ C: \(4 bytes\)$", r"smtp #\d+ S: 421 4\.7\.0 Too many errors$"):
+            self.assertRegex(server.log_text(), f"(?m){line}")
+
     def test_guessing_is_slow_and_ends_and_a_restart_forgets_nothing(self):
         server = Office("--set", "smtp.max-unknown-per-hour=2")
         server.tarpit = 1

@@ -331,6 +331,9 @@ class Without(Limited):
         self.assertEqual(self.told(talk, "t ENABLE CONDSTORE", done)[0], "* ENABLED")
         listed = self.told(talk, 't LIST "" *', done)
         self.assertIn('* LIST () "/" Trash', listed)
+        # LIST-EXTENDED, which is told, has this whatever else is.
+        listed = self.told(talk, 't LIST "" Trash RETURN (CHILDREN)', done)
+        self.assertIn('* LIST (\\HasNoChildren) "/" Trash', listed)
         copied = self.told(talk, "t COPY 1 Drafts", done)[-1]
         self.assertTrue(copied.startswith("t OK") and "[" not in copied, copied)
         # Who was there before keeps what he was told of, and so does everybody else.
@@ -392,9 +395,10 @@ SyncState *
         talk = self.logged_in("submission")
         told = [line[4:] for line in self.told(talk, "EHLO x", lambda line: line[3] == " ")]
         words = {line.split()[0] for line in told}
-        self.assertFalse(words & {"CHUNKING", "DSN", "8BITMIME", "SIZE"}, words)
-        self.assertTrue(words >= {"PIPELINING", "SMTPUTF8", "AUTH"}, words)
-        for parameter in ("BODY=8BITMIME", "SIZE=100", "RET=HDRS"):
+        # SMTPUTF8 may not be told without 8BITMIME, nor BINARYMIME without CHUNKING.
+        self.assertFalse(words & {"CHUNKING", "DSN", "8BITMIME", "SIZE", "SMTPUTF8", "BINARYMIME"}, words)
+        self.assertTrue(words >= {"PIPELINING", "DELIVERBY", "AUTH"}, words)
+        for parameter in ("BODY=8BITMIME", "SIZE=100", "RET=HDRS", "SMTPUTF8", "BODY=BINARYMIME"):
             self.assertRegex(talk.say(f"MAIL FROM:<{ALICE}> {parameter}"), "^555 5.5.4 ")
         self.assertTrue(talk.say(f"MAIL FROM:<{ALICE}>").startswith("250"))
         self.assertRegex(talk.say(f"RCPT TO:<{ALICE}> NOTIFY=NEVER"), "^555 5.5.4 ")
