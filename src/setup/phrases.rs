@@ -315,6 +315,7 @@ phrases! {
     "Done. The next start tries version {} in slot {}, up to {} times. It is kept once its server answers; else version {} starts again.", "Готово. Следующее включение пробует версию {} в слоте {}, до {} раз. Она останется, если её сервер ответит; иначе снова запустится версия {}.";
     "the signature is no text", "подпись не текст";
     "{} has more than {} bytes", "{}: больше {} байт";
+    "{} is no file", "{} — не файл";
     "Downloading {} ...", "Загружаем {} ...";
     "the update is for {}, this machine is {}", "обновление для {}, а эта машина {}";
     "version {} is older than {}, which runs; {}", "версия {} старше работающей {}; {}";
