@@ -43,6 +43,51 @@ pub fn resolve(snapshot: &Snapshot, address: &Address) -> Result<Resolved> {
     resolve_at(snapshot, address, jiff::Timestamp::now().as_second())
 }
 
+/// As [`resolve`], and a postmaster whom nobody set is reached all the same (RFC 5321, 4.5.1): the
+/// first of `administrators` who has a mailbox here. `hostname`, this server's name, need not be a
+/// domain with accounts: its postmaster is that of the first domain with one.
+pub fn reach(
+    snapshot: &Snapshot,
+    address: &Address,
+    hostname: &str,
+    administrators: &[Address],
+) -> Result<Resolved> {
+    let resolved = resolve(snapshot, address)?;
+    if !is_postmaster(address) {
+        return Ok(resolved);
+    }
+    let of_server = address.domain().as_str().eq_ignore_ascii_case(hostname);
+    let resolved = match resolved {
+        Resolved::Elsewhere if of_server => postmaster(snapshot)?,
+        resolved => resolved,
+    };
+    if resolved == Resolved::Unknown {
+        for administrator in administrators {
+            if let found @ Resolved::Here(_) = resolve(snapshot, administrator)? {
+                return Ok(found);
+            }
+        }
+    }
+    Ok(resolved)
+}
+
+/// Of any domain, in any case.
+pub fn is_postmaster(address: &Address) -> bool {
+    address.local().eq_ignore_ascii_case("postmaster")
+}
+
+/// The postmaster of the first of our domains that has one.
+fn postmaster(snapshot: &Snapshot) -> Result<Resolved> {
+    for domain in snapshot.local_domains()? {
+        if let Ok(address) = Address::parse(&format!("postmaster@{domain}"))
+            && let found @ Resolved::Here(_) = resolve(snapshot, &address)?
+        {
+            return Ok(found);
+        }
+    }
+    Ok(Resolved::Unknown)
+}
+
 /// What rewrites senders' addresses, once there is a key for it.
 pub fn rewriter(snapshot: &Snapshot) -> Result<Option<Rewriter>> {
     let key = snapshot.record(srs::KEYS, srs::KEY)?;

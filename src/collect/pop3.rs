@@ -57,6 +57,8 @@ struct Taken {
     numbers: Vec<u32>,
     /// Over there, of those that are here.
     delivered: Vec<u32>,
+    /// The provider's reason not to delete one: that keeps no other mail over there.
+    undeleted: Option<String>,
 }
 
 impl Taken {
@@ -96,7 +98,8 @@ struct Pop<'a> {
 }
 
 impl Pop<'_> {
-    /// Takes what is new and has room; an error in the pair is that there is none for the rest.
+    /// Takes what is new and has room; an error in the pair is that there is none for the rest, or
+    /// that what came could not be deleted.
     async fn take_all(&mut self) -> Result<(Looked, Result<(), Failure>), Failure> {
         let rows = self.list(&Command::Uidl).await?;
         let rows: Vec<(u32, Unique)> = rows
@@ -121,7 +124,11 @@ impl Pop<'_> {
             more: wanted.len() > MAX_TAKEN,
             left: taken.left,
         };
-        Ok((looked, full))
+        let deleted = match &taken.undeleted {
+            Some(text) => Err(Failure::said_no("delete messages", text)),
+            None => Ok(()),
+        };
+        Ok((looked, full.and(deleted)))
     }
 
     /// What of the listed messages is to be fetched, in order.
@@ -264,7 +271,7 @@ impl Pop<'_> {
             for _ in some {
                 let outcome = self.until_done().await?;
                 if !outcome.ok {
-                    return Err(Failure::said_no("delete messages", &outcome.text));
+                    taken.undeleted = Some(outcome.text);
                 }
             }
         }

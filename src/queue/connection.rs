@@ -435,6 +435,10 @@ impl Broken {
             Broken::Closed(reply) => return reply,
             // RFC 3463, 3.5: no answer from host.
             Broken::Unreached(error) => refusal("4.4.1", &connect::plain(&error)),
+            // It may only be slow: that says nothing of its TLS.
+            Broken::Tls(error) if error.kind() == io::ErrorKind::TimedOut => {
+                refusal("4.4.2", &connect::plain(&error))
+            }
             Broken::Tls(error) => refusal(
                 NO_TLS,
                 &format!("TLS can't be made: {}", connect::plain(&error)),
@@ -443,5 +447,22 @@ impl Broken {
         };
         reply.server = Some(server.to_owned());
         reply
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_only_slow_may_have_tls_another_time() {
+        for (kind, status) in [
+            (io::ErrorKind::TimedOut, "4.4.2"),
+            (io::ErrorKind::InvalidData, NO_TLS),
+            (io::ErrorKind::UnexpectedEof, NO_TLS),
+        ] {
+            let reply = Broken::Tls(kind.into()).reply("mx.x.test");
+            assert_eq!((reply.code, reply.enhanced.as_str()), (0, status));
+        }
     }
 }

@@ -24,12 +24,20 @@ struct Handing {
 impl<C: Carrier> Attempter<C> {
     /// Whether an address of this server's domains has a mailbox here, or none.
     pub(super) fn leads_here(&self, address: &Address) -> Result<bool> {
-        match self.store.look(|it| recipient::resolve(it, address)) {
+        match self.resolve(address) {
             Ok(found) => Ok(found != Resolved::Elsewhere),
             // Tried here, so that it goes back in the end.
             Err(Error::Limit(_)) => Ok(true),
             Err(error) => Err(error),
         }
+    }
+
+    /// As RCPT does.
+    fn resolve(&self, address: &Address) -> Result<Resolved> {
+        let rules = (self.rules)();
+        let people = &rules.administrators;
+        self.store
+            .look(|it| recipient::reach(it, address, &rules.hostname, people))
     }
 
     /// All of them in one transaction, or if that fails each in its own.
@@ -98,7 +106,7 @@ impl<C: Carrier> Attempter<C> {
             return Ok(Err(Outcome::Failed(reply)));
         }
         let address = &recipient.address;
-        match self.store.look(|it| recipient::resolve(it, address)) {
+        match self.resolve(address) {
             Ok(Resolved::Here(targets)) => handing.add(item, place, recipient, targets, now),
             Ok(Resolved::Unknown) => {
                 let text = "there is no such address here any more";

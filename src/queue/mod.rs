@@ -83,6 +83,8 @@ pub struct Rules {
     pub limits: Limits,
     /// Who the server says that it is, in notices.
     pub hostname: String,
+    /// Who looks after the server.
+    pub administrators: Vec<Address>,
 }
 
 impl Rules {
@@ -100,6 +102,7 @@ impl Rules {
                 per_destination: settings.max_sending_per_destination,
             },
             hostname: settings.hostname.clone(),
+            administrators: settings.administrators.clone(),
         }
     }
 }

@@ -3,7 +3,9 @@
 
 use super::retry::{Event, begins};
 use crate::address::Address;
-use crate::mail::outgoing::{MAX_KEPT_HERE, Notify, QueueItem, Recipient, Ret, Status, kept_here};
+use crate::mail::outgoing::{
+    MAX_KEPT_HERE, Notify, QueueItem, Recipient, Reply, Ret, Status, kept_here,
+};
 use crate::mail::{DateTime, FlagNames};
 use crate::message::notice::{self, Action, MAX_RETURNED_HEADER, Report, Returned};
 use crate::recipient::{self, Resolved, Targets};
@@ -16,6 +18,9 @@ use std::ops::Range;
 pub const MAX_RETURNED: u32 = 1 << 20;
 /// Read at once of a message that goes back, bytes.
 const PIECE: u32 = 64 << 10;
+
+/// In place of words that name a group's member; a comment, as Diagnostic-Code may have one.
+const UNTOLD: &str = "(what was said names who is not to be named)";
 
 /// A recipient's place, its new status, and what is to be told of it.
 pub type Settled = (usize, Status, Option<Event>);
@@ -76,7 +81,10 @@ impl Teller {
         Some(notice::Recipient {
             address: recipient.named().to_string(),
             original: recipient.original.clone(),
-            reply,
+            reply: match &recipient.accepted {
+                Some(accepted) => reply.map(|it| discreet(it, &recipient.address, accepted)),
+                None => reply,
+            },
             until: Some(begins(&item.envelope, item.submitted).saturating_add(self.expiry)),
             late: late && settled.2 == Some(Event::Delayed),
         })
@@ -199,6 +207,52 @@ impl Teller {
     }
 }
 
+/// What was said of `member`, without a word of who that is: a notice leaves out what it must not
+/// tell (RFC 3464, 4.2).
+fn discreet(reply: Reply, member: &Address, accepted: &Address) -> Reply {
+    let base = member.without_tag();
+    let domain = member.domain();
+    let told = [
+        Some(member.local()),
+        base.as_ref().map(Address::local),
+        (domain != accepted.domain()).then_some(domain.as_str()),
+    ];
+    let tells = |text: &str| told.iter().flatten().any(|it| has_word(text, it));
+    let pieces = around(&reply.text, &member.to_string());
+    let text = match pieces.iter().any(|it| tells(it)) {
+        true => UNTOLD.into(),
+        false => pieces.join(&accepted.to_string()),
+    };
+    Reply {
+        server: reply.server.filter(|it| !tells(it)),
+        text,
+        ..reply
+    }
+}
+
+/// What stands around each place of `name`, in any case of ASCII.
+fn around<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
+    let (folded, name) = (text.to_ascii_lowercase(), name.to_ascii_lowercase());
+    let mut pieces = Vec::new();
+    let mut from = 0;
+    for (at, _) in folded.match_indices(&name) {
+        pieces.extend(text.get(from..at));
+        from = at + name.len();
+    }
+    pieces.extend(text.get(from..));
+    pieces
+}
+
+/// Whether it stands there by itself, in any case.
+fn has_word(text: &str, word: &str) -> bool {
+    let (text, word) = (text.to_lowercase(), word.to_lowercase());
+    text.match_indices(&word).any(|(at, _)| {
+        let (before, rest) = text.split_at(at);
+        let after = rest.get(word.len()..).unwrap_or_default();
+        !before.ends_with(char::is_alphanumeric) && !after.starts_with(char::is_alphanumeric)
+    })
+}
+
 /// A random name; unlike anything in a message.
 fn name() -> store::Result<String> {
     let random: [u8; 12] = random().map_err(|error| store::Error::Storage(error.to_string()))?;
@@ -223,5 +277,59 @@ fn answer(item: &QueueItem, to: Vec<Address>, name: String, now: i64) -> NewItem
                 status: Status::waiting(now),
             })
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_a_member_does_not_name_him() {
+        let address = |text: &str| Address::parse(text).unwrap();
+        let (member, team) = (address("Ann.B+x@y.test"), address("team@b.test"));
+        let told = |text: &str, server: &str| {
+            let reply = Reply {
+                code: 550,
+                enhanced: "5.1.1".into(),
+                text: text.into(),
+                server: Some(server.into()),
+            };
+            let reply = discreet(reply, &member, &team);
+            (reply.text, reply.server.unwrap_or_default())
+        };
+        for (text, expected) in [
+            (
+                "<ann.b+x@Y.test>: no such user",
+                "<team@b.test>: no such user",
+            ),
+            ("ann.b+x@y.test, ann.b+x@y.test", "team@b.test, team@b.test"),
+            (
+                "no room, see https://big.test/é",
+                "no room, see https://big.test/é",
+            ),
+            (
+                "joann.bee is another, and sunny.test",
+                "joann.bee is another, and sunny.test",
+            ),
+            ("", ""),
+            ("ann.b+x unknown", UNTOLD),
+            ("user ANN.B unknown", UNTOLD),
+            ("<bounce+ann.b=y.test@z.test>", UNTOLD),
+            ("<ann.b+x@y.test>: y.test has no such user", UNTOLD),
+        ] {
+            assert_eq!(told(text, "mx.big.test").0, expected, "{text}");
+        }
+        assert_eq!(told("", "mx.big.test").1, "mx.big.test");
+        assert_eq!(told("", "mx.y.test").1, "");
+        // A domain that both have tells nothing.
+        let reply = Reply {
+            text: "bob@b.test is full; b.test".into(),
+            server: Some("mx.b.test".into()),
+            ..Reply::default()
+        };
+        let reply = discreet(reply, &address("bob@b.test"), &team);
+        assert_eq!(reply.text, "team@b.test is full; b.test");
+        assert_eq!(reply.server.as_deref(), Some("mx.b.test"));
     }
 }

@@ -36,6 +36,9 @@ pub struct Commit {
     pub alone: Vec<AccountId>,
     /// What is for other servers, and waits in the queue.
     pub remote: Vec<outgoing::Recipient>,
+    /// As whom the accounts of `local` would wait with it, if they are full; a group's member, who
+    /// has `accepted`, by an address that only the store knows.
+    pub waiting: Vec<(AccountId, outgoing::Recipient)>,
     pub envelope: Envelope,
     /// Whether it may hold what is not lines of text, which no mailbox does.
     pub binary: bool,

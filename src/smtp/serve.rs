@@ -484,18 +484,8 @@ fn device_at(context: &Context, peer: IpAddr) -> Option<(Device, Trusted)> {
 fn find(context: &Context, sender: &Sender<'_>, address: &Address) -> Result<Found, NoRecipient> {
     let resolved = context.store.look(|snapshot| {
         let settings = context.settings();
-        let resolved = match recipient::resolve(snapshot, address)? {
-            Resolved::Elsewhere if incoming::is_postmaster(&settings.hostname, address) => {
-                incoming::postmaster(snapshot)?
-            }
-            resolved => resolved,
-        };
-        match address.local().eq_ignore_ascii_case("postmaster") {
-            true if resolved == Resolved::Unknown => {
-                incoming::owner(snapshot, &settings.administrators)
-            }
-            _ => Ok(resolved),
-        }
+        let (hostname, people) = (&settings.hostname, &settings.administrators);
+        recipient::reach(snapshot, address, hostname, people)
     });
     let found = match resolved {
         // Else anyone could write by us to whoever once wrote to a group here.
@@ -602,7 +592,10 @@ async fn deliver(
     let account = sender.account;
     let mut held = match sender.role {
         Role::Lmtp => Held::Each(std::mem::take(&mut commit.alone)),
-        Role::Submission | Role::Incoming => Held::Together { own: 0 },
+        Role::Submission | Role::Incoming => Held::Together {
+            own: 0,
+            waiting: std::mem::take(&mut commit.waiting),
+        },
     };
     if sender.role == Role::Lmtp {
         lmtp::may_go_on(context, &commit).await?;
@@ -629,7 +622,7 @@ async fn deliver(
     if let Some(account) = account {
         let copy = context.store.look(|snapshot| sent_copy(snapshot, account));
         let copy = copy.map_err(|error| trouble(&error))?;
-        if let Held::Together { own } = &mut held {
+        if let Held::Together { own, .. } = &mut held {
             *own = copy.iter().len();
         }
         deliveries.extend(copy);

@@ -16,7 +16,7 @@ use crate::mail::outgoing::{self, Body, DeliverBy, Envelope, Notify, Status};
 use crate::mail::{AccountId, MailboxName};
 use crate::message::notice::{self, Delivered, MAX_RETURNED_HEADER};
 use memchr::memmem;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Copies and recipients elsewhere of one message, groups expanded.
 const MAX_COPIES: usize = 1000;
@@ -30,6 +30,8 @@ pub struct Transaction {
     pub recipients: BTreeSet<(AccountId, MailboxName)>,
     /// Those on other servers, each once.
     pub remote: Vec<outgoing::Recipient>,
+    /// See [`Commit::waiting`].
+    pub waiting: BTreeMap<AccountId, outgoing::Recipient>,
     /// RCPT commands accepted.
     pub accepted: usize,
     /// The account of each that is for one alone.
@@ -92,6 +94,7 @@ impl Session {
             mail,
             recipients: BTreeSet::new(),
             remote: Vec::new(),
+            waiting: BTreeMap::new(),
             accepted: 0,
             alone: Vec::new(),
             grouped: BTreeSet::new(),
@@ -407,11 +410,14 @@ impl Transaction {
                 ..notice::Recipient::default()
             });
         }
-        self.recipients.extend(found.local);
         let notify = match is_group {
             true => notify.of_members(),
             false => notify,
         };
+        for (account, _) in &found.local {
+            self.may_wait(*account, &address, notify, &original, is_group);
+        }
+        self.recipients.extend(found.local);
         for remote in found.remote {
             // A member of a group: who asks for a notice knows the group alone.
             let is_other = remote.to_string() != address.to_string();
@@ -422,6 +428,30 @@ impl Transaction {
             let group = is_other.then(|| address.clone());
             self.queue(remote, notify, original.clone(), group);
         }
+    }
+
+    /// How an account here would wait in the queue: by the name that it was given, unless a group
+    /// stands for it.
+    fn may_wait(
+        &mut self,
+        account: AccountId,
+        address: &Address,
+        notify: Notify,
+        original: &Option<String>,
+        is_group: bool,
+    ) {
+        let known = self.waiting.get(&account);
+        if known.is_some_and(|it| is_group || it.accepted.is_none()) {
+            return;
+        }
+        let recipient = outgoing::Recipient {
+            address: address.clone(),
+            notify,
+            original: original.clone(),
+            accepted: is_group.then(|| address.clone()),
+            status: Status::waiting(0),
+        };
+        self.waiting.insert(account, recipient);
     }
 
     /// For the queue, once: as he is named himself, rather than as a group's member.
@@ -492,6 +522,7 @@ impl Transaction {
             alone: self.held_alone(),
             local: std::mem::take(&mut self.recipients).into_iter().collect(),
             remote,
+            waiting: std::mem::take(&mut self.waiting).into_iter().collect(),
             envelope,
             binary: self.mail.binary,
             name: self.id.clone(),

@@ -13,7 +13,7 @@ use super::tx::Tx;
 use super::types::{Delivery, HandOver, NewItem, Posting, QueueChange};
 use super::{Snapshot, Store};
 use crate::address::Domain;
-use crate::mail::outgoing::{QueueId, QueueItem, Recipient, Reply, Status};
+use crate::mail::outgoing::{Notify, QueueId, QueueItem, Recipient, Reply, Status};
 use crate::mail::{AccountId, DateTime, EmailId, Quota};
 use event_listener::{Event, EventListener};
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -148,7 +148,7 @@ pub(super) fn deliver_within(
     held: &Held,
 ) -> Result<Vec<AccountId>> {
     let own = match held {
-        Held::Together { own } => *own,
+        Held::Together { own, .. } => *own,
         _ => 0,
     };
     let others = letter.deliveries.len().saturating_sub(own);
@@ -159,8 +159,8 @@ pub(super) fn deliver_within(
         return Err(Error::OverQuota);
     }
     let mut queued = letter.queued.clone();
-    if let (Held::Together { .. }, Some(queued)) = (held, &mut queued) {
-        wait(tx, queued, std::mem::take(&mut full))?;
+    if let (Held::Together { waiting, .. }, Some(queued)) = (held, &mut queued) {
+        wait(tx, queued, std::mem::take(&mut full), waiting)?;
     }
     made.extend_from_slice(own);
     let letter = Letter {
@@ -176,17 +176,39 @@ pub(super) fn deliver_within(
 
 /// One reply has to answer for those elsewhere too: the accounts without room get theirs from
 /// the queue, or who sent it hears that they never had room.
-fn wait(tx: &Tx<'_>, queued: &mut NewItem, full: Vec<AccountId>) -> Result<()> {
-    let Some(first) = queued.recipients.first().cloned() else {
+fn wait(
+    tx: &Tx<'_>,
+    queued: &mut NewItem,
+    full: Vec<AccountId>,
+    waiting: &[(AccountId, Recipient)],
+) -> Result<()> {
+    let Some(first) = queued.recipients.first() else {
         return Ok(());
     };
+    let status = first.status.clone();
     for id in full {
-        queued.recipients.push(Recipient {
-            address: account::account(tx, id)?.address,
-            original: None,
-            accepted: None,
-            ..first.clone()
-        });
+        let address = account::account(tx, id)?.address;
+        let status = status.clone();
+        queued
+            .recipients
+            .push(match waiting.iter().find(|it| it.0 == id) {
+                Some((_, member)) if member.accepted.is_some() => Recipient {
+                    address,
+                    status,
+                    ..member.clone()
+                },
+                Some((_, named)) => Recipient {
+                    status,
+                    ..named.clone()
+                },
+                None => Recipient {
+                    address,
+                    notify: Notify::default(),
+                    original: None,
+                    accepted: None,
+                    status,
+                },
+            });
     }
     Ok(())
 }
@@ -215,7 +237,10 @@ pub(super) fn hand_over(
     if !QueueChange::Statuses(statuses.to_vec()).apply(&mut item) {
         return Ok(false);
     }
-    let held = Held::Together { own: 0 };
+    let held = Held::Together {
+        own: 0,
+        waiting: Vec::new(),
+    };
     let is_group = statuses.len() == 1;
     let to = &over.deliveries;
     let (made, full) = quota::admit(tx, default, &held, to, item.size, !is_group)?;

@@ -9,6 +9,7 @@ use super::segment::lock;
 use super::snapshot::Snapshot;
 use super::tx::Tx;
 use super::types::Delivery;
+use crate::mail::outgoing::Recipient;
 use crate::mail::{AccountId, Quota};
 use event_listener::EventListener;
 use std::collections::BTreeMap;
@@ -23,8 +24,12 @@ pub enum Held {
     /// All have it or nobody: one reply answers for them, and who has room must not miss it
     /// for one who hasn't. [`Error::OverQuota`] if nobody has room. Where it is queued too, those
     /// without room wait there. The last `own` deliveries are copies for who sends it: they
-    /// are made if anything is, and have no say.
-    Together { own: usize },
+    /// are made if anything is, and have no say. `waiting`: as whom an account waits; who has
+    /// `accepted` there does so by its account's address.
+    Together {
+        own: usize,
+        waiting: Vec<(AccountId, Recipient)>,
+    },
 }
 
 /// [`Error::OverQuota`] unless the account has room for so much more.

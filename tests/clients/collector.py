@@ -858,6 +858,36 @@ class FromNobody(Collecting):
         self.assertEqual(self.row(number, "left there"), "4")
         self.assertEqual(self.here(), [b"Subject: two\r\n\r\n.\r\n"])
 
+    def test_a_message_that_pop3_does_not_delete_holds_up_no_other(self):
+        mailbox, marked = {1, 2, 3}, set()
+
+        def answer(line):
+            if line is None:
+                marked.clear()
+                return b"+OK\r\n"
+            word, _, n = line.partition(" ")
+            if word in ("UIDL", "LIST"):
+                return b"+OK\r\n" + b"".join(b"%d %d\r\n" % (it, 1000 + it) for it in sorted(mailbox)) + b".\r\n"
+            if word == "RETR":
+                return b"+OK\r\nSubject: %s\r\n\r\nbody\r\n.\r\n" % n.encode()
+            if line == "DELE 1":
+                return b"-ERR it is locked\r\n"
+            if word == "DELE":
+                marked.add(int(n))
+            if word == "QUIT":
+                mailbox.difference_update(marked)
+            return b"+OK\r\n" if word in ("USER", "PASS", "DELE", "QUIT") else b"-ERR\r\n"
+
+        number = self.add("pop3", "--after", "delete", tls="none", ca=False, port=self.served(answer))
+        self.arrive(3)
+        wait_for(lambda: "it is locked" in self.state(number), SOON, 0.1, "no word of it")
+        self.assertEqual(mailbox, {1})
+        mailbox.update({4, 5})
+        self.cli("run", number)
+        self.arrive(5)
+        wait_for(lambda: mailbox == {1}, SOON, 0.1, "the provider keeps what was taken")
+        self.assertEqual(self.here(), [b"Subject: %d\r\n\r\nbody\r\n" % n for n in range(1, 6)])
+
 
 if __name__ == "__main__":
     harness.main()

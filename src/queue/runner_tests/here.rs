@@ -215,3 +215,33 @@ fn what_was_held_back_for_an_account_out_of_use_goes_back() {
         bench.end().await;
     });
 }
+
+/// RFC 5321, 4.5.1: nobody has set one, in any spelling, for a domain or the server itself.
+#[test]
+fn a_postmaster_who_was_written_to_for_later_is_reached_as_now() {
+    smol::block_on(async {
+        let bench = Bench::new(&SimDisk::new()).await;
+        let bob = bench.account("bob@here.test").await;
+        let to = ["PostMaster@here.test", "postmaster@mail.here.test"];
+        for (n, name) in to.into_iter().enumerate() {
+            bench
+                .queue("bob@here.test", &[name, "hostmaster@here.test"], |it| {
+                    it.envelope.hold_until = Some(50);
+                    for recipient in &mut it.recipients {
+                        recipient.status = Status::waiting(50);
+                    }
+                })
+                .await;
+            bench.at(50);
+            bench.until("its time", |it| it.items().is_empty()).await;
+            assert_eq!(bench.inbox().len(), n + 1, "{name}");
+            // Of the other address, which nobody has.
+            let told = bench.texts(bob);
+            assert_eq!(told.len(), n + 1, "{name}");
+            assert!(told[n].contains("rfc822;hostmaster@here.test"));
+            assert!(!told[n].to_lowercase().contains("rfc822;postmaster"));
+        }
+        assert_eq!(bench.world.attempts.load(SeqCst), 0);
+        bench.end().await;
+    });
+}

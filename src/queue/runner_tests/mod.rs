@@ -309,6 +309,7 @@ fn attempter(store: &Store, world: &Arc<World>) -> Attempter<Double> {
             policy: POLICY,
             limits: chosen.limits.lock().unwrap().unwrap_or(LIMITS),
             hostname: "mail.here.test".into(),
+            administrators: vec![address("gone@here.test"), address("ann@here.test")],
         }),
         claims: Claims::default(),
         now: Box::new(move || clock.clock.load(SeqCst)),

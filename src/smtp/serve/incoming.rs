@@ -3,14 +3,12 @@
 use super::arrival::Arrival;
 use super::notices::notices;
 use super::{forward, now, trouble};
-use crate::address::Address;
 use crate::authentication::results::Results;
 use crate::authentication::{Verdict, ascii_domain};
 use crate::context::Context;
 use crate::mail::outgoing::Recipient;
 use crate::mail::{AccountId, FlagNames, MailboxName, SpecialUse};
 use crate::net::stream::Stream;
-use crate::recipient::{self, Resolved};
 use crate::smtp::policy::{Judgement, judge, judge_onward};
 use crate::smtp::session::{Commit, Trouble};
 use crate::store::{self, Delivery, Held, NewItem, Posting, Snapshot};
@@ -44,7 +42,8 @@ pub async fn take(
             "DNS does not answer about the domain of the From field; try later",
         ));
     }
-    spare_strangers(&mut commit.remote, &results, judgement);
+    let waiting = commit.waiting.iter_mut().map(|it| &mut it.1);
+    spare_strangers(commit.remote.iter_mut().chain(waiting), &results, judgement);
     // To an address that is forged it would be told to a stranger.
     let told = commit.delivered.take().filter(|_| passes(&results));
     forward::rewrite(context, &mut commit, now().unix).await?;
@@ -53,6 +52,7 @@ pub async fn take(
         let settings = context.settings();
         let staged = examined.store(&settings.hostname, &arrived, sealer).await?;
         let deliveries = deliveries(context, commit.local.clone(), judgement)?;
+        let waiting = std::mem::take(&mut commit.waiting);
         let queued = queued(commit);
         let notices = notices(context, told.as_ref()).await?;
         let posting = Posting {
@@ -61,7 +61,7 @@ pub async fn take(
             deliveries,
             queued,
         };
-        let held = Held::Together { own: 0 };
+        let held = Held::Together { own: 0, waiting };
         context.store.deliver_within(posting, notices, held).await
     };
     stored.await.map_err(|error| trouble(&error))
@@ -94,11 +94,15 @@ fn passes(results: &Results) -> bool {
 
 /// A notice of what becomes of it elsewhere would go to whoever the sender claims to be: it
 /// is sent where SPF says that he is, and a failure told where nothing says that he isn't.
-fn spare_strangers(remote: &mut [Recipient], results: &Results, judgement: Judgement) {
+fn spare_strangers<'a>(
+    queued: impl Iterator<Item = &'a mut Recipient>,
+    results: &Results,
+    judgement: Judgement,
+) {
     let spf = results.spf.as_ref().map(|it| it.0.verdict);
     let is_doubtful =
         judgement == Judgement::Junk || matches!(spf, Some(Verdict::Fail | Verdict::SoftFail));
-    for recipient in remote {
+    for recipient in queued {
         let notify = &mut recipient.notify;
         notify.success &= passes(results);
         notify.delay &= passes(results);
@@ -162,34 +166,4 @@ fn queued(commit: Commit) -> Option<NewItem> {
         envelope: commit.envelope,
         recipients: commit.remote,
     })
-}
-
-/// Whether it is the postmaster of this server itself, who is to be reached without a domain
-/// too (RFC 5321, 4.5.1), though its name need not be a domain with accounts.
-pub fn is_postmaster(hostname: &str, address: &Address) -> bool {
-    address.local().eq_ignore_ascii_case("postmaster")
-        && address.domain().as_str().eq_ignore_ascii_case(hostname)
-}
-
-/// Who reads what is for a postmaster that nobody set: the first of those who look after the
-/// server. That address must always be reached (RFC 5321, 4.5.1).
-pub fn owner(snapshot: &Snapshot, administrators: &[Address]) -> store::Result<Resolved> {
-    for address in administrators {
-        if let found @ Resolved::Here(_) = recipient::resolve(snapshot, address)? {
-            return Ok(found);
-        }
-    }
-    Ok(Resolved::Unknown)
-}
-
-/// The postmaster of the first of our domains that has one.
-pub fn postmaster(snapshot: &Snapshot) -> store::Result<Resolved> {
-    for domain in snapshot.local_domains()? {
-        if let Ok(address) = Address::parse(&format!("postmaster@{domain}"))
-            && let found @ Resolved::Here(_) = recipient::resolve(snapshot, &address)?
-        {
-            return Ok(found);
-        }
-    }
-    Ok(Resolved::Unknown)
 }

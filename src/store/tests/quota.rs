@@ -3,7 +3,7 @@
 use super::outbox::new_item;
 use super::support::*;
 use crate::address::Address;
-use crate::mail::outgoing::{QueueId, Reply, Status};
+use crate::mail::outgoing::{Notify, QueueId, Recipient, Reply, Status};
 use crate::mail::*;
 use crate::store::simdisk::SimDisk;
 use crate::store::*;
@@ -37,7 +37,10 @@ fn a_full_account_takes_no_more_by_any_way_and_others_do() {
             let posting = posting(&store, accounts).await;
             store.deliver_within(posting, Vec::new(), held).await
         };
-        let together = Held::Together { own: 0 };
+        let together = Held::Together {
+            own: 0,
+            waiting: Vec::new(),
+        };
         for _ in 0..2 {
             assert_eq!(within(&[ann], together.clone()).await, Ok(vec![]));
         }
@@ -106,7 +109,22 @@ fn the_senders_own_copy_makes_no_room_and_those_without_wait_in_the_queue() {
         let store = open(&SimDisk::default()).unwrap();
         let ann = account(&store, "ann@b.test").await;
         let bob = account(&store, "bob@b.test").await;
-        let own = Held::Together { own: 1 };
+        // As a member of a group, who did not want to hear of failures.
+        let team = || Address::parse("team@b.test").unwrap();
+        let member = Recipient {
+            address: team(),
+            notify: Notify {
+                failure: false,
+                ..Notify::default()
+            },
+            original: Some("rfc822;x@b.test".into()),
+            accepted: Some(team()),
+            status: Status::waiting(0),
+        };
+        let own = Held::Together {
+            own: 1,
+            waiting: vec![(bob, member.clone())],
+        };
         let within = async |accounts: &[AccountId], remote: bool| {
             let mut posting = posting(&store, accounts).await;
             posting.queued = remote.then(|| new_item(&[("a@x.example", 50)]));
@@ -133,6 +151,13 @@ fn the_senders_own_copy_makes_no_room_and_those_without_wait_in_the_queue() {
             .map(|it| it.address.to_string())
             .collect();
         assert_eq!(to, ["a@x.example", "bob@b.test"]);
+        // What is told of him names the group (RFC 3464, 2.3.2).
+        let waits = Recipient {
+            address: Address::parse("bob@b.test").unwrap(),
+            status: Status::waiting(50),
+            ..member
+        };
+        assert_eq!(item.recipients.get(1), Some(&waits));
         // From the queue it comes once there is room.
         let delivered = |at: usize| (at, Status::Delivered(Reply::default()));
         let hand_over = async |places: Vec<usize>, accounts: &[AccountId]| {
