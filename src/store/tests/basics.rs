@@ -136,7 +136,7 @@ fn a_store_of_another_version_is_refused_with_a_sentence() {
     type Bytes = &'static [u8];
     let older = store_of_types::<&str, u64>(2, "version");
     let newer = store_of_types::<Bytes, Bytes>(&[0, 0, 0, 0, 0, 0, 0, 99], b"version");
-    for (disk, word) in [(older, "older version"), (newer, "version 99")] {
+    for (disk, word) in [(older, "older version"), (newer, "schema 99")] {
         let before = disk.names();
         match open(&disk) {
             Err(Error::Unusable(why)) => assert!(why.contains(word), "{why}"),
