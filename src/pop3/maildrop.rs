@@ -21,8 +21,8 @@ pub struct Maildrop {
 pub struct Entry {
     pub number: u32,
     pub uid: Uid,
-    /// As it is kept, bytes. A surrogate that RETR may send has another, which a listing need not
-    /// tell (RFC 6858, 4): it would cost a look at each header.
+    /// As it is kept, bytes. A surrogate that RETR may send (RFC 6858) has another, which no
+    /// listing tells: it would cost a look at each header.
     pub size: u32,
 }
 
