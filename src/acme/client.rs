@@ -12,7 +12,6 @@ use crate::wire::Input;
 use async_io::Timer;
 use futures_lite::FutureExt;
 use std::io;
-use std::net::IpAddr;
 use std::time::Duration;
 
 /// For one request and its response.
@@ -183,16 +182,7 @@ impl Net {
     ) -> io::Result<Response> {
         let (host, port, path) =
             http::url(url).ok_or_else(|| io::Error::other("that is no https URL"))?;
-        let addresses = match host.parse::<IpAddr>() {
-            Ok(address) => vec![address],
-            Err(_) => {
-                let found = self.resolver.addresses(&host).await;
-                found.map_err(io::Error::other)?.records
-            }
-        };
-        let mut stream = connect::connect(&addresses, port).await?;
-        let config = self.authorities.verified().await?;
-        connect::start_tls(&mut stream, &host, config).await?;
+        let mut stream = connect::https(&self.resolver, &self.authorities, &host, port).await?;
         let mut request = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: pillarbox/{}\r\n\
              Accept: */*\r\nConnection: close\r\n",

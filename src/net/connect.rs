@@ -1,6 +1,7 @@
 //! Connections that we make: to the first of a server's addresses that answers, with TLS as
 //! far as it is asked for.
 
+use super::dns::Resolver;
 use super::stream::{Deadlines, Stream};
 use super::trust::Trust;
 use crate::task;
@@ -208,6 +209,27 @@ fn in_turns(addresses: &[IpAddr]) -> Vec<IpAddr> {
     }
     order.truncate(MAX_ADDRESSES);
     order
+}
+
+/// A web server's TLS by its name or address, its certificate held to the authorities (RFC 9110,
+/// 4.3.4).
+pub async fn https(
+    resolver: &Resolver,
+    authorities: &Authorities,
+    host: &str,
+    port: u16,
+) -> io::Result<Stream> {
+    let addresses = match host.parse::<IpAddr>() {
+        Ok(address) => vec![address],
+        Err(_) => {
+            let found = resolver.addresses(host).await;
+            found.map_err(io::Error::other)?.records
+        }
+    };
+    let mut stream = connect(&addresses, port).await?;
+    let config = authorities.verified().await?;
+    start_tls(&mut stream, host, config).await?;
+    Ok(stream)
 }
 
 /// TLS over a connection, as client. `name` is what the server is asked for (SNI), and what

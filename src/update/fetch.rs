@@ -8,7 +8,6 @@ use crate::wire::Input;
 use async_io::Timer;
 use futures_lite::FutureExt;
 use std::io::{self, Write};
-use std::net::IpAddr;
 use std::time::Duration;
 
 /// For one look at what came next.
@@ -78,16 +77,7 @@ impl Net {
     async fn ask(&self, url: &str) -> io::Result<Stream> {
         let (host, port, path) =
             http::url(url).ok_or_else(|| io::Error::other("that is no https URL"))?;
-        let addresses = match host.parse::<IpAddr>() {
-            Ok(address) => vec![address],
-            Err(_) => {
-                let found = self.resolver.addresses(&host).await;
-                found.map_err(io::Error::other)?.records
-            }
-        };
-        let mut stream = connect::connect(&addresses, port).await?;
-        let config = self.authorities.verified().await?;
-        connect::start_tls(&mut stream, &host, config).await?;
+        let mut stream = connect::https(&self.resolver, &self.authorities, &host, port).await?;
         // Of that version a response comes in one piece (RFC 9112, 6.1).
         let request = format!(
             "GET {path} HTTP/1.0\r\nHost: {}\r\nUser-Agent: pillarbox/{}\r\nAccept: */*\r\n\r\n",
