@@ -5,6 +5,7 @@ import imaplib
 import os
 import shutil
 import smtplib
+import socket
 import ssl
 import struct
 import subprocess
@@ -14,7 +15,7 @@ import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "clients"))
 import writes
-from guest import Guest
+from guest import Guest, Serial
 from harness import ROOT
 
 HOST = "mail.example.org"
@@ -51,22 +52,31 @@ def target_binary(target):
     return os.path.join(directory or os.path.join(ROOT, "target"), target, "release", "pillarbox")
 
 
-def build(board, version):
-    """The card of a board, compressed."""
+def signing_key():
+    """A key of the test's own, that signs its updates; its public half goes into the images."""
+    key = path("update.key")
+    if not os.path.exists(key):
+        run("minisign", "-G", "-W", "-p", path("update.pub"), "-s", key)
+    return key
+
+
+def build(board, version, binary=None):
+    """The files of an image: the card, compressed, and the update. `binary`: in place of ours."""
     stem = path(f"pillarbox-{board}-{version}")
     if not os.path.exists(stem + ".img.zst"):
         architecture = "armv7-unknown-linux-gnueabihf" if board.endswith("armhf") else "aarch64-unknown-linux-musl"
+        # Compressed less than one that is released, so no smaller.
         run(
-            os.path.join(ROOT, "board", "build"), board, "--version", version, "--out", WORK,
-            "--binary", target_binary(architecture), seconds=BUILD_SECONDS,
+            os.path.join(ROOT, "board", "build"), board, "--version", version, "--out", WORK, "--fast",
+            "--binary", binary or target_binary(architecture), "--sign", signing_key(), seconds=BUILD_SECONDS,
         )
-    return stem + ".img.zst"
+    return stem + ".img.zst", stem + ".update"
 
 
 def new_disk(board, version, name):
     """A fresh card with an image on it."""
     disk = path(name)
-    run("zstd", "-d", "-q", "-f", "--sparse", build(board, version), "-o", disk)
+    run("zstd", "-d", "-q", "-f", "--sparse", build(board, version)[0], "-o", disk)
     os.truncate(disk, max(CARD, os.path.getsize(disk)))
     return disk
 
@@ -80,6 +90,53 @@ def data_partition(disk):
     return start * 512, length * 512
 
 
+# Where partitions of a card begin, as mtools takes it.
+SLOT_AT = {"a": "@@68M", "b": "@@164M"}
+# Root's shell on the first virtio console.
+SHELL = """[Unit]
+Description=shell of a test
+[Service]
+ExecStart=/bin/sh
+Environment=PS1=# TERM=dumb PATH=/usr/bin:/usr/sbin:/run/bin
+StandardInput=tty-force
+StandardOutput=tty
+StandardError=tty
+TTYPath=/dev/hvc0
+Restart=always
+RestartSec=1
+"""
+
+
+def with_shell(disk, slot="a"):
+    """Makes a card's slot give root's shell on a second line, for what a test has to look at inside:
+    its initramfs is given another init, which adds a unit before systemd starts. The image itself is
+    not touched."""
+    place = tempfile.mkdtemp(dir=WORK)
+    initrd, init = os.path.join(place, "initrd.img"), os.path.join(place, "init")
+    with open(os.path.join(ROOT, "board", "initramfs", "init")) as f:
+        text = f.read()
+    last = "mount --move /run /root/run\n"
+    assert text.count(last) == 1
+    units = "/run/systemd/system"
+    more = (
+        # Busybox beside it: an image has few programs.
+        "mkdir -p /run/bin\n/bin/busybox cp /bin/busybox /run/bin/\n/run/bin/busybox --install -s /run/bin\n"
+        f"mkdir -p {units}/multi-user.target.wants\ncat >{units}/test-shell.service <<'END'\n{SHELL}END\n"
+        f"ln -s ../test-shell.service {units}/multi-user.target.wants/\n"
+    )
+    with open(init, "w") as f:
+        f.write(text.replace(last, more + last))
+    os.chmod(init, 0o755)
+    run("mcopy", "-n", "-o", "-i", disk + SLOT_AT[slot], "::initrd.img", initrd)
+    archive = subprocess.run(
+        ["cpio", "--quiet", "-o", "-H", "newc", "-R", "0:0"], input=b"init", cwd=place, capture_output=True, check=True
+    )
+    with open(initrd, "ab") as f:
+        # A part of an initramfs begins at a multiple of four.
+        f.write(b"\0" * (-f.tell() % 4) + archive.stdout)
+    run("mcopy", "-n", "-o", "-i", disk + SLOT_AT[slot], initrd, "::initrd.img")
+
+
 def question(title):
     """The prompt of a question of the wizard."""
     return rf"^{title}(?: \[[^\n]*\])?: "
@@ -88,13 +145,15 @@ def question(title):
 ENGLISH = [
     (r"^Press Enter to begin", ""),
     (question("Language / Язык"), "1"),
+    (question("Network"), ""),
+    (question("Time zone"), ""),
     (question("Host name"), HOST),
     (question("Mail domain"), ""),
     (question("Services"), ""),
     (question("Certificate"), ""),
     (question("Administrator's password"), ADMINISTRATOR),
     (question("Once more"), ADMINISTRATOR),
-    (question("Console by SSH"), ""),
+    (question("Console by SSH"), "password"),
     (question("First account"), "anna"),
     (question("Its password"), PASSWORD),
     (question("Once more"), PASSWORD),
@@ -106,6 +165,8 @@ RUSSIAN = [
     (r"^Press Enter to begin", "ru"),
     (r"^Нажмите Enter, чтобы начать", ""),
     (question("Language / Язык"), "2"),
+    (question("Сеть"), ""),
+    (question("Часовой пояс"), ""),
     (question("Имя сервера"), HOST),
     (question("Почтовый домен"), ""),
     (question("Службы"), ""),
@@ -125,8 +186,8 @@ RUSSIAN = [
 class Box:
     """A guest and what a mail program of its owner has."""
 
-    def __init__(self, disk, machine="virt-arm64", record=None):
-        self.guest = Guest(disk, machine, record)
+    def __init__(self, disk, machine="virt-arm64", record=None, shell=False):
+        self.guest = Guest(disk, machine, record, shell)
         self.disk = disk
         self.ca = os.path.join(self.guest.directory, "certificate.pem")
 
@@ -169,6 +230,29 @@ class Box:
 
     def labels(self):
         return labels_of(self.imap())
+
+
+class Ssh(Serial):
+    """The console by SSH, at a terminal of that side."""
+
+    def __init__(self, port):
+        ours, theirs = socket.socketpair()
+        self.process = subprocess.Popen(
+            ["ssh", "-tt", "-F", "/dev/null", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+             "-o", "IdentityAgent=none", "-o", "IdentityFile=/dev/null", "-o", "ConnectTimeout=60",
+             "-p", str(port), "console@localhost"],
+            stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+        )
+        theirs.close()
+        super().__init__(ours)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.close()
 
 
 def labels_of(client):

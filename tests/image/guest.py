@@ -42,9 +42,14 @@ MACHINES = {
 class Serial:
     """The line: what the guest says is read all the time, no faster than the line carries it."""
 
-    def __init__(self, path):
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.connect(path)
+    def __init__(self, line, pace=BYTES_PER_SECOND):
+        """`line`: a connected socket, or the path of one; `pace`: bytes a second."""
+        self.pace = pace
+        if isinstance(line, str):
+            self.socket = socket.socket(socket.AF_UNIX)
+            self.socket.connect(line)
+        else:
+            self.socket = line
         self.lock = threading.Lock()
         self.shown = b""
         # Where what was said since the last answer begins.
@@ -65,7 +70,7 @@ class Serial:
                 return
             with self.lock:
                 self.shown += data
-            budget = max(budget, time.monotonic()) + len(data) / BYTES_PER_SECOND
+            budget = max(budget, time.monotonic()) + len(data) / self.pace
             time.sleep(max(0, budget - time.monotonic()))
 
     def text(self):
@@ -101,7 +106,7 @@ class Serial:
             self.fresh = len(self.shown)
         for byte in (answer + end).encode():
             self.socket.sendall(bytes([byte]))
-            time.sleep(1 / BYTES_PER_SECOND)
+            time.sleep(1 / self.pace)
 
     def converse(self, answers, done, seconds=PATIENCE):
         """Answers each prompt as it comes, until `done` is said: `answers` is [(pattern, answer)],
@@ -124,6 +129,24 @@ class Serial:
         self.socket.close()
 
 
+class Shell(Serial):
+    """Root's shell on a line of its own, which a card has only after box.with_shell."""
+
+    def __init__(self, path):
+        super().__init__(path, pace=1e6)
+
+    def run(self, command, seconds=PATIENCE, status=0):
+        """What a command says; AssertionError if it ends with another status."""
+        # Its own echo of the line does not have the number.
+        self.type(f"{command}; echo ENDED-$?-", "\n")
+        self.until(r"ENDED-\d+-", seconds=seconds)
+        said = self.said()
+        ended = re.search(r"ENDED-(\d+)-", said)
+        output = said[: ended.start()].rpartition("echo ENDED-$?-\n")[2]
+        assert int(ended.group(1)) == status, f"{command} ended with {ended.group(1)}:\n{output}"
+        return output
+
+
 def plain(data):
     """Text without carriage returns and escape sequences (U-Boot's)."""
     text = data.decode("utf-8", "replace").replace("\r", "")
@@ -131,13 +154,15 @@ def plain(data):
 
 
 class Guest:
-    """One board with a `disk` (raw). `record`: a file that takes the log of all it writes."""
+    """One board with a `disk` (raw). `record`: a file that takes the log of all it writes. `shell`:
+    the disk was made to give root's shell on a second line."""
 
-    def __init__(self, disk, machine="virt-arm64", record=None):
+    def __init__(self, disk, machine="virt-arm64", record=None, shell=False):
         self.disk, self.machine, self.record = disk, machine, record
+        self.with_shell = shell
         self.directory = tempfile.mkdtemp(prefix="guest-")
         self.ports = free_ports(len(SERVICES))
-        self.process = self.serial = self.qmp = None
+        self.process = self.serial = self.qmp = self.shell = None
 
     def port(self, service):
         return self.ports[list(SERVICES).index(service)]
@@ -173,6 +198,11 @@ class Guest:
             "-qmp", f"unix:{self.path('qmp')},server=on,wait=off",
         ]
         machine, disk, network = MACHINES[self.machine]
+        if self.with_shell:
+            common += [
+                "-chardev", f"socket,id=shell,path={self.path('shell')},server=on,wait=off",
+                "-device", "virtio-serial-pci", "-device", "virtconsole,chardev=shell",
+            ]
         return [*machine, *common, *self.drive(), *disk, "-netdev", self.network(), *network]
 
     def start(self):
@@ -186,7 +216,9 @@ class Guest:
             self.wait(lambda: os.path.exists(self.path(name)), QMP_SECONDS, f"no {name} of QEMU")
         self.serial = Serial(self.path("line"))
         self.qmp = Qmp(self.path("qmp"))
-        self.began = time.monotonic()
+        if self.with_shell:
+            self.shell = Shell(self.path("shell"))
+        self.began, self.busy_before = time.monotonic(), busy()
         self.qmp.ask("cont")
         return self
 
@@ -220,6 +252,14 @@ class Guest:
         self.wait(lambda: (self.greeting() or b"").startswith(b"* OK"), seconds, "IMAP is not served", 0.2)
         return time.monotonic() - self.began
 
+    def others(self):
+        """How many processors others than this guest have had since power on, on the average: where
+        that is much, the guest's times say little."""
+        with open(f"/proc/{self.process.pid}/stat") as f:
+            own = sum(int(word) for word in f.read().rpartition(")")[2].split()[11:13])
+        ticks = os.sysconf("SC_CLK_TCK")
+        return max(0, (busy() - self.busy_before - own) / ticks / (time.monotonic() - self.began))
+
     def certificate(self, path):
         """Writes the certificate that IMAP shows to `path`: what a client then trusts, and no other."""
         pem = ssl.get_server_certificate(("127.0.0.1", self.port("imaps")), timeout=30)
@@ -249,7 +289,9 @@ class Guest:
         if self.serial:
             self.serial.close()
             self.qmp.close()
-            self.serial = None
+            if self.shell:
+                self.shell.close()
+            self.serial = self.shell = None
 
     def stop(self):
         """Stands still, then ends, so that a record of its writes is whole."""
@@ -286,6 +328,13 @@ class Qmp:
     def close(self):
         self.lines.close()
         self.socket.close()
+
+
+def busy():
+    """The time that all processors were at work, or were taken from this machine; in ticks."""
+    with open("/proc/stat") as f:
+        user, nice, system, _, _, irq, softirq, steal = (int(it) for it in f.readline().split()[1:9])
+    return user + nice + system + irq + softirq + steal
 
 
 def free_ports(count):
