@@ -37,7 +37,8 @@ class Mutt(ServerCase):
                     "set beep=no",
                     "set auto_tag=no",
                     f"set tmpdir={self.work}",
-                    'set pager="cat >/dev/null; true"',
+                    # Reads the file, never the terminal.
+                    'set pager="cat >/dev/null"',
                     "set prompt_after=no",
                     *lines,
                 )
