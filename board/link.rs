@@ -46,6 +46,10 @@ fn main() {
     if target == "x86_64-unknown-linux-gnu" {
         link("-z", "pack-relative-relocs");
     }
+    // zig's linker has no --defsym.
+    if linker().contains("zig") {
+        return;
+    }
     for name in NOT_LINKED {
         leave_out(name);
     }
@@ -62,11 +66,15 @@ fn leave_out(name: &str) {
 
 /// Hands the linker `word value`, through the C compiler unless cargo was told of a bare linker.
 fn link(word: &str, value: &str) {
-    let bare = env::var("RUSTC_LINKER").is_ok_and(|linker| linker.ends_with("lld"));
-    if bare {
+    if linker().ends_with("lld") {
         println!("cargo::rustc-link-arg-bins={word}");
         println!("cargo::rustc-link-arg-bins={value}");
     } else {
         println!("cargo::rustc-link-arg-bins=-Wl,{word},{value}");
     }
+}
+
+/// What cargo was told to link with; nothing if the target's own.
+fn linker() -> String {
+    env::var("RUSTC_LINKER").unwrap_or_default()
 }
